@@ -1,0 +1,79 @@
+"""Sign in from a notebook: OAuth 2.0 and OpenID Connect for Jupyter, with every secret kept in the kernel.
+
+Names are imported when first used (PEP 562), so that ``import pywry_auth_nb`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .errors import (
+        AuthenticationError,
+        AuthFlowCancelled,
+        AuthFlowTimeout,
+        LoginRequired,
+        TokenError,
+        TokenExpiredError,
+        TokenRefreshError,
+    )
+    from .flow import AuthFlowManager, AuthFlowResult, AuthFlowState
+    from .pkce import PKCEChallenge
+    from .providers import GenericOIDCProvider, OAuthProvider
+    from .session import SessionManager
+    from .token_store import MemoryTokenStore, TokenStore
+    from .tokens import AccessToken, OAuthTokenSet
+    from .widget import LoginWidget
+
+__all__ = [
+    "AccessToken",
+    "AuthFlowCancelled",
+    "AuthFlowManager",
+    "AuthFlowResult",
+    "AuthFlowState",
+    "AuthFlowTimeout",
+    "AuthenticationError",
+    "GenericOIDCProvider",
+    "LoginRequired",
+    "LoginWidget",
+    "MemoryTokenStore",
+    "OAuthProvider",
+    "OAuthTokenSet",
+    "PKCEChallenge",
+    "SessionManager",
+    "TokenError",
+    "TokenExpiredError",
+    "TokenRefreshError",
+    "TokenStore",
+    "__version__",
+]
+
+_HOME = {
+    "errors": [name for name in __all__ if name.endswith(("Error", "Cancelled", "Timeout", "Required"))],
+    "flow": ["AuthFlowManager", "AuthFlowResult", "AuthFlowState"],
+    "pkce": ["PKCEChallenge"],
+    "providers": ["GenericOIDCProvider", "OAuthProvider"],
+    "session": ["SessionManager"],
+    "token_store": ["MemoryTokenStore", "TokenStore"],
+    "tokens": ["AccessToken", "OAuthTokenSet"],
+    "widget": ["LoginWidget"],
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    """Tell jupyter-server where our extension is."""
+    return [{"module": "pywry_auth_nb.server"}]

@@ -1,0 +1,202 @@
+"""The one HTTP client: httpx, bounded.
+
+httpx alone does not bound a request: its timeouts restart with every byte and it inflates whatever it is sent. Here
+every request has a total deadline and a cap on bytes, follows no redirect, keeps no cookie, and answers with one JSON
+value or a typed error that quotes nothing of what was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from .errors import TokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+
+DEADLINE = 10.0  # seconds for one whole request
+MAX_BYTES = 512 * 1024
+_MAX_RETRY_AFTER = 3600.0
+_JSON_TYPES = ("application/json", "application/jwk-set+json")
+
+
+@dataclass(frozen=True, repr=False)
+class Answer:
+    """What a provider answered.
+
+    Attributes:
+        status: The HTTP status.
+        body: The decoded JSON value; None when the body was no JSON (allowed only for errors).
+        retry_after: Seconds of ``Retry-After``, clamped to an hour; None when absent.
+        sent_at: Epoch seconds when the request left.
+    """
+
+    status: int
+    body: Any
+    retry_after: float | None
+    sent_at: float
+
+    @property
+    def ok(self) -> bool:
+        """Only 200 is success: OAuth and OpenID Connect name no other."""
+        return self.status == 200  # noqa: PLR2004
+
+
+class HttpClient:
+    """Talks to one provider. Use it on the background loop only."""
+
+    def __init__(self, *, deadline: float = DEADLINE, max_bytes: int = MAX_BYTES) -> None:
+        self._deadline = deadline
+        self._max_bytes = max_bytes
+        self._client: httpx.AsyncClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send one request and return the answer.
+
+        Raises:
+            TokenError: Code ``insecure_url``, ``network``, ``timeout``, ``too_large``, ``redirect_refused`` or
+                ``bad_response``.
+        """
+        import httpx
+
+        check_url(url)
+        host = urlsplit(url).hostname
+        sent_at = time.time()
+        try:
+            status, reply, body = await asyncio.wait_for(self._exchange(method, url, form, headers), self._deadline)
+        except (asyncio.TimeoutError, httpx.TimeoutException):
+            _fail(f"{host} did not answer within {self._deadline:.0f} s. Check the network, then try again.", "timeout")
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            _fail(
+                f"{host} could not be reached ({type(error).__name__}). Check the address and the network, then try "
+                "again.",
+                "network",
+            )
+        if 300 <= status < 400:  # noqa: PLR2004
+            _fail(f"{host} answered with a redirect, which could carry secrets elsewhere.", "redirect_refused")
+        return Answer(status, _decode(status, reply, body, host), _retry_after(reply.get("retry-after")), sent_at)
+
+    async def _exchange(
+        self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str] | None
+    ) -> tuple[int, httpx.Headers, bytes]:
+        data = bytearray()
+        async with self._open().stream(method, url, data=form, headers=headers) as response:
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                _fail("The provider compressed its answer although asked not to.", "bad_response")
+            async for chunk in response.aiter_raw():
+                data += chunk
+                if len(data) > self._max_bytes:
+                    _fail(f"The provider's answer is larger than {self._max_bytes} bytes.", "too_large")
+            return response.status_code, response.headers, bytes(data)
+
+    def _open(self) -> httpx.AsyncClient:
+        import httpx
+
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:  # another loop means: after a fork
+            self._loop = loop
+            self._client = httpx.AsyncClient(
+                timeout=self._deadline,
+                follow_redirects=False,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "pywry-auth-nb"},
+            )
+        return self._client
+
+    async def close(self) -> None:
+        """Close the open connections. The client may be used again afterwards."""
+        client, self._client = self._client, None
+        if client is not None and self._loop is asyncio.get_running_loop():
+            await client.aclose()
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL that must not be given secrets: https, or http to a loopback host, and nothing hidden in it.
+
+    Raises:
+        TokenError: Code ``insecure_url``.
+    """
+    try:
+        parts = urlsplit(url)
+        fine = bool(parts.hostname) and not parts.username and not parts.fragment and url.isascii() and url.isprintable()
+        secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    except ValueError:
+        fine = secure = False
+    if not (fine and secure):
+        _fail("A provider's address must be an https:// URL (http:// is accepted for loopback hosts alone).", "insecure_url")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine: ``localhost`` or a loopback address literal."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def strict_json(text: str | bytes) -> Any:
+    """Decode JSON, refusing what decoders disagree about: duplicate members and NaN (RFC 8259 §4, §6).
+
+    Raises:
+        ValueError: It is not JSON, or is ambiguous, or nested too deep.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate member")
+    return members
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _decode(status: int, headers: httpx.Headers, body: bytes, host: str | None) -> Any:
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        if media_type not in _JSON_TYPES:
+            raise ValueError(media_type)
+        return strict_json(body)
+    except ValueError:
+        if status == 200:  # noqa: PLR2004
+            _fail(f"{host} answered with something that is not JSON. Is the address right?", "bad_response")
+        return None
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read ``Retry-After``: seconds or an HTTP date (RFC 9110 §10.2.3)."""
+    if not value:
+        return None
+    try:
+        seconds = float(value) if value.strip().isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
+
+
+def _fail(message: str, code: str) -> NoReturn:
+    raise TokenError(message, code=code) from None

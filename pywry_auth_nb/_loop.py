@@ -1,0 +1,173 @@
+"""The one background event loop: a daemon thread that does all of the package's I/O.
+
+The kernel's own loop stands still while a cell runs, user code may run loops of its own, and asyncio's locks do not work
+across loops. So everything that waits for a network lives here, and the rest of the world hops on.
+
+An exception leaves this loop **without its frames**: IPython's ``%xmode Verbose`` prints the local variables of every
+frame of a traceback, and ours hold tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import functools
+import logging
+import os
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from .errors import AuthenticationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = logging.getLogger("pywry_auth_nb")
+
+
+class _Background:
+    """A loop on a daemon thread, started when first asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def get(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="pywry-auth", daemon=True).start()
+            return self._loop
+
+
+_background = _Background()
+
+
+def _forget_background() -> None:
+    """In a forked child the thread is gone: start over, and leave the parent's loop and sockets alone."""
+    global _background  # noqa: PLW0603 - one per process is the point
+    _background = _Background()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_background)
+
+
+def get_loop() -> asyncio.AbstractEventLoop:
+    """Return the background loop, running."""
+    return _background.get()
+
+
+def on_background() -> bool:
+    """Whether the caller is running on the background loop."""
+    try:
+        return asyncio.get_running_loop() is get_loop()
+    except RuntimeError:
+        return False
+
+
+def submit(work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    """Start ``work`` on the background loop and return its future."""
+    return asyncio.run_coroutine_threadsafe(work, get_loop())
+
+
+def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
+    """Run ``work`` on the background loop and wait for it, from any other thread.
+
+    Args:
+        work: What to run.
+        timeout: Seconds to wait at most; ``work`` is cancelled after that.
+
+    Raises:
+        AuthenticationError: Code ``timeout`` when time is up, ``wrong_thread`` when called on the loop itself, where
+            waiting could never end.
+    """
+    if on_background():
+        work.close()
+        raise AuthenticationError(
+            "This call waits, and it was made on the thread that would do the work. Use the async method instead.",
+            code="wrong_thread",
+        )
+    future = submit(work)
+    del work
+    try:
+        return future.result(timeout)
+    except concurrent.futures.TimeoutError:
+        if future.done():
+            raise bare(future.exception()) from None
+        future.cancel()
+        raise AuthenticationError(
+            f"No answer within {timeout:.0f} s. Check the network, then try again.", code="timeout"
+        ) from None
+    except KeyboardInterrupt:
+        future.cancel()
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must leave without its frames
+        raise bare(error) from None
+
+
+def on_loop(
+    method: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Make an async method callable from any event loop: it runs on the background loop."""
+
+    @functools.wraps(method)
+    async def hop(*args: P.args, **kwargs: P.kwargs) -> T:
+        work = method(*args, **kwargs)
+        del args, kwargs  # a traceback through this frame must not show them
+        if on_background():
+            return await work
+        future = asyncio.wrap_future(submit(work))
+        del work
+        try:
+            return await future
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in run()
+            raise bare(error) from None
+
+    return hop
+
+
+def bare(error: BaseException | None) -> BaseException:
+    """Return ``error`` without frames, cause and context."""
+    assert error is not None  # noqa: S101 - only asked about futures that failed
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+class Serial:
+    """Calls functions one after another, in order, on a thread that lives only while there is work.
+
+    For code that is not ours (observers, callbacks): it may block for hours and then holds up only its own queue.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._busy = False
+
+    def __call__(self, function: Callable[[], object]) -> None:
+        """Queue ``function`` and return at once."""
+        with self._lock:
+            self._waiting.append(function)
+            if self._busy:
+                return
+            self._busy = True
+        threading.Thread(target=self._drain, name="pywry-auth-observers", daemon=True).start()
+
+    def _drain(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._busy = False
+                    return
+                function = self._waiting.popleft()
+            try:
+                function()
+            except Exception as error:  # noqa: BLE001 - a broken observer must not silence the next
+                log.warning("an observer raised %s", type(error).__name__)

@@ -1,0 +1,12 @@
+"""What server and kernel agree on. They may run in different environments and versions, so both sides check it."""
+
+from __future__ import annotations
+
+#: Raised with every incompatible change of the messages below; a mismatch is a readable page, never a guess.
+PROTOCOL = 1
+
+#: Requests on the control channel, each answered by ``…_reply`` after an ``…_accepted``. Content in brackets.
+BEGIN = "pywry_auth_begin"  # [flow, redirect_uri] -> [authorize_url, state]
+COMPLETE = "pywry_auth_complete"  # [params] -> [name]
+CANCEL = "pywry_auth_cancel"  # [flow] -> []
+LOGOUT = "pywry_auth_logout"  # [flow] -> []

@@ -1,0 +1,251 @@
+"""`OAuthProvider`: the endpoints of one provider and how one talks to them (RFC 6749)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
+
+from .._http import Answer, HttpClient, check_url
+from .._loop import on_loop
+from ..errors import TokenError, TokenRefreshError
+from ..tokens import Secret, parse_token_response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..pkce import PKCEChallenge
+    from ..tokens import OAuthTokenSet
+
+#: What a caller may not override: these tie the answer to our request (RFC 9700 §2.1.1).
+_OURS = frozenset(
+    {"response_type", "response_mode", "client_id", "redirect_uri", "state", "nonce", "code_challenge"}
+    | {"code_challenge_method", "request", "request_uri", "client_secret"}
+)
+
+#: OAuth errors (RFC 6749 §5.2) that are a matter of registration: trying again, or signing in again, cannot help.
+_MISCONFIGURED = {
+    "invalid_client": "The provider does not accept this client. Check client_id, client_secret and how it is sent.",
+    "unauthorized_client": "The provider does not allow this client to do that. Check its registration.",
+    "unsupported_grant_type": "The provider does not offer this grant. Check the client's registration.",
+    "invalid_scope": "The provider does not grant these scopes. Check them against the client's registration.",
+    "invalid_request": "The provider did not understand the request. Check redirect URI and client registration.",
+}
+
+
+class OAuthProvider(ABC):
+    """One OAuth 2.0 provider and our registration there.
+
+    Args:
+        client_id: Client identifier registered with the provider.
+        client_secret: Its secret; empty for a public client. Read it from the environment or a file, never from a cell.
+        scopes: What to ask for.
+        authorize_url: Authorization endpoint (RFC 6749 §3.1).
+        token_url: Token endpoint (§3.2).
+        userinfo_url: UserInfo endpoint, if there is one (OIDC Core §5.3).
+        revocation_url: Revocation endpoint, if there is one (RFC 7009).
+
+    Every async method may be awaited from any event loop.
+    """
+
+    #: Parameters this provider wants in every authorize URL.
+    authorize_params: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(
+        self,
+        client_id: str,
+        client_secret: str = "",
+        scopes: list[str] | None = None,
+        authorize_url: str = "",
+        token_url: str = "",
+        userinfo_url: str = "",
+        revocation_url: str = "",
+    ) -> None:
+        self.client_id = client_id
+        self.client_secret = Secret(client_secret)
+        self.scopes = list(scopes or [])
+        self.authorize_url = authorize_url
+        self.token_url = token_url
+        self.userinfo_url = userinfo_url
+        self.revocation_url = revocation_url
+        self._http = HttpClient()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.label or 'without address'}, client {self.client_id!r}>"
+
+    @property
+    def label(self) -> str:
+        """The host where one signs in, for people."""
+        return urlsplit(self.authorize_url).hostname or ""
+
+    @on_loop
+    async def close(self) -> None:
+        """Close the connections to the provider."""
+        await self._http.close()
+
+    @on_loop
+    async def prepare(self) -> None:
+        """Find out what is needed before an authorize URL can be built. Here: nothing.
+
+        Raises:
+            TokenError: The provider cannot be asked, or must not be trusted.
+        """
+
+    def build_authorize_url(
+        self,
+        redirect_uri: str,
+        state: str,
+        pkce: PKCEChallenge | None = None,
+        extra_params: dict[str, str] | None = None,
+    ) -> str:
+        """Return the URL where a person signs in (RFC 6749 §4.1.1, RFC 7636 §4.3).
+
+        A query that ``authorize_url`` already has is kept (§3.1).
+
+        Raises:
+            ValueError: ``extra_params`` would override what ties the answer to this request.
+            TokenError: The authorize URL is missing or insecure.
+        """
+        extra = {**self.authorize_params, **(extra_params or {})}
+        forbidden = sorted(_OURS.intersection(extra) - {"nonce"})
+        if forbidden:
+            raise ValueError(f"extra_params must not set {', '.join(forbidden)}")
+        check_url(self.authorize_url)
+        ours = {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": redirect_uri,
+            "state": state,
+            **({"scope": " ".join(self.scopes)} if self.scopes else {}),
+            **({"code_challenge": pkce.challenge, "code_challenge_method": pkce.method} if pkce else {}),
+        }
+        parts = urlsplit(self.authorize_url)
+        kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in ours]
+        return urlunsplit(parts._replace(query=urlencode([*kept, *(ours | extra).items()])))
+
+    def check_issuer(self, iss: str | None) -> None:
+        """Check the ``iss`` of an authorization response (RFC 9207 §2.4). Plain OAuth knows no issuer to compare.
+
+        Raises:
+            TokenError: Code ``issuer_mismatch`` or ``issuer_missing``.
+        """
+
+    @abstractmethod
+    async def exchange_code(
+        self, code: str, redirect_uri: str, pkce_verifier: str | None = None, nonce: str | None = None
+    ) -> OAuthTokenSet:
+        """Exchange an authorization code for tokens (RFC 6749 §4.1.3).
+
+        Raises:
+            TokenError: The exchange failed, or its answer must not be trusted.
+        """
+
+    @abstractmethod
+    async def refresh_tokens(self, refresh_token: str) -> OAuthTokenSet:
+        """Get new tokens for a refresh token (RFC 6749 §6).
+
+        Raises:
+            TokenRefreshError: The refresh failed; code ``invalid_grant`` when the refresh token is no longer good.
+        """
+
+    def claims(self, tokens: OAuthTokenSet) -> dict[str, Any]:  # noqa: ARG002 - for providers with ID tokens
+        """Return what the tokens themselves say about their owner, without asking anybody. Plain OAuth: nothing."""
+        return {}
+
+    async def identify(self, tokens: OAuthTokenSet) -> dict[str, Any]:
+        """Return who these tokens belong to: the UserInfo claims, or ``{}`` when there is nobody to ask.
+
+        Raises:
+            TokenError: The provider could not be asked, or contradicts itself.
+        """
+        return await self.get_userinfo(tokens.access_token)
+
+    def check_continuity(self, old: OAuthTokenSet, new: OAuthTokenSet) -> None:
+        """Check that refreshed tokens continue the same sign-in. Plain OAuth has nothing to compare.
+
+        Raises:
+            TokenRefreshError: Code ``identity_changed``.
+        """
+
+    @on_loop
+    async def get_userinfo(self, access_token: str) -> dict[str, Any]:
+        """Return the profile of the token's owner; ``{}`` when there is no UserInfo endpoint.
+
+        Raises:
+            TokenError: The endpoint could not be asked, or refused the token.
+        """
+        await self.prepare()
+        if not self.userinfo_url:
+            return {}
+        answer = await self._http.request(
+            "GET", self.userinfo_url, headers={"Authorization": f"Bearer {access_token}"}
+        )
+        if not answer.ok or not isinstance(answer.body, dict):
+            raise TokenError(
+                f"The provider did not say who you are (HTTP {answer.status}).",
+                code="userinfo_failed",
+                retry_after=answer.retry_after,
+            )
+        return answer.body
+
+    @on_loop
+    async def revoke_token(self, token: str, token_type_hint: str = "access_token") -> bool:
+        """Revoke a token at the provider (RFC 7009 §2.1).
+
+        Args:
+            token: The token to end.
+            token_type_hint: ``"access_token"`` or ``"refresh_token"``.
+
+        Returns:
+            Whether the provider confirmed it; False also when it has no revocation endpoint.
+        """
+        await self.prepare()
+        if not self.revocation_url:
+            return False
+        answer = await self._post(self.revocation_url, {"token": token, "token_type_hint": token_type_hint})
+        return answer.ok
+
+    async def _grant(self, form: dict[str, str], *, requested_scope: str) -> OAuthTokenSet:
+        """Ask the token endpoint and read its answer, or raise what it means."""
+        answer = await self._post(self.token_url, form)
+        body = answer.body if isinstance(answer.body, dict) else {}
+        if answer.ok and body and "error" not in body:
+            return parse_token_response(body, requested_scope=requested_scope, sent_at=answer.sent_at)
+        _refused(answer, body.get("error"))
+
+    async def _post(self, url: str, form: dict[str, str]) -> Answer:
+        """POST a form as this client: with its secret in the header or the body, or just its name (RFC 6749 §2.3.1)."""
+        method = self._client_auth_method()
+        headers = {}
+        if method == "client_secret_basic":
+            pair = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}".encode("ascii")
+            headers["Authorization"] = f"Basic {b64encode(pair).decode('ascii')}"
+        else:
+            form = {**form, "client_id": self.client_id}
+            if method == "client_secret_post":
+                form["client_secret"] = self.client_secret
+        return await self._http.request("POST", url, form=form, headers=headers)
+
+    def _client_auth_method(self) -> str:
+        return "client_secret_post" if self.client_secret else "none"
+
+
+def _refused(answer: Answer, error: Any) -> NoReturn:
+    """Raise what a refusal of the token endpoint means (RFC 6749 §5.2). Only known words of the provider get out."""
+    if error == "invalid_grant":
+        raise TokenRefreshError("The provider no longer accepts this sign-in. Sign in again.", code="invalid_grant")
+    if isinstance(error, str) and error in _MISCONFIGURED:
+        raise TokenError(_MISCONFIGURED[error], code=error)
+    raise TokenError(
+        f"The provider could not give a token (HTTP {answer.status}). Try again in a moment.",
+        code="provider_unavailable",
+        retry_after=answer.retry_after,
+    )
+
+
+def as_refresh_error(error: TokenError) -> TokenRefreshError:
+    """Return ``error`` as the failure of a refresh, with the same code."""
+    if isinstance(error, TokenRefreshError):
+        return error
+    return TokenRefreshError(error.message, code=error.code, retry_after=error.retry_after, **error.context)

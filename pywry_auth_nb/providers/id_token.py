@@ -1,0 +1,197 @@
+"""ID tokens: every rule of OIDC Core §3.1.3.7 and RFC 8725, as pure steps.
+
+``read`` takes the token apart and refuses what is malformed; ``verify_signature`` checks it against one key; ``check_claims``
+checks what it says. PyJWT does the cryptography; its claim checks are too lenient to be used alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from .._http import strict_json
+from ..errors import TokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+
+#: Asymmetric algorithms only; metadata never widens this list. The hash is the one of ``at_hash`` (Core §3.1.3.6).
+ALGORITHMS = {
+    "RS256": "sha256", "RS384": "sha384", "RS512": "sha512",
+    "PS256": "sha256", "PS384": "sha384", "PS512": "sha512",
+    "ES256": "sha256", "ES384": "sha384", "ES512": "sha512",
+    "EdDSA": "sha512",
+}  # fmt: skip
+LEEWAY = 30.0  # seconds of clock difference that are forgiven
+_MAX_AGE = 600.0  # an ID token comes fresh from the token endpoint; an old one is a replay
+_MAX_LENGTH = 64 * 1024
+_MAX_SUBJECT = 255  # OIDC Core §2
+_MIN_RSA_BITS = 2048
+_TYPES = ("jwt", "application/jwt")
+
+
+@dataclass(frozen=True, repr=False)
+class Unverified:
+    """An ID token taken apart, before anybody vouches for it."""
+
+    token: str
+    header: dict[str, Any]
+    claims: dict[str, Any]
+
+    @property
+    def alg(self) -> str:
+        return str(self.header["alg"])
+
+    @property
+    def kid(self) -> str | None:
+        return self.header.get("kid")
+
+
+def read(token: str) -> Unverified:
+    """Take a compact JWS apart (RFC 7515 §3.1), strictly: canonical base64url, unambiguous JSON.
+
+    Raises:
+        TokenError: Code ``id_token_malformed`` or ``id_token_algorithm``.
+    """
+    if len(token) > _MAX_LENGTH:
+        _malformed("it is too long")
+    try:
+        head, body, signature = token.split(".")
+        _decode(signature)
+        header, claims = strict_json(_decode(head)), strict_json(_decode(body))
+    except ValueError:
+        _malformed("it is not a signed JSON Web Token")
+    if not isinstance(header, dict) or not isinstance(claims, dict):
+        _malformed("it is not a signed JSON Web Token")
+    _check_header(header)
+    return Unverified(token, header, claims)
+
+
+def _check_header(header: dict[str, Any]) -> None:
+    if header.get("alg") not in ALGORITHMS:
+        _fail("It is signed in a way that is not accepted.", "id_token_algorithm")
+    if "crit" in header or "b64" in header or "zip" in header:
+        _malformed("it needs extensions that are not understood")
+    if not isinstance(header.get("kid", ""), str):
+        _malformed("its key id is no string")
+    if str(header.get("typ", "JWT")).lower() not in _TYPES or "cty" in header:
+        _malformed("it is another kind of token")  # RFC 8725 §3.11
+
+
+def verify_signature(token: Unverified, key: dict[str, Any]) -> bool:
+    """Whether ``key`` (one JWK with its public members) signed the token."""
+    import jwt
+
+    public = {name: value for name, value in key.items() if name not in {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}}
+    try:
+        jwk = jwt.PyJWK(public, algorithm=token.alg)
+        if getattr(jwk.key, "key_size", _MIN_RSA_BITS) < _MIN_RSA_BITS and token.alg[:2] in {"RS", "PS"}:
+            return False
+        jwt.api_jws.decode(token.token, jwk, algorithms=[token.alg])
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError):
+        return False
+    return True
+
+
+def check_claims(
+    token: Unverified,
+    *,
+    issuer: str | Callable[[dict[str, Any]], bool],
+    client_id: str,
+    nonce: str | None,
+    access_token: str | None = None,
+    trusted_audiences: Container[str] = (),
+) -> dict[str, Any]:
+    """Return the claims of a verified token if they are meant for us, now (OIDC Core §3.1.3.7).
+
+    Args:
+        token: The token, its signature verified.
+        issuer: The expected ``iss``, compared character by character, or a rule where a provider has several.
+        client_id: Who we are: must be in ``aud``, and be ``azp`` where that is given.
+        nonce: What the authorize URL carried; None when there is no such request (a refresh).
+        access_token: What came with it just now, for ``at_hash``; such a token must be fresh.
+        trusted_audiences: Other audiences that may stand beside us.
+
+    Raises:
+        TokenError: A rule is broken; the code names the claim: ``id_token_iss``, ``id_token_aud``, ….
+    """
+    claims = token.claims
+    iss = claims.get("iss")
+    if not isinstance(iss, str) or not (issuer(claims) if callable(issuer) else iss == issuer):
+        _fail("It comes from another issuer.", "id_token_iss")
+    _check_audience(claims, client_id, trusted_audiences)
+    _check_subject(claims.get("sub"))
+    _check_times(claims, max_age=math.inf if access_token is None else _MAX_AGE)
+    if nonce is not None:
+        _check_nonce(claims.get("nonce"), nonce)
+    if "at_hash" in claims and access_token is not None:
+        _check_hash(claims["at_hash"], access_token, ALGORITHMS[token.alg])
+    return claims
+
+
+def _check_audience(claims: dict[str, Any], client_id: str, trusted: Container[str]) -> None:
+    aud = claims.get("aud")
+    audiences = [aud] if isinstance(aud, str) else aud
+    if not isinstance(audiences, list) or client_id not in audiences:
+        _fail("It is meant for another application.", "id_token_aud")
+    if any(other != client_id and not (isinstance(other, str) and other in trusted) for other in audiences):
+        _fail("It is also meant for an application that is not trusted here.", "id_token_aud")
+    if "azp" in claims and claims["azp"] != client_id:
+        _fail("It was issued to another application.", "id_token_azp")
+
+
+def _check_subject(sub: Any) -> None:
+    if not isinstance(sub, str) or not sub.strip() or len(sub) > _MAX_SUBJECT:
+        _fail("It does not say who signed in.", "id_token_sub")
+
+
+def _check_times(claims: dict[str, Any], max_age: float) -> None:
+    now = time.time()
+    exp, iat = _seconds(claims, "exp"), _seconds(claims, "iat")
+    if exp <= now - LEEWAY:
+        _fail("It is already over. Is this machine's clock right?", "id_token_exp")
+    if not now - max_age <= iat <= now + LEEWAY:
+        _fail("It was not issued just now. Is this machine's clock right?", "id_token_iat")
+    if "nbf" in claims and _seconds(claims, "nbf") > now + LEEWAY:
+        _fail("It is not valid yet. Is this machine's clock right?", "id_token_nbf")
+
+
+def _seconds(claims: dict[str, Any], name: str) -> float:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e12 or not math.isfinite(value):
+        _fail(f"Its time {name!r} is missing or no number.", f"id_token_{name}")
+    return float(value)
+
+
+def _check_nonce(given: Any, sent: str) -> None:
+    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), sent.encode()):
+        _fail("It answers another sign-in.", "id_token_nonce")
+
+
+def _check_hash(given: Any, value: str, algorithm: str) -> None:
+    """Check ``at_hash``: the left half of the hash, base64url (OIDC Core §3.1.3.6)."""
+    digest = hashlib.new(algorithm, value.encode("ascii")).digest()
+    expected = urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode("ascii")
+    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), expected.encode()):
+        _fail("It does not belong to the access token that came with it.", "id_token_at_hash")
+
+
+def _decode(segment: str) -> bytes:
+    """Decode base64url, accepting the one canonical spelling alone (RFC 7515 §2)."""
+    data = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    if urlsafe_b64encode(data).rstrip(b"=").decode("ascii") != segment:
+        raise ValueError(segment)
+    return data
+
+
+def _malformed(why: str) -> NoReturn:
+    _fail(f"It cannot be read: {why}.", "id_token_malformed")
+
+
+def _fail(why: str, code: str) -> NoReturn:
+    raise TokenError(f"The provider's ID token is not accepted. {why} Nobody was signed in.", code=code) from None

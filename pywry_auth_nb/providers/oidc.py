@@ -1,0 +1,279 @@
+"""`GenericOIDCProvider`: any OpenID Connect provider, from its issuer alone (OIDC Core, Discovery)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from .._http import check_url
+from .._loop import on_loop, run
+from ..errors import TokenError, TokenRefreshError
+from . import id_token as jws
+from .base import OAuthProvider, as_refresh_error
+from .jwks import KeyCache
+
+if TYPE_CHECKING:
+    from ..pkce import PKCEChallenge
+    from ..tokens import OAuthTokenSet
+
+_DISCOVERY_MAX_AGE = 3600.0  # seconds
+_DISCOVERY_DEADLINE = 30.0
+_ENDPOINTS = {
+    "authorize_url": "authorization_endpoint",
+    "token_url": "token_endpoint",
+    "userinfo_url": "userinfo_endpoint",
+    "revocation_url": "revocation_endpoint",
+}
+#: Claims that say something about the ID token and nothing about the person.
+_ABOUT_THE_TOKEN = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "aud", "azp", "exp", "iat", "nbf", "jti", "sid"})
+
+
+class GenericOIDCProvider(OAuthProvider):
+    """An OpenID Connect provider.
+
+    Args:
+        client_id: Client identifier registered with the provider.
+        client_secret: Its secret; empty for a public client.
+        issuer_url: The issuer, exactly as the provider writes it (with or without a final slash).
+        scopes: What to ask for; ``openid email profile`` when left out. Add ``offline_access`` for a refresh token
+            where the provider wants that.
+        authorize_url: Overrides discovery, as do the next three.
+        token_url: Token endpoint.
+        userinfo_url: UserInfo endpoint.
+        revocation_url: Revocation endpoint.
+        require_id_token_validation: Whether an ID token must come and be valid. Turn it off only for a provider that
+            is not OpenID Connect.
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        client_secret: str = "",
+        issuer_url: str = "",
+        scopes: list[str] | None = None,
+        authorize_url: str = "",
+        token_url: str = "",
+        userinfo_url: str = "",
+        revocation_url: str = "",
+        *,
+        require_id_token_validation: bool = True,
+    ) -> None:
+        scopes = ["openid", "email", "profile"] if scopes is None else scopes
+        super().__init__(client_id, client_secret, scopes, authorize_url, token_url, userinfo_url, revocation_url)
+        self.issuer_url = issuer_url
+        self.require_id_token_validation = require_id_token_validation
+        self._configured = {name: getattr(self, name) for name in _ENDPOINTS}
+        self._metadata: dict[str, Any] = {}
+        self._discovered_at = float("-inf")
+        self._discovering: asyncio.Task[None] | None = None
+        self._keys = KeyCache(self._http)
+        if "offline_access" in self.scopes:
+            # OIDC Core §11: without the consent prompt the provider must ignore offline_access
+            self.authorize_params = {"prompt": "consent", **self.authorize_params}  # type: ignore[misc]
+
+    @property
+    def label(self) -> str:
+        """The host where one signs in, for people."""
+        return urlsplit(self.issuer_url or self.authorize_url).hostname or ""
+
+    @on_loop
+    async def prepare(self) -> None:
+        """Read the provider's metadata, unless that was done within the hour.
+
+        Raises:
+            TokenError: Code ``discovery_failed``, ``issuer_mismatch``, ``missing_metadata``, ``pkce_unsupported`` or one
+                of the HTTP client's.
+        """
+        if not self.issuer_url or time.monotonic() - self._discovered_at < _DISCOVERY_MAX_AGE:
+            return
+        if self._discovering is None or self._discovering.get_loop() is not asyncio.get_running_loop():
+            self._discovering = asyncio.ensure_future(self._discover())
+        try:
+            await asyncio.shield(self._discovering)
+        finally:
+            if self._discovering is not None and self._discovering.done():
+                self._discovering = None
+
+    async def _discover(self) -> None:
+        check_url(self.issuer_url)
+        if "?" in self.issuer_url:
+            _refuse("An issuer is a URL without a query (OpenID Connect Discovery §3). Check issuer_url.", "insecure_url")
+        answer = await self._http.request("GET", self.issuer_url.removesuffix("/") + "/.well-known/openid-configuration")
+        if not answer.ok or not isinstance(answer.body, dict):
+            raise TokenError(
+                f"{self.label} is not an OpenID Connect issuer, or is not working (HTTP {answer.status}). Check "
+                "issuer_url.",
+                code="discovery_failed",
+                retry_after=answer.retry_after,
+            )
+        self._accept(answer.body)
+
+    def _accept(self, metadata: dict[str, Any]) -> None:
+        """Take metadata over if it is sound (OIDC Discovery §3, §4.3)."""
+        if metadata.get("issuer") != self.issuer_url:
+            _refuse("The provider calls itself by another issuer. Write issuer_url exactly as it does.", "issuer_mismatch")
+        methods = metadata.get("code_challenge_methods_supported")
+        if methods is not None and (not isinstance(methods, list) or "S256" not in methods):
+            _refuse("The provider does not support PKCE with S256, without which signing in is not safe.", "pkce_unsupported")
+        endpoints = {ours: self._configured[ours] or metadata.get(theirs) or "" for ours, theirs in _ENDPOINTS.items()}
+        for name in ("authorize_url", "token_url"):
+            if not endpoints[name]:
+                _refuse(f"The provider's metadata has no {_ENDPOINTS[name]}.", "missing_metadata")
+        if self.require_id_token_validation and not metadata.get("jwks_uri"):
+            _refuse("The provider's metadata has no jwks_uri.", "missing_metadata")
+        for url in (*endpoints.values(), metadata.get("jwks_uri") or ""):
+            if url:
+                check_url(url if isinstance(url, str) else "")
+        for name, url in endpoints.items():
+            setattr(self, name, url)
+        self._metadata, self._discovered_at = metadata, time.monotonic()
+
+    def build_authorize_url(
+        self,
+        redirect_uri: str,
+        state: str,
+        pkce: PKCEChallenge | None = None,
+        extra_params: dict[str, str] | None = None,
+    ) -> str:
+        """Return the URL where a person signs in; discovers the endpoint first where that is still to do.
+
+        Raises:
+            ValueError: ``extra_params`` would override what ties the answer to this request.
+            TokenError: Discovery failed.
+        """
+        if not self.authorize_url:
+            run(self.prepare(), _DISCOVERY_DEADLINE)
+        return super().build_authorize_url(redirect_uri, state, pkce, extra_params)
+
+    def check_issuer(self, iss: str | None) -> None:
+        """Check the ``iss`` of an authorization response: a simple string comparison (RFC 9207 §2.4).
+
+        Raises:
+            TokenError: Code ``issuer_mismatch``, or ``issuer_missing`` where the provider promised to send it.
+        """
+        if iss is None:
+            if self._metadata.get("authorization_response_iss_parameter_supported") is True:
+                _refuse("The answer does not say which provider it comes from, though it should.", "issuer_missing")
+        elif self.issuer_url and iss != self.issuer_url:
+            _refuse("The answer comes from another provider.", "issuer_mismatch")
+
+    @on_loop
+    async def exchange_code(
+        self, code: str, redirect_uri: str, pkce_verifier: str | None = None, nonce: str | None = None
+    ) -> OAuthTokenSet:
+        """Exchange an authorization code for tokens, and check the ID token that comes with them.
+
+        Args:
+            code: The authorization code.
+            redirect_uri: The very one that the code was sent to.
+            pkce_verifier: The secret behind the code challenge.
+            nonce: What the authorize URL carried; the ID token must repeat it.
+
+        Raises:
+            TokenError: Discovery or the exchange failed, or the answer must not be trusted.
+        """
+        await self.prepare()
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
+        if pkce_verifier:
+            form["code_verifier"] = pkce_verifier
+        tokens = await self._grant(form, requested_scope=" ".join(self.scopes))
+        if self.require_id_token_validation:
+            if tokens.id_token is None:
+                _refuse("The provider sent no ID token. Ask for the scope openid.", "id_token_missing")
+            await self._validate(tokens.id_token, nonce, tokens.access_token)
+        return tokens
+
+    @on_loop
+    async def refresh_tokens(self, refresh_token: str) -> OAuthTokenSet:
+        """Get new tokens for a refresh token; an ID token that comes along is checked (OIDC Core §12.2).
+
+        Raises:
+            TokenRefreshError: Discovery or the refresh failed; code ``invalid_grant`` means: sign in again.
+        """
+        try:
+            await self.prepare()
+            form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+            tokens = await self._grant(form, requested_scope="")
+            if tokens.id_token and self.require_id_token_validation:
+                await self._validate(tokens.id_token, None, tokens.access_token)
+        except TokenError as error:
+            raise as_refresh_error(error) from None
+        return tokens
+
+    @on_loop
+    async def validate_id_token(self, id_token: str, nonce: str | None = None) -> dict[str, Any]:
+        """Return the claims of an ID token after checking signature, issuer, audience, times and nonce.
+
+        Raises:
+            TokenError: Validation failed for any reason; the code names the rule.
+        """
+        await self.prepare()
+        return await self._validate(id_token, nonce, None)
+
+    async def _validate(self, id_token: str, nonce: str | None, access_token: str | None) -> dict[str, Any]:
+        token = jws.read(id_token)
+        uri = self._metadata.get("jwks_uri")
+        if not uri:
+            _refuse("There are no keys to check the ID token with. Set issuer_url.", "jwks_failed")
+        keys = await self._keys.candidates(uri, alg=token.alg, kid=token.kid)
+        verified = any(jws.verify_signature(token, key) for key in keys)
+        if not verified:  # rotated just before signing, under an old or no key id
+            keys = await self._keys.refetched(uri, alg=token.alg, kid=token.kid)
+            verified = any(jws.verify_signature(token, key) for key in keys)
+        if not verified:
+            _refuse("The provider's ID token has a signature that fits none of its keys.", "id_token_signature")
+        return jws.check_claims(
+            token, issuer=self.issuer_url, client_id=self.client_id, nonce=nonce, access_token=access_token
+        )
+
+    def claims(self, tokens: OAuthTokenSet) -> dict[str, Any]:
+        """Return what the ID token, which was checked when it came, says about its owner."""
+        return {name: value for name, value in self._id_claims(tokens).items() if name not in _ABOUT_THE_TOKEN}
+
+    def _id_claims(self, tokens: OAuthTokenSet) -> dict[str, Any]:
+        if tokens.id_token is None or not self.require_id_token_validation:
+            return {}
+        return jws.read(tokens.id_token).claims
+
+    async def identify(self, tokens: OAuthTokenSet) -> dict[str, Any]:
+        """Return the ID token's claims with the UserInfo claims added; a UserInfo endpoint that is down is forgiven.
+
+        Raises:
+            TokenError: Code ``userinfo_sub``: UserInfo speaks of somebody else (OIDC Core §5.3.2).
+        """
+        claims = self.claims(tokens)
+        try:
+            profile = await self.get_userinfo(tokens.access_token)
+        except TokenError:
+            if not claims:
+                raise
+            profile = {}
+        if claims and profile and profile.get("sub") != claims.get("sub"):
+            _refuse("The provider names two different people for one sign-in.", "userinfo_sub")
+        return claims | profile
+
+    def check_continuity(self, old: OAuthTokenSet, new: OAuthTokenSet) -> None:
+        """Check that a refreshed ID token names the same person at the same issuer (OIDC Core §12.2).
+
+        Raises:
+            TokenRefreshError: Code ``identity_changed``.
+        """
+        before, after = self._id_claims(old), self._id_claims(new)
+        if not (before and after):
+            return
+        same = all(before.get(name) == after.get(name) for name in ("iss", "sub"))
+        if not same or after.get("nonce", before.get("nonce")) != before.get("nonce"):
+            raise TokenRefreshError("The renewed tokens belong to somebody else. Sign in again.", code="identity_changed")
+
+    def _client_auth_method(self) -> str:
+        """Choose how to authenticate (OIDC Core §9): ``client_secret_basic`` is the default of the specification."""
+        if not self.client_secret:
+            return "none"
+        offered = self._metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        return "client_secret_basic" if "client_secret_basic" in offered else "client_secret_post"
+
+
+def _refuse(message: str, code: str) -> NoReturn:
+    raise TokenError(message, code=code)

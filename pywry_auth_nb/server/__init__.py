@@ -1,0 +1,21 @@
+"""The jupyter-server extension: a thin HTTP face over the kernel. It holds no secret and keeps no table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .handlers import handlers
+from .redirect_uri import PywryAuth
+
+if TYPE_CHECKING:
+    from jupyter_server.serverapp import ServerApp
+
+__all__ = ["PywryAuth"]
+
+
+def _load_jupyter_server_extension(app: ServerApp) -> None:
+    """Add our routes to a starting server."""
+    config = PywryAuth(parent=app)
+    app.web_app.settings["pywry_auth"] = config
+    app.web_app.add_handlers(".*$", handlers(app.base_url))
+    app.log.info("pywry_auth_nb answers sign-ins under %spywry-auth/", app.base_url)

@@ -1,0 +1,47 @@
+"""Which redirect URI to give the provider: as configured, the hub's, or this very server's."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import traitlets as t
+from traitlets.config import LoggingConfigurable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tornado.httputil import HTTPServerRequest
+
+CALLBACK = "pywry-auth/callback"
+
+
+class PywryAuth(LoggingConfigurable):
+    """Settings of the server extension (``c.PywryAuth…``)."""
+
+    redirect_uri = t.Unicode(
+        help="The redirect URI registered at the provider, where it cannot be worked out from the request: behind a "
+        "proxy that hides the public address. Also PYWRY_AUTH_REDIRECT_URI in the server's environment."
+    ).tag(config=True)
+
+    @t.default("redirect_uri")
+    def _default_redirect_uri(self) -> str:
+        return os.environ.get("PYWRY_AUTH_REDIRECT_URI", "")
+
+
+def redirect_uri(
+    configured: str, request: HTTPServerRequest, base_url: str, environ: Mapping[str, str] = os.environ
+) -> str:
+    """Return the redirect URI for a browser that sent ``request``.
+
+    Under JupyterHub it is the hub's one address for all users, which routes by who the browser belongs to: a callback
+    address of one user's server could be given to another user. Otherwise it is built from the browser's own origin,
+    for ``localhost`` and ``127.0.0.1`` are two places to a browser.
+    """
+    if configured:
+        return configured
+    origin = f"{request.protocol}://{request.host}"
+    if "JUPYTERHUB_SERVICE_PREFIX" in environ:
+        hub = environ.get("JUPYTERHUB_PUBLIC_HUB_URL") or origin + environ.get("JUPYTERHUB_BASE_URL", "/") + "hub/"
+        return f"{hub.rstrip('/')}/user-redirect/{CALLBACK}"
+    return origin + base_url + CALLBACK

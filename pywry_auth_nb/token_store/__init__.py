@@ -1,0 +1,6 @@
+"""Token stores: where a session's tokens rest between uses."""
+
+from .base import TokenStore
+from .memory import MemoryTokenStore
+
+__all__ = ["MemoryTokenStore", "TokenStore"]

@@ -1,0 +1,151 @@
+"""Tokens as values: frozen, checked when they arrive, and silent when shown."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .errors import TokenError
+
+_MAX_LIFETIME = 365 * 24 * 3600.0
+_SECRET_MEMBERS = frozenset({"access_token", "refresh_token", "id_token"})
+
+
+class Secret(str):
+    """A string that shows itself as ``'***'`` wherever Python shows values: repr, pprint, tracebacks, containers.
+
+    It is the real value to everything that *uses* it: ``str()``, f-strings, concatenation, headers, JSON.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class AccessToken(Secret):
+    """An access token (RFC 6749 §1.4). As the last line of a cell it shows only that it is one."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<AccessToken ***>"
+
+
+@dataclass(frozen=True, repr=False)
+class OAuthTokenSet:
+    """What a token endpoint gave us (RFC 6749 §5.1).
+
+    Attributes:
+        access_token: The token itself; an :class:`AccessToken` whatever string was passed.
+        token_type: How it is sent; ``"Bearer"``.
+        refresh_token: Renews the session, or None.
+        expires_in: Lifetime in seconds counted from ``issued_at``; None when the provider does not say.
+        id_token: The OpenID Connect ID token (a JWT), or None.
+        scope: What was granted, separated by spaces.
+        raw: The other members of the answer; never a second copy of the tokens.
+        issued_at: Epoch seconds when the request for these tokens was sent, so that expiry is never late.
+    """
+
+    access_token: str
+    token_type: str = "Bearer"
+    refresh_token: str | None = None
+    expires_in: float | None = None
+    id_token: str | None = None
+    scope: str = ""
+    raw: dict[str, Any] = field(default_factory=dict)
+    issued_at: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        hide = object.__setattr__  # frozen for everybody else
+        hide(self, "access_token", AccessToken(self.access_token))
+        hide(self, "refresh_token", Secret(self.refresh_token) if self.refresh_token else None)
+        hide(self, "id_token", Secret(self.id_token) if self.id_token else None)
+        hide(self, "raw", {name: value for name, value in self.raw.items() if name not in _SECRET_MEMBERS})
+
+    @property
+    def expires_at(self) -> float | None:
+        """Epoch seconds when the access token ends; None when the provider does not say."""
+        return None if self.expires_in is None else self.issued_at + self.expires_in
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the access token is over now, without any margin."""
+        return self.expires_at is not None and time.time() >= self.expires_at
+
+    def succeed(self, old: OAuthTokenSet) -> OAuthTokenSet:
+        """Return these refreshed tokens with what the answer left out taken from ``old``.
+
+        An omitted refresh token or scope means "unchanged" (RFC 6749 §5.1, §6), and so does an omitted ID token
+        (OIDC Core §12.2).
+        """
+        return replace(
+            self,
+            refresh_token=self.refresh_token or old.refresh_token,
+            id_token=self.id_token or old.id_token,
+            scope=self.scope or old.scope,
+        )
+
+    def __repr__(self) -> str:
+        left = "unknown" if self.expires_at is None else f"{self.expires_at - time.time():.0f} s"
+        renewable = "" if self.refresh_token is None else ", renewable"
+        return f"<OAuthTokenSet {self.token_type}, expires in {left}{renewable}>"
+
+
+def parse_token_response(answer: dict[str, Any], *, requested_scope: str, sent_at: float) -> OAuthTokenSet:
+    """Turn a token endpoint's JSON object into tokens, or refuse it (RFC 6749 §5.1).
+
+    Args:
+        answer: The decoded JSON object of a 200 answer.
+        requested_scope: What was asked for: an omitted ``scope`` means that (§5.1).
+        sent_at: Epoch seconds when the request left.
+
+    Raises:
+        TokenError: A member is missing or has the wrong type; code ``token_response`` or ``token_type``.
+    """
+    token_type = _string(answer, "token_type")
+    if token_type.lower() != "bearer":  # case-insensitive (§7.1), and an unknown type must not be used
+        raise TokenError(
+            "The provider answered with a kind of token that is not a bearer token. Ask for bearer tokens in the "
+            "client's registration.",
+            code="token_type",
+        )
+    return OAuthTokenSet(
+        access_token=_string(answer, "access_token"),
+        token_type="Bearer",  # noqa: S106 - a scheme's name
+        refresh_token=_string(answer, "refresh_token") if answer.get("refresh_token") is not None else None,
+        expires_in=_lifetime(answer.get("expires_in")),
+        id_token=_string(answer, "id_token") if answer.get("id_token") is not None else None,
+        scope=_string(answer, "scope") if answer.get("scope") else requested_scope,
+        raw=answer,
+        issued_at=sent_at,
+    )
+
+
+def _string(answer: dict[str, Any], name: str) -> str:
+    value = answer.get(name)
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or value.isspace():
+        raise _malformed(name)
+    return value
+
+
+def _lifetime(value: Any) -> float | None:
+    """Read ``expires_in``: seconds, also as a decimal string (seen in the field); at most a year is believed."""
+    if value is None:
+        return None
+    try:
+        seconds = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise _malformed("expires_in") from None
+    if not math.isfinite(seconds) or seconds < 0:
+        raise _malformed("expires_in")
+    return min(seconds, _MAX_LIFETIME)
+
+
+def _malformed(name: str) -> TokenError:
+    return TokenError(
+        f"The provider's token answer has no usable {name!r}. The provider is misconfigured; try again, then report it.",
+        code="token_response",
+    )

@@ -1,0 +1,100 @@
+"""`LoginWidget`: what one sees of a session in a notebook. It shows status and opens a link; it knows no secret."""
+
+from __future__ import annotations
+
+import html
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets as t
+
+from . import kernel
+from ._loop import submit
+
+if TYPE_CHECKING:
+    from .session import SessionManager
+
+_STATIC = Path(__file__).parent / "static"
+
+
+class LoginWidget(anywidget.AnyWidget):
+    """A sign-in button that becomes "Signed in as …".
+
+    Every synced trait ends up in the page, and in the notebook file where widget state is saved. So what is synced is
+    this list and nothing else.
+
+    Args:
+        session: Whose status to show. Several widgets may show one session.
+    """
+
+    _esm = _STATIC / "widget.js"
+    _css = _STATIC / "widget.css"
+
+    status = t.Unicode("signed_out", read_only=True).tag(sync=True)
+    provider = t.Unicode(read_only=True, help="Host where one signs in").tag(sync=True)
+    name = t.Unicode(read_only=True, help="Who is signed in; text that the provider chose").tag(sync=True)
+    expires_at = t.Float(None, allow_none=True, read_only=True, help="Epoch seconds").tag(sync=True)
+    error_code = t.Unicode(read_only=True).tag(sync=True)
+    error_text = t.Unicode(read_only=True).tag(sync=True)
+    login_path = t.Unicode(read_only=True, help="Relative to the server's base URL").tag(sync=True)
+
+    def __init__(self, session: SessionManager, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.session = session
+        self._flow = kernel.flow_for(session)
+        self.set_trait("login_path", kernel.open_path(self._flow))
+        self.on_msg(self._on_message)
+        session.on_change(self._mirror)
+        submit(session.initialize())
+        self._mirror()
+
+    def _mirror(self) -> None:
+        """Show what the session is now; one message for all of it."""
+        session, error = self.session, self.session.error
+        shown = {
+            "status": session.status,
+            "provider": session.provider.label,
+            "name": session.display_name,
+            "expires_at": session.expires_at,
+            "error_code": error.code if error else "",
+            "error_text": error.message if error else "",
+        }
+        with self.hold_sync():
+            for name, value in shown.items():
+                self.set_trait(name, value)
+
+    def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        """Take a click that could not go through the server (a front end without our extension)."""
+        action = content.get("action") if isinstance(content, dict) else None
+        if action == "cancel":
+            self._flow.cancel()
+        elif action == "logout":
+            submit(self.session.logout())
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Add a plain link for front ends that draw no widgets."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {**(data or {}), "text/plain": repr(self), "text/html": self._plain_link()}, metadata
+
+    def _plain_link(self) -> str:
+        base_url = kernel.server_base_url() if self.login_path else None
+        if base_url is None:
+            return "<p>To sign in, run this cell in JupyterLab or Notebook 7.</p>"
+        return f'<p><a href="{html.escape(base_url + self.login_path)}">Sign in</a></p>'
+
+    def __repr__(self) -> str:
+        return f"<LoginWidget {self.status}>"
+
+
+_widgets: weakref.WeakKeyDictionary[SessionManager, LoginWidget] = weakref.WeakKeyDictionary()
+
+
+def widget_for(session: SessionManager) -> LoginWidget:
+    """Return the widget that shows ``session`` wherever the session itself is displayed."""
+    widget = _widgets.get(session)
+    if widget is None or widget.comm is None:
+        widget = _widgets[session] = LoginWidget(session)
+    return widget

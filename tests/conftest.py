@@ -1,0 +1,80 @@
+"""What all tests share: a provider on loopback, and a scan for leaked secrets after every test."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pywry_auth_nb import AuthFlowManager, GenericOIDCProvider, MemoryTokenStore, SessionManager
+from tests.support.idp import CLIENT, Idp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest_plugins = ["pytest_jupyter.jupyter_server"]
+
+REDIRECT_URI = "http://127.0.0.1:8888/pywry-auth/callback"
+
+
+@pytest.fixture(autouse=True)
+def no_secret_in_any_log(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Record every logger at DEBUG, and stdout and stderr, and look for canaries in them when the test is over."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+    out, err = capfd.readouterr()
+    assert "CANARY" not in stream.getvalue() + out + err
+
+
+@pytest.fixture
+def idp() -> Iterator[Idp]:
+    """A provider whose tokens all begin with ``CANARY``."""
+    with Idp() as provider:
+        yield provider
+
+
+@pytest.fixture
+def provider(idp: Idp) -> GenericOIDCProvider:
+    """A client registered there."""
+    return GenericOIDCProvider(CLIENT, issuer_url=idp.issuer)
+
+
+@pytest.fixture
+def session(provider: GenericOIDCProvider) -> SessionManager:
+    """A session with nobody signed in."""
+    return SessionManager(provider, MemoryTokenStore())
+
+
+@pytest.fixture
+def flow(session: SessionManager) -> AuthFlowManager:
+    """The flow manager of ``session``."""
+    return AuthFlowManager(session.provider, session_manager=session)
+
+
+@pytest.fixture
+def signed_in(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> SessionManager:
+    """A session in which Ada is signed in."""
+    sign_in(flow, idp)
+    return session
+
+
+def sign_in(flow: AuthFlowManager, idp: Idp) -> None:
+    """Go through a whole sign-in without a browser."""
+
+    async def go() -> None:
+        request = await flow.begin(REDIRECT_URI)
+        await flow.complete(idp.authorize(request.url))
+
+    asyncio.run(go())

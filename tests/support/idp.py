@@ -1,0 +1,217 @@
+"""An OpenID provider on loopback that does as it is told, also wrong things: the wire that the unit tests fake.
+
+It signs with real keys and answers over real HTTP. ``answers`` replaces what one path returns, ``claims`` and ``header``
+change the next ID tokens, ``delay`` makes it slow; ``requests`` is the journal.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+CLIENT = "pywry"
+
+
+@dataclass
+class Request:
+    """One request that arrived."""
+
+    method: str
+    path: str
+    form: dict[str, str]
+    headers: dict[str, str]
+
+
+@dataclass
+class Answer:
+    """What to answer instead of the honest thing."""
+
+    body: bytes | dict[str, Any] | list[Any] | None = None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    times: int = 10**9
+
+
+class Idp:
+    """The provider. Use it as a context manager."""
+
+    def __init__(self, path: str = "") -> None:
+        self.requests: list[Request] = []
+        self.answers: dict[str, Answer] = {}
+        self.metadata: dict[str, Any] = {}
+        self.claims: dict[str, Any] = {}
+        self.header: dict[str, Any] = {}
+        self.token_extra: dict[str, Any] = {}
+        self.lifetime: float | None = 3600
+        self.delay = 0.0
+        self.kid = "key-1"
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.refresh_tokens: dict[str, bool] = {}
+        self._codes: dict[str, dict[str, str]] = {}
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.issuer = f"http://127.0.0.1:{self._server.server_port}{path}"
+        self._path = path
+
+    def __enter__(self) -> Idp:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    # -- what the tests ask -------------------------------------------------------------------------------------
+
+    def requests_to(self, path: str) -> int:
+        """How many requests arrived at ``path``."""
+        return sum(request.path == self._path + path for request in self.requests)
+
+    def last(self, path: str) -> Request:
+        """The latest request to ``path``."""
+        return next(request for request in reversed(self.requests) if request.path == self._path + path)
+
+    def authorize(self, url: str, **overrides: str | None) -> dict[str, str]:
+        """Be the browser and the person: open an authorize URL, consent, and return the callback's parameters."""
+        asked = dict(parse_qsl(urlsplit(url).query))
+        code = secrets.token_urlsafe(16)
+        self._codes[code] = asked
+        params = {"code": code, "state": asked["state"], "iss": self.issuer} | overrides
+        return {name: value for name, value in params.items() if value is not None}
+
+    def id_token(self, access_token: str = "", nonce: str | None = None, **claims: Any) -> str:
+        """Sign an ID token for Ada."""
+        now = int(time.time())
+        payload = {"iss": self.issuer, "aud": CLIENT, "sub": "ada", "name": "Ada", "iat": now, "exp": now + 300}
+        if access_token:
+            digest = hashlib.sha256(access_token.encode()).digest()[:16]
+            payload["at_hash"] = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        if nonce is not None:
+            payload["nonce"] = nonce
+        merged = payload | self.claims | claims
+        kept = {name: value for name, value in merged.items() if value is not ...}
+        header = {"kid": self.kid} | self.header
+        return jwt.encode(kept, self.key, "RS256", headers={k: v for k, v in header.items() if v is not ...})
+
+    def rotate_key(self, kid: str | None = None) -> None:
+        """Publish a new signing key in place of the old one."""
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.kid = kid or f"key-{secrets.token_hex(4)}"
+
+    def jwk(self) -> dict[str, Any]:
+        """The public signing key."""
+        key = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
+        return {**key, "kid": self.kid, "use": "sig", "alg": "RS256"}
+
+    # -- what it answers ----------------------------------------------------------------------------------------
+
+    def _metadata(self, _: Request) -> tuple[int, Any]:
+        base = self.issuer.removesuffix("/")
+        return 200, {
+            "issuer": self.issuer,
+            "authorization_endpoint": f"{base}/authorize",
+            "token_endpoint": f"{base}/token",
+            "userinfo_endpoint": f"{base}/userinfo",
+            "revocation_endpoint": f"{base}/revoke",
+            "jwks_uri": f"{base}/jwks",
+            "code_challenge_methods_supported": ["S256"],
+            "authorization_response_iss_parameter_supported": True,
+        } | self.metadata
+
+    def _jwks(self, _: Request) -> tuple[int, Any]:
+        return 200, {"keys": [self.jwk()]}
+
+    def _token(self, request: Request) -> tuple[int, Any]:
+        form = request.form
+        if form.get("grant_type") == "refresh_token":
+            if not self.refresh_tokens.get(form["refresh_token"]):
+                self.refresh_tokens = dict.fromkeys(self.refresh_tokens, False)  # reuse: the family dies
+                return 400, {"error": "invalid_grant"}
+            self.refresh_tokens[form["refresh_token"]] = False
+            return 200, self._tokens(None)
+        asked = self._codes.pop(form.get("code", ""), None)
+        if asked is None or asked["redirect_uri"] != form.get("redirect_uri") or not _pkce(asked, form):
+            return 400, {"error": "invalid_grant"}
+        return 200, self._tokens(asked.get("nonce"))
+
+    def _tokens(self, nonce: str | None) -> dict[str, Any]:
+        access, refresh = f"CANARY-at-{secrets.token_hex(8)}", f"CANARY-rt-{secrets.token_hex(8)}"
+        self.refresh_tokens[refresh] = True
+        body = {"access_token": access, "refresh_token": refresh, "token_type": "Bearer", "scope": "openid"}
+        body["id_token"] = self.id_token(access, nonce)
+        if self.lifetime is not None:
+            body["expires_in"] = self.lifetime
+        return {name: value for name, value in (body | self.token_extra).items() if value is not ...}
+
+    def _userinfo(self, request: Request) -> tuple[int, Any]:
+        if not request.headers.get("authorization", "").startswith("Bearer CANARY-at-"):
+            return 401, {"error": "invalid_token"}
+        return 200, {"sub": "ada", "name": "Ada Lovelace"}
+
+    def _revoke(self, request: Request) -> tuple[int, Any]:
+        self.refresh_tokens.pop(request.form.get("token", ""), None)
+        return 200, {}
+
+    def _respond(self, request: Request) -> tuple[int, bytes, dict[str, str]]:
+        path = request.path.removeprefix(self._path)
+        routes = {
+            "/.well-known/openid-configuration": self._metadata,
+            "/jwks": self._jwks,
+            "/token": self._token,
+            "/userinfo": self._userinfo,
+            "/revoke": self._revoke,
+        }
+        answer = self.answers.get(path)
+        time.sleep(self.delay)
+        if answer is not None and answer.times > 0:
+            answer.times -= 1
+            time.sleep(answer.delay)
+            if answer.body is not None or answer.status != 200 or answer.headers:
+                body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+                return answer.status, body, {"Content-Type": "application/json"} | answer.headers
+        status, content = routes[path](request) if path in routes else (404, {})
+        return status, json.dumps(content).encode(), {"Content-Type": "application/json"}
+
+    def _handler(idp) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler below has the self
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._serve({})
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self._serve(dict(parse_qsl(body.decode())))
+
+            def _serve(self, form: dict[str, str]) -> None:
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                request = Request(self.command, urlsplit(self.path).path, form, headers)
+                idp.requests.append(request)
+                status, body, reply_headers = idp._respond(request)
+                self.send_response(status)
+                for name, value in reply_headers.items():
+                    self.send_header(name, value)
+                if "Content-Length" not in reply_headers:
+                    self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler
+
+
+def _pkce(asked: dict[str, str], form: dict[str, str]) -> bool:
+    digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+    return asked.get("code_challenge") == base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
