@@ -8,6 +8,7 @@ value or a typed error that quotes nothing of what was sent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import time
@@ -136,12 +137,17 @@ def check_url(url: str) -> None:
     """
     try:
         parts = urlsplit(url)
-        fine = bool(parts.hostname) and not parts.username and not parts.fragment and url.isascii() and url.isprintable()
+        fine = (
+            bool(parts.hostname) and not parts.username and not parts.fragment and url.isascii() and url.isprintable()
+        )
         secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     except ValueError:
         fine = secure = False
     if not (fine and secure):
-        _fail("A provider's address must be an https:// URL (http:// is accepted for loopback hosts alone).", "insecure_url")
+        _fail(
+            "A provider's address must be an https:// URL (http:// is accepted for loopback hosts alone).",
+            "insecure_url",
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -177,14 +183,12 @@ def _no_constant(name: str) -> NoReturn:
 
 def _decode(status: int, headers: httpx.Headers, body: bytes, host: str | None) -> Any:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        if media_type not in _JSON_TYPES:
-            raise ValueError(media_type)
-        return strict_json(body)
-    except ValueError:
-        if status == 200:  # noqa: PLR2004
-            _fail(f"{host} answered with something that is not JSON. Is the address right?", "bad_response")
-        return None
+    if media_type in _JSON_TYPES:
+        with contextlib.suppress(ValueError):
+            return strict_json(body)
+    if status == 200:  # noqa: PLR2004
+        _fail(f"{host} answered with something that is not JSON. Is the address right?", "bad_response")
+    return None
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -1,7 +1,7 @@
 """The one background event loop: a daemon thread that does all of the package's I/O.
 
-The kernel's own loop stands still while a cell runs, user code may run loops of its own, and asyncio's locks do not work
-across loops. So everything that waits for a network lives here, and the rest of the world hops on.
+The kernel's own loop stands still while a cell runs, user code may run loops of its own, and asyncio's locks do not
+work across loops. So everything that waits for a network lives here, and the rest of the world hops on.
 
 An exception leaves this loop **without its frames**: IPython's ``%xmode Verbose`` prints the local variables of every
 frame of a traceback, and ours hold tokens.

@@ -83,7 +83,7 @@ class AuthorizationRequest:
 @dataclass(frozen=True, repr=False)
 class _Pending:
     redirect_uri: str
-    pkce: PKCEChallenge | None
+    verifier: str | None
     nonce: str | None
 
 
@@ -139,14 +139,15 @@ class AuthFlowManager:
         await self.provider.prepare()
         state = secrets.token_urlsafe(32)
         nonce = Secret(secrets.token_urlsafe(32)) if "openid" in self.provider.scopes else None
-        pending = _Pending(redirect_uri, PKCEChallenge.generate() if self.use_pkce else None, nonce)
+        pkce = PKCEChallenge.generate() if self.use_pkce else None
+        pending = _Pending(redirect_uri, pkce.verifier if pkce else None, nonce)
         extra = {"nonce": str(nonce)} if nonce else None
-        url = self.provider.build_authorize_url(redirect_uri, state, pending.pkce, extra)
+        url = self.provider.build_authorize_url(redirect_uri, state, pkce, extra)
         while len(self._pending) >= _MAX_PENDING:
             self._take(next(iter(self._pending)))
         self._pending[state] = pending
         self._flow_state = AuthFlowState.IN_PROGRESS
-        self.session.note_authorizing(True)
+        self.session.note_authorizing(authorizing=True)
         get_loop().call_later(LIFETIME, self._expire, state)
         return AuthorizationRequest(Secret(url), Secret(state))
 
@@ -162,13 +163,13 @@ class AuthFlowManager:
         flow_round = self._round
         try:
             code = self._validate(params)
-            tokens = await self.provider.exchange_code(
-                code, pending.redirect_uri, pending.pkce and pending.pkce.verifier, pending.nonce
-            )
+            tokens = await self.provider.exchange_code(code, pending.redirect_uri, pending.verifier, pending.nonce)
             user = await self.provider.identify(tokens)
         except AuthenticationError as error:
             if flow_round == self._round:
-                self._fail(AuthFlowState.CANCELLED if isinstance(error, AuthFlowCancelled) else AuthFlowState.FAILED, error)
+                self._fail(
+                    AuthFlowState.CANCELLED if isinstance(error, AuthFlowCancelled) else AuthFlowState.FAILED, error
+                )
             raise
         if flow_round != self._round:
             await self.session.discard(tokens)

@@ -33,6 +33,6 @@ def login(session: SessionManager, timeout: float) -> AuthFlowResult:
             )
         from IPython.display import display
 
-        display(session)
+        display(session)  # type: ignore[no-untyped-call]
         run(session.wait_signed_in(timeout), timeout + _GRACE)
     return AuthFlowResult(success=True, tokens=run(session.initialize(), _GRACE), user_info=session.user)

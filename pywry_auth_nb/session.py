@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
 import os
 import random
 import time
 import weakref
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import traitlets as t
-
 from ._loop import Serial, bare, get_loop, on_loop, run
-from ._snapshot import Snapshot, View, announce
+from ._state import SessionState, View
 from .errors import (
     AuthenticationError,
-    AuthFlowTimeout,
     LoginRequired,
     TokenError,
     TokenExpiredError,
@@ -43,7 +41,7 @@ _NAME_LENGTH = 100
 _FINAL = frozenset({"invalid_grant", "identity_changed"})  # refresh failures that no waiting mends
 
 
-class SessionManager(t.HasTraits):
+class SessionManager(SessionState):
     """One sign-in at one provider: holds its tokens, renews them in the background, and ends it.
 
     Args:
@@ -57,11 +55,9 @@ class SessionManager(t.HasTraits):
     All traits are read-only. They change together, and observers run on a thread of their own, in order.
     """
 
-    status = View(lambda self: self._snap.status, "signed_out, authorizing, signed_in, refreshing or reauth_required")
-    access_token = View(lambda self: self._read_token(), "A token that is valid now. Raises LoginRequired or TokenError")
-    expires_at = View(lambda self: self._seen(self._snap)["expires_at"], "Epoch seconds, or None")
-    user = View(lambda self: self._snap.user, "Claims about who is signed in, or None")
-    error = View(lambda self: self._snap.error and bare(self._snap.error), "Why the last thing tried failed, or None")
+    access_token = View(
+        lambda self: self._read_token(), "A token that is valid now. Raises LoginRequired or TokenError"
+    )
 
     def __init__(
         self,
@@ -79,17 +75,14 @@ class SessionManager(t.HasTraits):
         self.session_store = session_store
         self.refresh_buffer_seconds = refresh_buffer_seconds
         self.on_reauth_required = on_reauth_required
-        self._snap = Snapshot()
         self._owner = os.getpid()
         self._generation = 0  # counts sign-ins and sign-outs: what was begun before one is void after it
         self._failures = 0
         self._loaded = False
         self._loading: asyncio.Task[None] | None = None
         self._refreshing: asyncio.Task[None] | None = None
+        self._tending: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._waiters: list[asyncio.Future[None]] = []
-        self._observers = Serial()
-        self._mirrors: list[tuple[weakref.WeakMethod[Callable[[], None]], Serial]] = []
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -194,7 +187,7 @@ class SessionManager(t.HasTraits):
         self._publish(tokens=tokens, user=user or None, error=None, authorizing=False, refreshing=False, ended=False)
         self._schedule()
 
-    def note_authorizing(self, authorizing: bool) -> None:  # noqa: FBT001 - says what it notes
+    def note_authorizing(self, *, authorizing: bool) -> None:
         """Note whether a sign-in is open in a browser. On the background loop."""
         error = None if authorizing else self._snap.error
         self._publish(authorizing=authorizing, error=error)
@@ -202,31 +195,7 @@ class SessionManager(t.HasTraits):
     def note_login_failed(self, error: AuthenticationError, *, authorizing: bool) -> None:
         """Note that a sign-in failed, and whether another is still open. On the background loop."""
         self._publish(error=bare(error), authorizing=authorizing)
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
-
-    @on_loop
-    async def wait_signed_in(self, timeout: float) -> None:
-        """Wait until somebody is signed in, or the next attempt to fails.
-
-        Raises:
-            AuthFlowTimeout: Neither happened within ``timeout`` seconds.
-            AuthenticationError: What the attempt failed with.
-        """
-        await self._load()
-        if self._snap.status in {"signed_in", "refreshing"}:
-            return
-        waiter: asyncio.Future[None] = get_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            await asyncio.wait_for(waiter, timeout)
-        except asyncio.TimeoutError:
-            raise AuthFlowTimeout(
-                f"Nobody signed in within {timeout:.0f} s. Run the cell again, or use the widget.", timeout
-            ) from None
-        finally:
-            self._waiters.remove(waiter)
+        self._wake(error)
 
     # -- staying signed in --------------------------------------------------------------------------------------
 
@@ -255,8 +224,11 @@ class SessionManager(t.HasTraits):
         old, generation = self._snap.tokens, self._generation
         if old is None:
             _nobody()
+        refresh_token = self._renewable(old)
+        self._publish(refreshing=True)
         try:
-            new = await self._renewed(old)
+            new = await self.provider.refresh_tokens(refresh_token)
+            self.provider.check_continuity(old, new)
         except TokenRefreshError as error:
             if generation == self._generation:
                 await self._refresh_failed(error)
@@ -264,13 +236,15 @@ class SessionManager(t.HasTraits):
         if generation != self._generation:  # signed out or in anew meanwhile: these tokens are nobody's
             await self.discard(new)
             return
+        new = new.succeed(old)
         await self.token_store.save(self.session_key, new)
         self._failures = 0
-        self._publish(tokens=new, refreshing=False, error=None, ended=False)
+        self._publish(tokens=new, refreshing=False, error=None)
         self._schedule()
 
-    async def _renewed(self, old: OAuthTokenSet) -> OAuthTokenSet:
-        if old.refresh_token is None or self._snap.ended:
+    def _renewable(self, tokens: OAuthTokenSet) -> str:
+        """Return the refresh token if this process may use it; nothing has changed if not."""
+        if tokens.refresh_token is None or self._snap.ended:
             raise TokenRefreshError("This sign-in cannot be renewed. Sign in again.", code="no_refresh_token")
         if os.getpid() != self._owner:
             raise TokenRefreshError(
@@ -278,21 +252,19 @@ class SessionManager(t.HasTraits):
                 "forking.",
                 code="forked",
             )
-        self._publish(refreshing=True)
-        new = await self.provider.refresh_tokens(old.refresh_token)
-        self.provider.check_continuity(old, new)
-        return new.succeed(old)
+        return tokens.refresh_token
 
     async def _refresh_failed(self, error: TokenRefreshError) -> None:
-        """Keep the tokens and try again later; or, when that is hopeless, end the session and say so once."""
-        if error.code in _FINAL or (error.code == "no_refresh_token" and time.time() >= self._snap.over):
+        """Keep the tokens and try again later; or, when that is hopeless, end the session."""
+        if error.code in _FINAL:
             await self._end(error)
         else:
             self._failures += 1
             self._publish(refreshing=False, error=bare(error))
-            self._schedule(retry_after=error.retry_after)
+            self._schedule(retry_after=error.retry_after or 0.0)
 
     async def _end(self, error: TokenError) -> None:
+        """Note, once, that only a new sign-in helps. What is left of the access token's life stays usable."""
         if self._snap.ended:
             return
         await self.token_store.delete(self.session_key)
@@ -300,25 +272,38 @@ class SessionManager(t.HasTraits):
         if self.on_reauth_required is not None:
             Serial()(self.on_reauth_required)
 
-    def _schedule(self, retry_after: float | None = None) -> None:
-        """Plan the next look at the token."""
-        self._cancel_timer()
+    def _schedule(self, retry_after: float = 0.0) -> None:
+        """Plan the next look at the token: when it is due, or after a failure with growing pauses."""
         due = self._snap.due(self.refresh_buffer_seconds)
         if self._failures:
-            due = time.time() + max(retry_after or 0.0, random.uniform(0.5, 1.0) * min(2.0**self._failures, _BACKOFF_CAP))  # noqa: S311
-        nap = min(max(due - time.time(), 0.0), _NAP)
-        if due < float("inf"):
-            self._timer = get_loop().call_later(nap, _look, weakref.ref(self), due)
+            pause = min(2.0**self._failures, _BACKOFF_CAP) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            due = time.time() + max(pause, retry_after)
+        self._cancel_timer()
+        self._wait_until(due)
+
+    def _wait_until(self, due: float) -> None:
+        """Tend to the token when it is ``due`` by the wall clock, if the session still exists then."""
+        wait = due - time.time()
+        if wait <= 0:
+            self._tending = asyncio.ensure_future(self._tend())
+        elif due < math.inf:
+            wake = weakref.WeakMethod(self._wait_until)
+            self._timer = get_loop().call_later(min(wait, _NAP), lambda: (again := wake()) and again(due))
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _on_due(self) -> None:
-        if self._snap.ended:
+    async def _tend(self) -> None:
+        """Do what is due: renew the token, or see that it is over."""
+        if self._snap.tokens is None or self._snap.ended:
             return
-        asyncio.ensure_future(self._refresh_once()).add_done_callback(lambda task: task.cancelled() or task.exception())
+        if self._snap.tokens.refresh_token is None:
+            await self._end(TokenExpiredError("Your sign-in is over and cannot be renewed. Sign in again."))
+            return
+        with contextlib.suppress(TokenRefreshError):  # noted, and the next look is planned
+            await self._refresh_once()
 
     # -- signing out --------------------------------------------------------------------------------------------
 
@@ -335,7 +320,7 @@ class SessionManager(t.HasTraits):
             await self.discard(tokens)
 
     async def discard(self, tokens: OAuthTokenSet) -> None:
-        """Revoke the refresh token, then the access token (RFC 7009 §2.1); what the provider says changes nothing here."""
+        """Revoke the refresh token, then the access token (RFC 7009 §2.1); a refusal changes nothing here."""
         try:
             await asyncio.wait_for(self._revoke_both(tokens), _REVOKE_DEADLINE)
         except (TokenError, asyncio.TimeoutError) as error:
@@ -346,35 +331,7 @@ class SessionManager(t.HasTraits):
             await self.provider.revoke_token(tokens.refresh_token, "refresh_token")
         await self.provider.revoke_token(tokens.access_token, "access_token")
 
-    # -- being seen ---------------------------------------------------------------------------------------------
-
-    def on_change(self, mirror: Callable[[], None]) -> None:
-        """Call the bound method ``mirror`` after every change, on a thread of its own, as long as its object lives."""
-        self._mirrors.append((weakref.WeakMethod(mirror), Serial()))
-
-    def _publish(self, **changes: Any) -> None:
-        """Replace the snapshot and tell everybody. On the background loop."""
-        before, self._snap = self._snap, replace(self._snap, **changes)
-        after = self._snap
-        self._observers(lambda: announce(self, self._seen(before), self._seen(after)))
-        self._mirrors = [(mirror, serial) for mirror, serial in self._mirrors if mirror() is not None]
-        for mirror, serial in self._mirrors:
-            serial(lambda mirror=mirror: (call := mirror()) and call())  # type: ignore[misc]
-        if after.status == "signed_in":
-            for waiter in self._waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-
-    @staticmethod
-    def _seen(snap: Snapshot) -> dict[str, Any]:
-        tokens = snap.tokens
-        return {
-            "access_token": tokens.access_token if tokens else None,
-            "expires_at": tokens.expires_at if tokens else None,
-            "user": snap.user,
-            "error": snap.error,
-            "status": snap.status,
-        }
+    # -- being shown ---------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
         name = f" as {self.display_name!r}" if self._snap.user else ""
@@ -383,24 +340,13 @@ class SessionManager(t.HasTraits):
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         from .widget import widget_for
 
-        return widget_for(self)._repr_mimebundle_(**kwargs)  # noqa: SLF001 - IPython's display protocol
+        return widget_for(self)._repr_mimebundle_(**kwargs)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "A session holds secrets and a background task, so it cannot be pickled or copied. Send session.access_token "
-            "to the other process, or create a session there."
+            "A session holds secrets and a background task, so it cannot be pickled or copied. Send "
+            "session.access_token to the other process, or create a session there."
         )
-
-
-def _look(ref: weakref.ref[SessionManager], due: float) -> None:
-    """Wake up for a session, if it still exists: renew when due by the wall clock, else nap again."""
-    session = ref()
-    if session is None:
-        return
-    if time.time() >= due:
-        session._on_due()  # noqa: SLF001 - same module
-    else:
-        session._timer = get_loop().call_later(min(due - time.time(), _NAP), _look, ref, due)  # noqa: SLF001
 
 
 def _nobody() -> NoReturn:

@@ -50,7 +50,7 @@ class OAuthTokenSet:
     """
 
     access_token: str
-    token_type: str = "Bearer"
+    token_type: str = "Bearer"  # noqa: S105 - a scheme's name
     refresh_token: str | None = None
     expires_in: float | None = None
     id_token: str | None = None
@@ -146,6 +146,6 @@ def _lifetime(value: Any) -> float | None:
 
 def _malformed(name: str) -> TokenError:
     return TokenError(
-        f"The provider's token answer has no usable {name!r}. The provider is misconfigured; try again, then report it.",
+        f"The provider's token answer has no usable {name!r}. Try again; if it stays, report it to the provider.",
         code="token_response",
     )

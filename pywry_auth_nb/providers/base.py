@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
 
 from .._http import Answer, HttpClient, check_url
@@ -178,9 +178,7 @@ class OAuthProvider(ABC):
         await self.prepare()
         if not self.userinfo_url:
             return {}
-        answer = await self._http.request(
-            "GET", self.userinfo_url, headers={"Authorization": f"Bearer {access_token}"}
-        )
+        answer = await self._http.request("GET", self.userinfo_url, headers={"Authorization": f"Bearer {access_token}"})
         if not answer.ok or not isinstance(answer.body, dict):
             raise TokenError(
                 f"The provider did not say who you are (HTTP {answer.status}).",
@@ -190,7 +188,7 @@ class OAuthProvider(ABC):
         return answer.body
 
     @on_loop
-    async def revoke_token(self, token: str, token_type_hint: str = "access_token") -> bool:
+    async def revoke_token(self, token: str, token_type_hint: str = "access_token") -> bool:  # noqa: S107 - a kind, no token
         """Revoke a token at the provider (RFC 7009 §2.1).
 
         Args:
@@ -212,7 +210,7 @@ class OAuthProvider(ABC):
         body = answer.body if isinstance(answer.body, dict) else {}
         if answer.ok and body and "error" not in body:
             return parse_token_response(body, requested_scope=requested_scope, sent_at=answer.sent_at)
-        _refused(answer, body.get("error"))
+        raise _refused(answer, body.get("error"))
 
     async def _post(self, url: str, form: dict[str, str]) -> Answer:
         """POST a form as this client: with its secret in the header or the body, or just its name (RFC 6749 §2.3.1)."""
@@ -231,13 +229,13 @@ class OAuthProvider(ABC):
         return "client_secret_post" if self.client_secret else "none"
 
 
-def _refused(answer: Answer, error: Any) -> NoReturn:
-    """Raise what a refusal of the token endpoint means (RFC 6749 §5.2). Only known words of the provider get out."""
+def _refused(answer: Answer, error: Any) -> TokenError:
+    """Return what a refusal of the token endpoint means (RFC 6749 §5.2). Only known words of the provider get out."""
     if error == "invalid_grant":
-        raise TokenRefreshError("The provider no longer accepts this sign-in. Sign in again.", code="invalid_grant")
+        return TokenRefreshError("The provider no longer accepts this sign-in. Sign in again.", code="invalid_grant")
     if isinstance(error, str) and error in _MISCONFIGURED:
-        raise TokenError(_MISCONFIGURED[error], code=error)
-    raise TokenError(
+        return TokenError(_MISCONFIGURED[error], code=error)
+    return TokenError(
         f"The provider could not give a token (HTTP {answer.status}). Try again in a moment.",
         code="provider_unavailable",
         retry_after=answer.retry_after,

@@ -1,7 +1,7 @@
 """ID tokens: every rule of OIDC Core §3.1.3.7 and RFC 8725, as pure steps.
 
-``read`` takes the token apart and refuses what is malformed; ``verify_signature`` checks it against one key; ``check_claims``
-checks what it says. PyJWT does the cryptography; its claim checks are too lenient to be used alone.
+``read`` takes the token apart and refuses what is malformed; ``verify_signature`` checks it against one key;
+``check_claims`` checks what it says. PyJWT does the cryptography; its claim checks are too lenient to be used alone.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ ALGORITHMS = {
 }  # fmt: skip
 LEEWAY = 30.0  # seconds of clock difference that are forgiven
 _MAX_AGE = 600.0  # an ID token comes fresh from the token endpoint; an old one is a replay
+_END_OF_TIME = 1e12  # epoch seconds
 _MAX_LENGTH = 64 * 1024
 _MAX_SUBJECT = 255  # OIDC Core §2
 _MIN_RSA_BITS = 2048
@@ -45,10 +46,12 @@ class Unverified:
 
     @property
     def alg(self) -> str:
+        """How it says it is signed; one of ``ALGORITHMS``."""
         return str(self.header["alg"])
 
     @property
     def kid(self) -> str | None:
+        """Which key it says it is signed with."""
         return self.header.get("kid")
 
 
@@ -163,7 +166,12 @@ def _check_times(claims: dict[str, Any], max_age: float) -> None:
 
 def _seconds(claims: dict[str, Any], name: str) -> float:
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e12 or not math.isfinite(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not 0 <= value < _END_OF_TIME
+        or not math.isfinite(value)
+    ):
         _fail(f"Its time {name!r} is missing or no number.", f"id_token_{name}")
     return float(value)
 

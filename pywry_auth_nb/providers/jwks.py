@@ -73,16 +73,19 @@ class KeyCache:
     async def _fetch(self, uri: str) -> None:
         """Replace the keys; a failure leaves them as they are while there are any for this ``uri``."""
         try:
-            answer = await self._http.request("GET", uri)
-            keys = answer.body.get("keys") if answer.ok and isinstance(answer.body, dict) else None
-            if not isinstance(keys, list) or len(keys) > _MAX_KEYS:
-                raise TokenError("The provider's signing keys could not be read. Try again.", code="jwks_failed")
+            keys = await self._download(uri)
         except TokenError:
             if uri == self._uri and self._keys:
                 return
             raise
-        self._uri, self._fetched_at = uri, time.monotonic()
-        self._keys = [key for key in keys if isinstance(key, dict)]
+        self._uri, self._fetched_at, self._keys = uri, time.monotonic(), keys
+
+    async def _download(self, uri: str) -> list[dict[str, Any]]:
+        answer = await self._http.request("GET", uri)
+        keys = answer.body.get("keys") if answer.ok and isinstance(answer.body, dict) else None
+        if not isinstance(keys, list) or len(keys) > _MAX_KEYS:
+            raise TokenError("The provider's signing keys could not be read. Try again.", code="jwks_failed")
+        return [key for key in keys if isinstance(key, dict)]
 
 
 def _matching(keys: list[dict[str, Any]], alg: str, kid: str | None) -> list[dict[str, Any]]:

@@ -83,8 +83,8 @@ class GenericOIDCProvider(OAuthProvider):
         """Read the provider's metadata, unless that was done within the hour.
 
         Raises:
-            TokenError: Code ``discovery_failed``, ``issuer_mismatch``, ``missing_metadata``, ``pkce_unsupported`` or one
-                of the HTTP client's.
+            TokenError: Code ``discovery_failed``, ``issuer_mismatch``, ``missing_metadata``, ``pkce_unsupported`` or
+                one of the HTTP client's.
         """
         if not self.issuer_url or time.monotonic() - self._discovered_at < _DISCOVERY_MAX_AGE:
             return
@@ -99,8 +99,12 @@ class GenericOIDCProvider(OAuthProvider):
     async def _discover(self) -> None:
         check_url(self.issuer_url)
         if "?" in self.issuer_url:
-            _refuse("An issuer is a URL without a query (OpenID Connect Discovery §3). Check issuer_url.", "insecure_url")
-        answer = await self._http.request("GET", self.issuer_url.removesuffix("/") + "/.well-known/openid-configuration")
+            _refuse(
+                "An issuer is a URL without a query (OpenID Connect Discovery §3). Check issuer_url.", "insecure_url"
+            )
+        answer = await self._http.request(
+            "GET", self.issuer_url.removesuffix("/") + "/.well-known/openid-configuration"
+        )
         if not answer.ok or not isinstance(answer.body, dict):
             raise TokenError(
                 f"{self.label} is not an OpenID Connect issuer, or is not working (HTTP {answer.status}). Check "
@@ -113,10 +117,15 @@ class GenericOIDCProvider(OAuthProvider):
     def _accept(self, metadata: dict[str, Any]) -> None:
         """Take metadata over if it is sound (OIDC Discovery §3, §4.3)."""
         if metadata.get("issuer") != self.issuer_url:
-            _refuse("The provider calls itself by another issuer. Write issuer_url exactly as it does.", "issuer_mismatch")
+            _refuse(
+                "The provider calls itself by another issuer. Write issuer_url exactly as it does.", "issuer_mismatch"
+            )
         methods = metadata.get("code_challenge_methods_supported")
         if methods is not None and (not isinstance(methods, list) or "S256" not in methods):
-            _refuse("The provider does not support PKCE with S256, without which signing in is not safe.", "pkce_unsupported")
+            _refuse(
+                "The provider does not support PKCE with S256, without which signing in is not safe.",
+                "pkce_unsupported",
+            )
         endpoints = {ours: self._configured[ours] or metadata.get(theirs) or "" for ours, theirs in _ENDPOINTS.items()}
         for name in ("authorize_url", "token_url"):
             if not endpoints[name]:
@@ -265,7 +274,9 @@ class GenericOIDCProvider(OAuthProvider):
             return
         same = all(before.get(name) == after.get(name) for name in ("iss", "sub"))
         if not same or after.get("nonce", before.get("nonce")) != before.get("nonce"):
-            raise TokenRefreshError("The renewed tokens belong to somebody else. Sign in again.", code="identity_changed")
+            raise TokenRefreshError(
+                "The renewed tokens belong to somebody else. Sign in again.", code="identity_changed"
+            )
 
     def _client_auth_method(self) -> str:
         """Choose how to authenticate (OIDC Core §9): ``client_secret_basic`` is the default of the specification."""

@@ -17,5 +17,5 @@ def _load_jupyter_server_extension(app: ServerApp) -> None:
     """Add our routes to a starting server."""
     config = PywryAuth(parent=app)
     app.web_app.settings["pywry_auth"] = config
-    app.web_app.add_handlers(".*$", handlers(app.base_url))
+    app.web_app.add_handlers(".*$", handlers(app.base_url))  # type: ignore[no-untyped-call]
     app.log.info("pywry_auth_nb answers sign-ins under %spywry-auth/", app.base_url)

@@ -38,8 +38,8 @@ async def ask(kernels: Any, kernel_id: str, request: str, content: dict[str, Any
         deadline: Seconds to wait for the reply.
 
     Raises:
-        KernelUnavailable: Code ``kernel_gone``, ``no_session`` (it does not know such requests), ``kernel_busy`` (it does
-            not even accept) or ``kernel_slow`` (it accepted, and may still finish).
+        KernelUnavailable: Code ``kernel_gone``, ``no_session`` (it does not know such requests), ``kernel_busy`` (it
+            does not even accept) or ``kernel_slow`` (it accepted, and may still finish).
     """
     if kernel_id not in kernels or not await ensure_async(kernels.is_alive(kernel_id)):
         raise KernelUnavailable("kernel_gone")

@@ -45,6 +45,7 @@ class Page:
     status: int
     title: str
     text: str
+    closes: bool = False
 
     def html(self, code: str = "") -> str:
         """Return the page; ``code`` is shown for the person to report, and is one of ours."""
@@ -54,7 +55,7 @@ class Page:
             title=escape(self.title),
             text=escape(self.text),
             code=f"<p><code>{escape(code)}</code></p>" if code else "",
-            close=' data-close="1"' if self.status == 200 else "",  # noqa: PLR2004
+            close=' data-close="1"' if self.closes else "",
         )
 
 
@@ -78,13 +79,15 @@ _TEMPLATE = """<!doctype html>
 """
 
 
-def signed_in(name: str) -> Page:
-    """The page of a success."""
-    return Page(200, f"Signed in as {name}" if name else "Signed in", "You can close this tab and go on in the notebook.")
-
-
+_DONE = "You can close this tab and go on in the notebook."
 _AGAIN = "Go back to the notebook and sign in again."
 _ADMIN = "Ask whoever set up this sign-in."
+
+
+def signed_in(name: str) -> Page:
+    """The page of a success."""
+    return Page(200, f"Signed in as {name}" if name else "Signed in", _DONE, closes=True)
+
 
 #: What each code of the error tree means to the person in the sign-in window.
 _PAGES = {
@@ -114,16 +117,22 @@ _PAGES = {
     "version_mismatch": Page(
         501,
         "Versions do not fit",
-        "The notebook's kernel and the Jupyter server have different versions of pywry-auth-nb. Install the same version "
-        "in both, then restart both.",
+        "The notebook's kernel and the Jupyter server have different versions of pywry-auth-nb. Install the same "
+        "version in both, then restart both.",
     ),
     # the answer
-    "already_used": Page(200, "This sign-in is finished", "You can close this tab and go on in the notebook."),
-    "unknown_flow": Page(404, "No such sign-in is open", f"The kernel may have restarted, or too much time passed. {_AGAIN}"),
-    "access_denied": Page(400, "Access was declined", f"Nobody was signed in. To go on: {_AGAIN[0].lower()}{_AGAIN[1:]}"),
+    "already_used": Page(200, "This sign-in is finished", _DONE),
+    "unknown_flow": Page(
+        404, "No such sign-in is open", f"The kernel may have restarted, or too much time passed. {_AGAIN}"
+    ),
+    "access_denied": Page(
+        400, "Access was declined", f"Nobody was signed in. To go on: {_AGAIN[0].lower()}{_AGAIN[1:]}"
+    ),
     "flow_cancelled": Page(400, "The sign-in was cancelled", f"Nobody was signed in. {_AGAIN}"),
     "issuer_mismatch": Page(400, "The answer came from another provider", f"It was refused for your safety. {_AGAIN}"),
-    "issuer_missing": Page(400, "The answer does not say where it comes from", f"It was refused for your safety. {_AGAIN}"),
+    "issuer_missing": Page(
+        400, "The answer does not say where it comes from", f"It was refused for your safety. {_AGAIN}"
+    ),
     "invalid_response": Page(400, "The provider's answer is not valid", f"It was refused for your safety. {_AGAIN}"),
     "insecure_redirect_uri": Page(
         400,
@@ -134,11 +143,12 @@ _PAGES = {
     "network": Page(502, "The provider cannot be reached", f"Check the network. {_AGAIN}"),
     "timeout": Page(504, "The provider did not answer in time", f"Check the network. {_AGAIN}"),
     "invalid_grant": Page(400, "The provider no longer accepts this sign-in", _AGAIN),
-    "invalid_client": Page(400, "The provider does not know this application", f"Its registration is not right. {_ADMIN}"),
+    "invalid_client": Page(
+        400, "The provider does not know this application", f"Its registration is not right. {_ADMIN}"
+    ),
     "discovery_failed": Page(502, "The provider cannot be used", f"It is down, or its address is not right. {_ADMIN}"),
 }
 _OTHER = Page(400, "Signing in did not work", f"Nobody was signed in. The notebook says more. {_AGAIN}")
-_SUCCESSES = frozenset({"already_used"})
 
 
 def failed(code: str) -> Page:

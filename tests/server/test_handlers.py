@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pytest
-
-from .conftest import Browser, Kernel, callback, query_of
+from .conftest import Browser, Kernel, callback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from tests.support.idp import Idp
 
@@ -29,7 +26,9 @@ async def test_it_completes_while_a_cell_runs(browser: Browser, kernel: Kernel, 
     import asyncio
 
     waiting = asyncio.ensure_future(
-        kernel.run("import time\nt = time.time()\nwhile session.status != 'signed_in' and time.time() < t + 30:\n    time.sleep(.01)\nprint(session.status)")
+        kernel.run(
+            "import time\nt = time.time()\nwhile session.status != 'signed_in' and time.time() < t + 30:\n    time.sleep(.01)\nprint(session.status)"
+        )
     )
     await asyncio.sleep(0.5)
     response = await browser.open(callback(idp.authorize(await browser.begin(login_path))))

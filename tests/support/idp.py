@@ -177,11 +177,11 @@ class Idp:
         time.sleep(self.delay)
         if answer is not None and answer.times > 0:
             answer.times -= 1
-            time.sleep(answer.delay)
             if answer.body is not None or answer.status != 200 or answer.headers:
                 body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
                 return answer.status, body, {"Content-Type": "application/json"} | answer.headers
         status, content = routes[path](request) if path in routes else (404, {})
+        time.sleep(answer.delay if answer is not None else 0)  # done, but not yet said
         return status, json.dumps(content).encode(), {"Content-Type": "application/json"}
 
     def _handler(idp) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler below has the self

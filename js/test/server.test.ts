@@ -1,0 +1,123 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+
+import { baseUrl, loginRoute, post } from "../src/server";
+import { LOGIN, answer, jupyterPage } from "./fake";
+
+const alive = () => new AbortController().signal;
+
+beforeEach(() => void document.body.replaceChildren());
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+describe("the sign-in route", () => {
+  it.each([
+    ["/", `/${LOGIN}`],
+    ["/a%40b/", `/a%40b/${LOGIN}`],
+    ["/user/alice/", `/user/alice/${LOGIN}`],
+    ["/user/alice", `/user/alice/${LOGIN}`],
+  ])("lies under the base url %s", (base, href) => {
+    jupyterPage(base);
+
+    expect(loginRoute(LOGIN)).toEqual({ href, missing: "" });
+  });
+
+  it("says so when the page has no Jupyter server", () => {
+    expect(loginRoute(LOGIN)).toMatchObject({ href: null, missing: expect.stringContaining("no Jupyter server") });
+  });
+
+  it("says so when no kernel is waiting", () => {
+    jupyterPage("/");
+
+    expect(loginRoute("")).toMatchObject({ href: null, missing: expect.stringContaining("run the cell again") });
+  });
+
+  it.each(["/evil.example/pywry-auth/login?x", "javascript:alert(1)", "https://evil.example/", "pywry-auth/logout?x"])(
+    "does not link to %s from a saved notebook",
+    (path) => {
+      jupyterPage("/");
+
+      expect(loginRoute(path).href).toBeNull();
+    },
+  );
+
+  it.each(["not json", "null", "{}", '{"baseUrl": 3}'])("survives the page config %s", (config) => {
+    jupyterPage("/");
+    document.getElementById("jupyter-config-data")!.textContent = config;
+
+    expect(baseUrl()).toBeNull();
+  });
+});
+
+describe("a request to the server", () => {
+  it("carries the query, the cookies and the XSRF token", async () => {
+    jupyterPage("/user/alice/");
+    vi.spyOn(document, "cookie", "get").mockReturnValue("other_xsrf=wrong; _xsrf=2|abc|123");
+    const fetched = answer({ status: "ok" });
+    vi.stubGlobal("fetch", fetched);
+
+    expect(await post("cancel", LOGIN, alive())).toBe(true);
+
+    const [url, init] = fetched.mock.calls[0]!;
+    expect(url).toBe("/user/alice/pywry-auth/cancel?kernel=k1&flow=f1");
+    expect(init).toMatchObject({
+      method: "POST",
+      credentials: "same-origin",
+      redirect: "error",
+      headers: { "X-XSRFToken": "2|abc|123" },
+    });
+  });
+
+  it.each([
+    ["a 403", answer({}, 403)],
+    ["an error answer", answer({ status: "error", code: "unknown_flow" })],
+    ["a page that is not JSON", vi.fn(async () => new Response("<html>"))],
+    ["a network error", vi.fn(async () => Promise.reject(new TypeError("offline")))],
+  ])("fails on %s", async (_case, fetched) => {
+    jupyterPage("/");
+    vi.stubGlobal("fetch", fetched);
+
+    expect(await post("logout", LOGIN, alive())).toBe(false);
+    expect(fetched).toHaveBeenCalledOnce();
+  });
+
+  it("is not tried without a server", async () => {
+    const fetched = answer({ status: "ok" });
+    vi.stubGlobal("fetch", fetched);
+
+    expect(await post("logout", LOGIN, alive())).toBe(false);
+    expect(fetched).not.toHaveBeenCalled();
+  });
+
+  it("gives up after 15 s and leaves no timer", async () => {
+    vi.useFakeTimers();
+    jupyterPage("/");
+    vi.stubGlobal("fetch", vi.fn(hang));
+
+    const done = post("logout", LOGIN, alive());
+    await vi.advanceTimersByTimeAsync(14_900);
+    expect(vi.getTimerCount()).toBe(1);
+    await vi.advanceTimersByTimeAsync(200);
+
+    expect(await done).toBe(false);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("stops when its view is gone", async () => {
+    jupyterPage("/");
+    vi.stubGlobal("fetch", vi.fn(hang));
+    const view = new AbortController();
+
+    const done = post("logout", LOGIN, view.signal);
+    view.abort();
+
+    expect(await done).toBe(false);
+  });
+});
+
+function hang(_url: string, init: RequestInit): Promise<Response> {
+  return new Promise((_resolve, reject) => init.signal!.addEventListener("abort", () => reject(new Error("aborted"))));
+}

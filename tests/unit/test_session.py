@@ -1,0 +1,380 @@
+"""`SessionManager`: reading, renewing and ending a session."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import pickle
+import threading
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import traitlets
+
+from pywry_auth_nb import (
+    AuthFlowManager,
+    AuthFlowTimeout,
+    GenericOIDCProvider,
+    LoginRequired,
+    MemoryTokenStore,
+    OAuthTokenSet,
+    SessionManager,
+    TokenExpiredError,
+    TokenRefreshError,
+)
+from tests.conftest import sign_in
+from tests.support.idp import Answer, Idp
+
+
+def until(condition: Any, seconds: float = 5.0) -> None:
+    """Wait for something that happens on another thread."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
+
+
+def tokens(**changes: Any) -> OAuthTokenSet:
+    """A token set that is valid for an hour."""
+    return OAuthTokenSet(**({"access_token": "CANARY-at", "refresh_token": "CANARY-rt", "expires_in": 3600} | changes))
+
+
+# -- reading ----------------------------------------------------------------------------------------------------
+
+
+def test_reading_without_a_session_raises_at_once(session: SessionManager) -> None:
+    """Nobody is signed in: ``LoginRequired``, quickly, and the provider hears nothing."""
+    started = time.monotonic()
+
+    with pytest.raises(LoginRequired) as caught:
+        _ = session.access_token
+
+    assert caught.value.code == "login_required"
+    assert time.monotonic() - started < 1
+
+
+def test_a_fresh_token_is_read_without_any_request(signed_in: SessionManager, idp: Idp) -> None:
+    """A thousand reads of a valid token cause no request."""
+    before = len(idp.requests)
+
+    assert len({signed_in.access_token for _ in range(1000)}) == 1
+    assert len(idp.requests) == before
+
+
+def test_the_token_reads_as_a_string_and_shows_nothing(signed_in: SessionManager) -> None:
+    """As the last line of a cell the token shows only that it is one."""
+    token = signed_in.access_token
+
+    assert isinstance(token, str)
+    assert token.startswith("CANARY-at-")
+    assert "CANARY" not in repr(token)
+
+
+def test_the_traits_say_who_is_signed_in(signed_in: SessionManager) -> None:
+    """After a sign-in, all traits agree."""
+    assert signed_in.status == "signed_in"
+    assert signed_in.user == {"iss": signed_in.provider.issuer_url, "sub": "ada", "name": "Ada Lovelace"}  # type: ignore[attr-defined]
+    assert signed_in.error is None
+    assert signed_in.expires_at == pytest.approx(time.time() + 3600, abs=10)
+
+
+def test_traits_are_read_only(session: SessionManager) -> None:
+    """Nobody but the session changes its traits."""
+    with pytest.raises(traitlets.TraitError):
+        session.status = "signed_in"
+
+
+def test_a_name_is_plain_and_short(session: SessionManager) -> None:
+    """A display name loses control and direction characters and is cut."""
+    asyncio.run(session.sign_in(tokens(), {"name": "A\u202eda\n" + "x" * 500}))
+
+    assert session.display_name.startswith("Adax")
+    assert len(session.display_name) == 100
+
+
+# -- renewing ---------------------------------------------------------------------------------------------------
+
+
+def test_a_token_near_its_end_is_renewed_before_it_is_read(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+    """Inside the buffer a read renews the token first."""
+    sign_in(flow, idp)
+    old = session._snap.tokens
+    assert old is not None
+    asyncio.run(session.save_tokens(OAuthTokenSet(old.access_token, refresh_token=old.refresh_token, expires_in=30, issued_at=time.time() - 28)))
+
+    assert session.access_token != old.access_token
+    assert idp.requests_to("/token") == 2
+
+
+def test_many_readers_cause_one_refresh(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+    """Thirty-two threads that find the token over share one refresh, and all get the same new token."""
+    sign_in(flow, idp)
+    expire(session)
+    idp.delay = 0.2
+
+    with ThreadPoolExecutor(32) as pool:
+        read = list(pool.map(lambda _: session.access_token, range(32)))
+
+    assert len(set(read)) == 1
+    assert idp.requests_to("/token") == 2
+
+
+def test_reading_works_inside_a_running_event_loop(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+    """Plain reads in an async cell, and awaited ones, both renew."""
+    sign_in(flow, idp)
+
+    async def cell() -> tuple[str, str]:
+        expire(session)
+        plain = session.access_token
+        expire(session)
+        return plain, await session.get_access_token()
+
+    plain, awaited = asyncio.run(cell())
+
+    assert plain != awaited
+    assert idp.requests_to("/token") == 3
+
+
+def test_the_background_renews_by_itself(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+    """A token of 2 s is replaced though nobody reads it, and not more often than it must be."""
+    idp.lifetime = 2
+    sign_in(flow, idp)
+    started = time.monotonic()
+    until(lambda: idp.requests_to("/token") >= 3)
+
+    assert time.monotonic() - started > 1.5
+    idp.lifetime = 3600
+
+
+def test_short_tokens_cause_no_refresh_storm(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+    """A token that lives 1 s is renewed about once in its life, also when it is read all the time."""
+    idp.lifetime = 1
+    sign_in(flow, idp)
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        assert session._snap.tokens is not None
+        assert session.access_token
+        assert not session._snap.tokens.is_expired
+        time.sleep(0.01)
+
+    assert idp.requests_to("/token") - 1 <= 3 / 0.25
+    idp.lifetime = 3600
+
+
+def test_an_omitted_refresh_token_scope_and_id_token_keep_the_old(signed_in: SessionManager, idp: Idp) -> None:
+    """What a refresh answer leaves out stays as it was (RFC 6749 §6, OIDC Core §12.2)."""
+    before = signed_in._snap.tokens
+    idp.token_extra = {"refresh_token": ..., "scope": ..., "id_token": ...}
+    after = asyncio.run(signed_in.refresh())
+
+    assert before is not None
+    assert after.access_token != before.access_token
+    assert (after.refresh_token, after.scope, after.id_token) == (before.refresh_token, before.scope, before.id_token)
+
+
+def test_an_outage_keeps_the_session(signed_in: SessionManager, idp: Idp) -> None:
+    """While the provider is down the old token is used as long as it lives, and renewed when it is back."""
+    old = signed_in.access_token
+    idp.answers["/token"] = Answer({"error": "temporarily_unavailable"}, status=503, times=1)
+    with pytest.raises(TokenRefreshError) as caught:
+        asyncio.run(signed_in.refresh())
+
+    assert caught.value.code == "provider_unavailable"
+    assert signed_in.access_token == old
+    assert signed_in.status == "signed_in"
+    until(lambda: signed_in.access_token != old)
+    until(lambda: signed_in.error is None)
+
+
+def test_invalid_grant_ends_the_session_once(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+    """A dead refresh token: status ``reauth_required``, one call of the callback, and no further request."""
+    called: list[str] = []
+    session.on_reauth_required = lambda: called.append(threading.current_thread().name)
+    sign_in(flow, idp)
+    idp.refresh_tokens.clear()
+    with pytest.raises(TokenRefreshError) as caught:
+        asyncio.run(session.refresh())
+
+    assert caught.value.code == "invalid_grant"
+    assert session.status == "reauth_required"
+    assert session.access_token, "the access token is good to its end"
+    until(lambda: called)
+    expire(session)
+    before = idp.requests_to("/token")
+    with pytest.raises(TokenExpiredError):
+        _ = session.access_token
+    time.sleep(0.1)
+    assert (len(called), idp.requests_to("/token")) == (1, before)
+
+
+def test_a_token_without_refresh_ends_when_it_ends(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+    """Without a refresh token nothing happens before the end; then the session asks for a new sign-in."""
+    idp.token_extra = {"refresh_token": ...}
+    idp.lifetime = 2
+    sign_in(flow, idp)
+    assert session.status == "signed_in"
+    until(lambda: session.status == "reauth_required")
+    with pytest.raises(TokenExpiredError) as caught:
+        _ = session.access_token
+
+    assert caught.value.code == "no_refresh_token"
+    assert idp.requests_to("/token") == 1
+
+
+def test_a_refresh_that_names_somebody_else_ends_the_session(signed_in: SessionManager, idp: Idp) -> None:
+    """C23: a refreshed ID token with another subject is refused with everything that came with it."""
+    old = signed_in.access_token
+    idp.claims = {"sub": "mallory"}
+    with pytest.raises(TokenRefreshError) as caught:
+        asyncio.run(signed_in.refresh())
+
+    assert caught.value.code == "identity_changed"
+    assert signed_in.status == "reauth_required"
+    assert signed_in.access_token == old
+
+
+# -- signing in and out -----------------------------------------------------------------------------------------
+
+
+def test_logout_forgets_and_revokes_both_tokens(signed_in: SessionManager, idp: Idp) -> None:
+    """Signing out clears the session and its store, and revokes the refresh token first (RFC 7009 §2.1)."""
+    asyncio.run(signed_in.logout())
+
+    assert signed_in.status == "signed_out"
+    assert asyncio.run(signed_in.token_store.list_keys()) == []
+    hints = [request.form["token_type_hint"] for request in idp.requests if request.path == "/revoke"]
+    assert hints == ["refresh_token", "access_token"]
+
+
+def test_logout_during_a_refresh_wins(signed_in: SessionManager, idp: Idp) -> None:
+    """Tokens that arrive after a logout are revoked, and bring nothing back."""
+    idp.answers["/token"] = Answer(delay=0.5)
+
+    async def both() -> None:
+        refreshing = asyncio.ensure_future(signed_in.refresh())
+        await asyncio.sleep(0.2)
+        await signed_in.logout()
+        with pytest.raises(LoginRequired):
+            await refreshing
+
+    asyncio.run(both())
+
+    assert signed_in.status == "signed_out"
+    assert asyncio.run(signed_in.token_store.list_keys()) == []
+    until(lambda: not any(idp.refresh_tokens.values()))
+
+
+def test_logout_returns_although_the_provider_hangs(signed_in: SessionManager, idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Revoking has a deadline; the session is over at once."""
+    monkeypatch.setattr("pywry_auth_nb.session._REVOKE_DEADLINE", 0.3)
+    idp.answers["/revoke"] = Answer(delay=3)
+    started = time.monotonic()
+    asyncio.run(signed_in.logout())
+
+    assert time.monotonic() - started < 2
+    assert signed_in.status == "signed_out"
+
+
+def test_a_stored_session_is_loaded(idp: Idp, provider: GenericOIDCProvider) -> None:
+    """A second session over the same store needs no sign-in, and knows who it is."""
+    store = MemoryTokenStore()
+    sign_in(AuthFlowManager(provider, store), idp)
+    session = SessionManager(provider, store)
+
+    assert session.access_token.startswith("CANARY-at")
+    assert session.display_name == "Ada"
+
+
+def test_waiting_for_a_sign_in_has_a_deadline(session: SessionManager) -> None:
+    """Nobody comes: ``AuthFlowTimeout``."""
+    with pytest.raises(AuthFlowTimeout):
+        asyncio.run(session.wait_signed_in(0.05))
+
+
+def test_waiting_ends_with_the_sign_in(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+    """A waiting thread goes on as soon as somebody has signed in."""
+    waiting = threading.Thread(target=lambda: asyncio.run(session.wait_signed_in(10)))
+    waiting.start()
+    sign_in(flow, idp)
+    waiting.join(5)
+
+    assert not waiting.is_alive()
+
+
+# -- being watched ----------------------------------------------------------------------------------------------
+
+
+def test_observers_see_traits_change_together(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+    """When the status says ``signed_in``, an observer can already read the token; what it gets shows no secret."""
+    seen: list[tuple[str, bool]] = []
+
+    def observer(change: Any) -> None:
+        assert "CANARY" not in repr(change)
+        if change.new == "signed_in":
+            seen.append((change.name, session.access_token.startswith("CANARY")))
+
+    session.observe(observer, names=["status", "access_token"])
+    sign_in(flow, idp)
+    until(lambda: seen)
+
+    assert seen == [("status", True)]
+
+
+def test_a_blocked_or_broken_observer_stops_nothing(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+    """Signing in and renewing go on while an observer sleeps, and after one has raised."""
+    release = threading.Event()
+    reached: list[str] = []
+
+    def broken(change: Any) -> None:
+        raise RuntimeError(change.name)
+
+    session.observe(broken, names="user")
+    session.observe(lambda _: release.wait(10), names="status")
+    session.observe(lambda change: reached.append(change.new), names="status")
+    sign_in(flow, idp)
+
+    assert session.access_token
+    asyncio.run(session.refresh())
+    release.set()
+    until(lambda: reached[-1:] == ["signed_in"])
+
+
+# -- living and dying -------------------------------------------------------------------------------------------
+
+
+def test_a_session_cannot_be_pickled_or_copied(signed_in: SessionManager) -> None:
+    """It would carry secrets elsewhere: the error says what to send instead."""
+    for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="session.access_token"):
+            attempt(signed_in)
+
+
+def test_a_forgotten_session_leaves_nothing(provider: GenericOIDCProvider) -> None:
+    """Two hundred dropped sessions leave no thread behind and can be collected."""
+    provider_sessions = [SessionManager(provider) for _ in range(200)]
+    for session in provider_sessions:
+        asyncio.run(session.save_tokens(tokens()))
+    threads = threading.active_count()
+    refs = [weakref.ref(session) for session in provider_sessions]
+    del provider_sessions, session
+    until(lambda: gc.collect() >= 0 and not any(ref() for ref in refs))
+
+    assert threading.active_count() <= threads
+
+
+def expire(session: SessionManager) -> None:
+    """Make the current access token an old one."""
+    current = session._snap.tokens
+    assert current is not None
+    old = OAuthTokenSet(
+        current.access_token,
+        refresh_token=current.refresh_token,
+        id_token=current.id_token,
+        expires_in=10,
+        issued_at=time.time() - 100,
+    )
+    object.__setattr__(session._snap, "tokens", old)
