@@ -1,0 +1,481 @@
+"""The main job as a person meets it: real Chromium, real JupyterLab and Notebook 7, a certified provider."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from .driver import NotebookPage, log_in
+from .sign_in import popup_after, sign_in
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+
+    from .conftest import OpenNotebook
+    from .processes import JupyterServer, Provider
+
+pytestmark = pytest.mark.timeout(120)
+
+SETUP = """
+from pywry_auth_nb import GenericOIDCProvider, LoginWidget, MemoryTokenStore, SessionManager
+provider = GenericOIDCProvider("pywry", issuer_url={issuer!r}, scopes=["openid", "profile", "email", "offline_access"])
+session = SessionManager(provider, MemoryTokenStore())
+"""
+CALL = """
+import httpx
+print(httpx.get(provider.userinfo_url, headers={"Authorization": f"Bearer {session.access_token}"}).status_code)
+"""
+STATUS = "print(session.status, session.error and session.error.code)"
+
+
+@pytest.fixture(params=["lab", "notebook7"])
+def server(request: pytest.FixtureRequest) -> JupyterServer:
+    """Each kind of server."""
+    running: JupyterServer = request.getfixturevalue(request.param)
+    return running
+
+
+def setup(provider: Provider) -> str:
+    """The cell that makes a session."""
+    return SETUP.format(issuer=provider.issuer)
+
+
+def shown(notebook: NotebookPage, cell: int) -> Locator:
+    """The widget below a cell."""
+    return notebook.widget(cell).locator(".pywry-auth-root")
+
+
+def click_sign_in(notebook: NotebookPage, cell: int) -> Page:
+    """Click the widget's link and return the window that opens."""
+    link = shown(notebook, cell).locator("a.pywry-auth-link")
+    link.wait_for()
+    return popup_after(notebook.page, link.click)
+
+
+def says(notebook: NotebookPage, cell: int, text: str, timeout: float = 15) -> None:
+    """Wait until the widget below a cell says something."""
+    shown(notebook, cell).get_by_text(text).first.wait_for(timeout=timeout * 1000)
+
+
+def opened(open_notebook: OpenNotebook, server: JupyterServer, provider: Provider, *cells: str) -> NotebookPage:
+    """A notebook whose first cell has made a session."""
+    notebook = open_notebook(server, setup(provider), *cells)
+    notebook.run_and_wait(0)
+    return notebook
+
+
+# -- it works ---------------------------------------------------------------------------------------------------
+
+
+def test_click_sign_in_and_use_the_token(
+    server: JupyterServer, provider: Provider, open_notebook: OpenNotebook
+) -> None:
+    """Click, sign in, the widget shows the name, the next cell gets 200 from the provider's userinfo; then sign out."""
+    notebook = opened(open_notebook, server, provider, "session", CALL, STATUS)
+    notebook.run(1)
+    popup = click_sign_in(notebook, 1)
+    sign_in(popup)
+
+    says(notebook, 1, "ada")
+    assert notebook.run_and_wait(2) == "200\n"
+    shown(notebook, 1).get_by_role("button", name="Sign out").click()
+    shown(notebook, 1).locator("a.pywry-auth-link").wait_for()
+    assert notebook.run_and_wait(3) == "signed_out None\n"
+    assert provider.requests_to("/token/revocation") == 2
+
+
+def test_the_callback_page_closes_itself(lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
+    """After a success the window says so, loses its query, and closes."""
+    notebook = opened(open_notebook, lab, provider, "session")
+    notebook.run(1)
+    popup = click_sign_in(notebook, 1)
+    sign_in(popup)
+    popup.get_by_role("heading", name="Signed in as ada").wait_for()
+
+    assert popup.evaluate("location.search") == ""
+    with popup.expect_event("close", timeout=10_000):
+        pass
+
+
+def test_login_waits_in_a_blocking_cell(server: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
+    """``session.login()`` shows the widget, waits in its cell, and the cell goes on with the token."""
+    notebook = opened(
+        open_notebook, server, provider, "result = session.login(timeout=60)\nprint(result, session.status)", CALL
+    )
+    notebook.run(1)
+    popup = click_sign_in(notebook, 1)
+    sign_in(popup)
+    notebook.wait(1)
+
+    assert "<AuthFlowResult signed in> signed_in" in notebook.text(1)
+    assert notebook.run_and_wait(2) == "200\n"
+
+
+def test_a_sleeping_cell_is_signed_in_by_another_widget(
+    lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook
+) -> None:
+    """A cell in ``time.sleep`` finds the token that a widget above it got meanwhile."""
+    sleeping = "import time\nwhile session.status != 'signed_in':\n    time.sleep(0.1)\nprint(session.access_token[:0] + 'got it')"
+    notebook = opened(open_notebook, lab, provider, "LoginWidget(session)", sleeping)
+    notebook.run_and_wait(1)
+    notebook.run(2)
+    sign_in(click_sign_in(notebook, 1))
+    notebook.wait(2)
+
+    assert notebook.text(2) == "got it\n"
+
+
+def test_a_severed_opener_and_a_slow_person(lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
+    """The provider isolates its window (COOP) and the person takes 10 s: it works."""
+    provider.control(coop="same-origin")
+    notebook = opened(open_notebook, lab, provider, "session", CALL)
+    notebook.run(1)
+    popup = click_sign_in(notebook, 1)
+    sign_in(popup, seconds=10)
+
+    says(notebook, 1, "ada")
+    assert notebook.run_and_wait(2) == "200\n"
+
+
+def test_the_link_works_where_popups_are_blocked(
+    lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook, strict_context: BrowserContext
+) -> None:
+    """With the popup blocker on and no window from the click, the widget's link opens the sign-in in a tab."""
+    notebook = open_notebook(lab, setup(provider), "session", context=strict_context)
+    notebook.run_and_wait(0)
+    notebook.page.evaluate("window.open = () => null")  # what a blocker leaves of it
+    notebook.run(1)
+    link = shown(notebook, 1).locator("a.pywry-auth-link")
+    link.click()
+    says(notebook, 1, "should have opened")
+    notebook.page.wait_for_timeout(1100)  # the widget takes two clicks at once for one
+    popup = popup_after(notebook.page, lambda: link.click(modifiers=["Control"]))
+    sign_in(popup)
+
+    says(notebook, 1, "ada")
+
+
+def test_the_plain_link_of_a_front_end_without_widgets(
+    server: JupyterServer, provider: Provider, open_notebook: OpenNotebook
+) -> None:
+    """The HTML beside the widget is a link to the right place."""
+    code = (
+        "from IPython.display import HTML, display\n"
+        "display(HTML(session._repr_mimebundle_()[0]['text/html']))\nsession.login(timeout=60)"
+    )
+    notebook = opened(open_notebook, server, provider, code)
+    notebook.run(1)
+    link = notebook.widget(1).locator("p > a").first
+    link.wait_for()
+    sign_in(popup_after(notebook.page, link.click))
+    notebook.wait(1)
+
+    assert "signed in" in notebook.text(1)
+
+
+# -- it is safe -------------------------------------------------------------------------------------------------
+
+
+def test_another_browser_cannot_finish_a_sign_in(
+    lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook, browser: Browser
+) -> None:
+    """A second browser, signed in to Jupyter, is refused without the flow cookie, and the provider hears nothing."""
+    notebook = opened(open_notebook, lab, provider, "session", STATUS)
+    notebook.run(1)
+    popup = click_sign_in(notebook, 1)
+    with popup.expect_request(lambda request: "pywry-auth/callback" in request.url) as caught:
+        popup.route("**/pywry-auth/callback**", lambda route: route.abort())
+        sign_in(popup)
+    address = caught.value.url
+    second = browser.new_context()
+    log_in(second, lab)
+    stolen = second.new_page()
+    answer = stolen.goto(address)
+
+    assert answer is not None
+    assert answer.status == 403
+    assert "No sign-in is open in this browser" in stolen.inner_text("h1")
+    assert provider.requests_to("/token") == 0
+    popup.unroute_all()
+    popup.goto(address)
+    says(notebook, 1, "ada")
+    second.close()
+
+
+def test_replay_reload_and_back(lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
+    """The first callback wins; the same address again, a reload and going back show a neutral page."""
+    notebook = opened(open_notebook, lab, provider, "session")
+    notebook.run(1)
+    popup = click_sign_in(notebook, 1)
+    popup.add_init_script("window.close = () => {}")
+    with popup.expect_response(lambda response: "pywry-auth/callback?" in response.url) as caught:
+        sign_in(popup)
+    address = caught.value.url
+    popup.get_by_role("heading", name="Signed in as ada").wait_for()
+    popup.reload()
+    reloaded = popup.inner_text("h1")
+    popup.goto(address)
+    replayed = popup.inner_text("h1")
+    popup.go_back()
+    back = popup.inner_text("h1")
+
+    assert replayed == "This sign-in is finished"
+    assert reloaded == back == "This address is not complete"
+    assert provider.requests_to("/token") == 1
+    says(notebook, 1, "ada")
+
+
+def test_no_page_and_no_log_holds_a_secret(
+    lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook
+) -> None:
+    """After a sign-in, an error and a sign-out, no code, state or token is in a page, a console or the server's log."""
+    secrets = "import json\nprint(json.dumps([session.access_token, session._snap.tokens.refresh_token, session._snap.tokens.id_token]))"
+    notebook = opened(open_notebook, lab, provider, "session", secrets)
+    notebook.run(1)
+    bodies: list[str] = []
+    notebook.context.on(
+        "response",
+        lambda response: bodies.append(response.text()) if "/pywry-auth/callback" in response.url else None,
+    )
+    popup = click_sign_in(notebook, 1)
+    with popup.expect_request(lambda request: "pywry-auth/callback?" in request.url) as caught:
+        sign_in(popup)
+    says(notebook, 1, "ada")
+    query = httpx.URL(caught.value.url).params
+    words = [query["code"], query["state"]]
+    log = lab.log_text()
+    tokens = httpx.Response(200, text=notebook.run_and_wait(2)).json()
+
+    for word in [*words, *tokens]:
+        assert len(word) > 20
+        assert word not in log
+        assert not any(word in body for body in bodies)
+        assert not any(word in line for line in notebook.console)
+        assert word not in shown(notebook, 1).evaluate("element => element.outerHTML")
+    assert "pywry-auth/callback" in log, "the log was at DEBUG, so the request is there"
+
+
+def test_a_saved_notebook_with_widget_state_holds_no_secret(
+    tmp_path_factory: pytest.TempPathFactory, provider: Provider, open_notebook: OpenNotebook, jupyter_config: dict[str, object]
+) -> None:
+    """JupyterLab saves widget state into the notebook: the widget is in the file, the tokens are not."""
+    from .processes import JupyterServer
+
+    settings = {"@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": True}}
+    with JupyterServer("lab", tmp_path_factory.mktemp("saving"), config=jupyter_config, settings=settings) as server:
+        tell = "open('secrets.txt', 'w').write(' '.join([session.access_token, session._snap.tokens.refresh_token, session._snap.tokens.id_token]));"
+        notebook = opened(open_notebook, server, provider, "session", "session.access_token", "session, provider, session._snap.tokens", tell)
+        notebook.run(1)
+        sign_in(click_sign_in(notebook, 1))
+        says(notebook, 1, "ada")
+        for cell in (2, 3, 4):
+            notebook.run_and_wait(cell)
+        notebook.save()
+        saved = notebook.source_on_disk()
+        words = (server.root / "secrets.txt").read_text().split()
+
+        assert "application/vnd.jupyter.widget-state+json" in saved
+        assert "login_path" in saved
+        assert "<AccessToken ***>" in saved
+        assert len(words) == 3
+        assert not [word for word in words if word in saved]
+
+
+# -- it ends well -----------------------------------------------------------------------------------------------
+
+
+def test_declined_then_signed_in(lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
+    """``access_denied``: the page and the widget say so, a waiting cell raises, and the next sign-in works."""
+    notebook = opened(open_notebook, lab, provider, "session.login(timeout=60)", STATUS, CALL)
+    notebook.run(1)
+    popup = click_sign_in(notebook, 1)
+    sign_in(popup, deny=True)
+    popup.get_by_role("heading", name="Access was declined").wait_for()
+    notebook.wait(1)
+
+    assert "AuthFlowCancelled" in notebook.text(1)
+    says(notebook, 1, "access_denied")
+    assert notebook.run_and_wait(2) == "signed_out access_denied\n"
+    popup.close()
+    sign_in(click_sign_in(notebook, 1))
+    says(notebook, 1, "ada")
+    assert notebook.run_and_wait(3) == "200\n"
+
+
+def test_wrong_issuer_then_signed_in(lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
+    """An answer whose ``iss`` is another provider's is refused unspent; the next sign-in works."""
+    provider.control(wrong_iss=True)
+    notebook = opened(open_notebook, lab, provider, "session", STATUS)
+    notebook.run(1)
+    popup = click_sign_in(notebook, 1)
+    sign_in(popup)
+    popup.get_by_role("heading", name="The answer came from another provider").wait_for()
+
+    assert notebook.run_and_wait(2) == "signed_out issuer_mismatch\n"
+    assert provider.requests_to("/token") == 0
+    provider.control(wrong_iss=False)
+    popup.close()
+    sign_in(click_sign_in(notebook, 1))
+    says(notebook, 1, "ada")
+
+
+def test_window_closed_and_tried_again(lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
+    """A closed window decides nothing: the widget still offers the link, and it works."""
+    notebook = opened(open_notebook, lab, provider, "session", STATUS)
+    notebook.run(1)
+    popup = click_sign_in(notebook, 1)
+    popup.locator("form input[name=prompt]").wait_for(state="attached")
+    popup.close()
+    says(notebook, 1, "Signing in")
+    assert notebook.run_and_wait(2) == "authorizing None\n"
+    notebook.page.wait_for_timeout(1100)
+    sign_in(click_sign_in(notebook, 1))
+
+    says(notebook, 1, "ada")
+
+
+def test_cancel_works_while_the_cell_waits(
+    server: JupyterServer, provider: Provider, open_notebook: OpenNotebook
+) -> None:
+    """Cancel in the widget ends ``session.login()`` with ``AuthFlowCancelled``, though the cell blocks the kernel."""
+    notebook = opened(open_notebook, server, provider, "session.login(timeout=60)", STATUS)
+    notebook.run(1)
+    popup = click_sign_in(notebook, 1)
+    popup.locator("form input[name=prompt]").wait_for(state="attached")
+    shown(notebook, 1).get_by_role("button", name="Cancel").click()
+    notebook.wait(1)
+
+    assert "AuthFlowCancelled" in notebook.text(1)
+    sign_in(popup)
+    popup.get_by_role("heading", name="This sign-in is finished").wait_for()
+    assert notebook.run_and_wait(2) == "signed_out flow_cancelled\n"
+    assert provider.requests_to("/token") == 0
+
+
+def test_kernel_restarted_mid_flow(lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
+    """The kernel restarts while the person is at the provider: a readable page, and the next sign-in works."""
+    notebook = opened(open_notebook, lab, provider, "session")
+    notebook.run(1)
+    popup = click_sign_in(notebook, 1)
+    popup.locator("form input[name=prompt]").wait_for(state="attached")
+    notebook.restart_kernel()
+    sign_in(popup)
+    popup.get_by_role("heading", name="The notebook has no sign-in open").wait_for()
+    popup.close()
+    notebook.run_and_wait(0)
+    notebook.run(1)
+    sign_in(click_sign_in(notebook, 1))
+
+    says(notebook, 1, "ada")
+    assert provider.requests_to("/token") == 1
+
+
+def test_server_restarted_mid_flow(
+    tmp_path_factory: pytest.TempPathFactory, provider: Provider, open_notebook: OpenNotebook, jupyter_config: dict[str, object]
+) -> None:
+    """The server restarts while the person is at the provider: a readable page, and a new notebook signs in."""
+    from .processes import JupyterServer
+
+    with JupyterServer("lab", tmp_path_factory.mktemp("restarted"), config=jupyter_config) as server:
+        notebook = opened(open_notebook, server, provider, "session")
+        notebook.run(1)
+        popup = click_sign_in(notebook, 1)
+        popup.locator("form input[name=prompt]").wait_for(state="attached")
+        server.restart()
+        log_in(notebook.context, server)
+        sign_in(popup)
+        popup.get_by_role("heading", name="The notebook's kernel has stopped").wait_for()
+        notebook = opened(open_notebook, server, provider, "session")
+        notebook.run(1)
+        sign_in(click_sign_in(notebook, 1))
+        says(notebook, 1, "ada")
+
+
+def test_two_widgets_on_one_session(lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
+    """Two widgets show one state; a sign-in through either shows in both, and ends the other's open one."""
+    notebook = opened(open_notebook, lab, provider, "LoginWidget(session)", "LoginWidget(session)")
+    notebook.run(1)
+    notebook.run(2)
+    first = click_sign_in(notebook, 1)
+    first.locator("form input[name=prompt]").wait_for(state="attached")
+    says(notebook, 2, "Signing in")
+    second = click_sign_in(notebook, 2)
+    sign_in(second)
+    says(notebook, 1, "ada")
+    says(notebook, 2, "ada")
+    sign_in(first)
+
+    first.get_by_role("heading", name="This sign-in is finished").wait_for()
+    assert provider.requests_to("/token") == 1
+
+
+def test_two_sessions_in_one_kernel(lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
+    """Two sessions are two people: answers in the opposite order end up where they belong."""
+    second_session = "other = SessionManager(provider, MemoryTokenStore())\nother"
+    notebook = opened(
+        open_notebook, lab, provider, "session", second_session, "print(session.display_name, other.display_name)"
+    )
+    notebook.run(1)
+    notebook.run(2)
+    first = click_sign_in(notebook, 1)
+    first.locator("form input[name=prompt]").wait_for(state="attached")
+    second = click_sign_in(notebook, 2)
+    sign_in(second, "bob")
+    says(notebook, 2, "bob")
+    sign_in(first, "ada")
+    says(notebook, 1, "ada")
+
+    assert notebook.run_and_wait(3) == "ada bob\n"
+
+
+def test_a_person_who_is_not_signed_in_to_jupyter(
+    lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook, browser: Browser
+) -> None:
+    """A browser without a Jupyter cookie sees a readable page, and is redirected nowhere."""
+    stranger = browser.new_context()
+    page = stranger.new_page()
+    for path in ("login", f"callback?{urlencode({'code': 'C' * 30, 'state': 'S' * 30})}"):
+        answer = page.goto(f"{lab.url}pywry-auth/{path}")
+        assert answer is not None
+        assert answer.status == 403
+        assert answer.request.redirected_from is None
+        assert page.inner_text("h1") == "Sign in to Jupyter first"
+    stranger.close()
+
+
+# -- it keeps working -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(180)
+def test_a_long_cell_sees_only_valid_tokens(lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
+    """Tokens live 5 s; a cell that blocks for 60 s and reads all the time gets 200 each time, with few refreshes."""
+    provider.control(access_ttl=5)
+    loop = """
+import httpx, time
+statuses, seen, end = [], set(), time.time() + 60
+with httpx.Client() as client:
+    while time.time() < end:
+        token = session.access_token
+        seen.add(str(token))
+        statuses.append(client.get(provider.userinfo_url, headers={"Authorization": f"Bearer {token}"}).status_code)
+        time.sleep(0.05)
+print(sorted(set(statuses)), len(seen), len(statuses))
+"""
+    notebook = opened(open_notebook, lab, provider, "session", loop)
+    notebook.run(1)
+    sign_in(click_sign_in(notebook, 1))
+    says(notebook, 1, "ada")
+    before = provider.requests_to("/token", grant_type="refresh_token")
+    notebook.run(2)
+    notebook.wait(2, timeout=90)
+    refreshes = provider.requests_to("/token", grant_type="refresh_token") - before
+    statuses, tokens, reads = notebook.text(2).rsplit(maxsplit=2)
+
+    assert statuses == "[200]"
+    assert int(reads) > 300
+    # A token of 5 s has 4 usable ones: expires_in counts whole seconds, so up to one may be gone when it arrives.
+    assert refreshes <= int(tokens)
+    assert refreshes <= 60 / (5 - 1 - 0.25) + 1
