@@ -37,7 +37,7 @@ class Answer:
 
     Attributes:
         status: The HTTP status.
-        body: The decoded JSON value; None when the body was no JSON (allowed only for errors).
+        body: The decoded JSON value; None when the body was no JSON.
         retry_after: Seconds of ``Retry-After``, clamped to an hour; None when absent.
         sent_at: Epoch seconds when the request left.
     """
@@ -69,8 +69,9 @@ class HttpClient:
         *,
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        expect_json: bool = True,
     ) -> Answer:
-        """Send one request and return the answer.
+        """Send one request and return the answer; a success that is not JSON is an error unless it may be empty.
 
         Raises:
             TokenError: Code ``insecure_url``, ``network``, ``timeout``, ``too_large``, ``redirect_refused`` or
@@ -93,7 +94,10 @@ class HttpClient:
             )
         if 300 <= status < 400:  # noqa: PLR2004
             _fail(f"{host} answered with a redirect, which could carry secrets elsewhere.", "redirect_refused")
-        return Answer(status, _decode(status, reply, body, host), _retry_after(reply.get("retry-after")), sent_at)
+        value = _decode(reply, body)
+        if value is None and status == 200 and expect_json:  # noqa: PLR2004
+            _fail(f"{host} answered with something that is not JSON. Is the address right?", "bad_response")
+        return Answer(status, value, _retry_after(reply.get("retry-after")), sent_at)
 
     async def _exchange(
         self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str] | None
@@ -181,13 +185,12 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _decode(status: int, headers: httpx.Headers, body: bytes, host: str | None) -> Any:
+def _decode(headers: httpx.Headers, body: bytes) -> Any:
+    """Return the JSON value of a body, or None when it is no JSON."""
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type in _JSON_TYPES:
         with contextlib.suppress(ValueError):
             return strict_json(body)
-    if status == 200:  # noqa: PLR2004
-        _fail(f"{host} answered with something that is not JSON. Is the address right?", "bad_response")
     return None
 
 

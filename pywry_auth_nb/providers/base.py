@@ -201,7 +201,8 @@ class OAuthProvider(ABC):
         await self.prepare()
         if not self.revocation_url:
             return False
-        answer = await self._post(self.revocation_url, {"token": token, "token_type_hint": token_type_hint})
+        form = {"token": token, "token_type_hint": token_type_hint}
+        answer = await self._post(self.revocation_url, form, expect_json=False)  # §2.2: the body says nothing
         return answer.ok
 
     async def _grant(self, form: dict[str, str], *, requested_scope: str) -> OAuthTokenSet:
@@ -212,7 +213,7 @@ class OAuthProvider(ABC):
             return parse_token_response(body, requested_scope=requested_scope, sent_at=answer.sent_at)
         raise _refused(answer, body.get("error"))
 
-    async def _post(self, url: str, form: dict[str, str]) -> Answer:
+    async def _post(self, url: str, form: dict[str, str], *, expect_json: bool = True) -> Answer:
         """POST a form as this client: with its secret in the header or the body, or just its name (RFC 6749 §2.3.1)."""
         method = self._client_auth_method()
         headers = {}
@@ -223,7 +224,7 @@ class OAuthProvider(ABC):
             form = {**form, "client_id": self.client_id}
             if method == "client_secret_post":
                 form["client_secret"] = self.client_secret
-        return await self._http.request("POST", url, form=form, headers=headers)
+        return await self._http.request("POST", url, form=form, headers=headers, expect_json=expect_json)
 
     def _client_auth_method(self) -> str:
         return "client_secret_post" if self.client_secret else "none"

@@ -169,14 +169,14 @@ class CallbackHandler(PywryAuthHandler):
 class ActionHandler(PywryAuthHandler):
     """Does for a widget what must also work while a cell is running, when its own messages wait."""
 
-    def initialize(self, request: str) -> None:
+    def initialize(self, asks: str) -> None:
         """Take the kernel request that this route stands for."""
-        self._request = request
+        self._asks = asks
 
     @guarded
     async def post(self) -> None:
         query = self.query()
-        await self.ask(query.get("kernel", ""), self._request, {"flow": query.get("flow", "")}, _BEGIN_DEADLINE)
+        await self.ask(query.get("kernel", ""), self._asks, {"flow": query.get("flow", "")}, _BEGIN_DEADLINE)
         self._finish_json(200, {"status": "ok"})
 
     def answer(self, code: str) -> None:
@@ -201,6 +201,6 @@ def handlers(base_url: str) -> list[tuple[Any, ...]]:
     return [
         (root + "login", LoginHandler),
         (root + "callback", CallbackHandler),
-        (root + "cancel", ActionHandler, {"request": _protocol.CANCEL}),
-        (root + "logout", ActionHandler, {"request": _protocol.LOGOUT}),
+        (root + "cancel", ActionHandler, {"asks": _protocol.CANCEL}),
+        (root + "logout", ActionHandler, {"asks": _protocol.LOGOUT}),
     ]

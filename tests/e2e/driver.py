@@ -212,6 +212,8 @@ class NotebookPage:
         """Close the page and end the kernel."""
         with suppress(Error):
             self.page.close()
+        if not self.server.alive:
+            return
         for session in self.server.api("GET", "api/sessions").json():
             if session["path"] == self.name:
                 self.server.api("DELETE", f"api/sessions/{session['id']}")

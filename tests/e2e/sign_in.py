@@ -44,3 +44,16 @@ def sign_in(popup: Page, login: str = "ada", *, seconds: float = 0, deny: bool =
         popup.fill("input[name=password]", "any")
         popup.click("button[type=submit]")
     popup.locator("form:has(input[name=prompt][value=consent]) button[type=submit]").click()
+
+
+def answer_of(popup: Page, login: str = "ada") -> str:
+    """Log in and consent, but let nobody follow to the redirect URI: return the address with the answer."""
+    popup.set_default_timeout(TIMEOUT * 1000)
+    popup.fill("input[name=login]", login)
+    popup.fill("input[name=password]", "any")
+    popup.click("button[type=submit]")
+    consent = popup.locator("form:has(input[name=prompt][value=consent])")
+    request = popup.context.request
+    answer = request.post(consent.evaluate("form => form.action"), form={"prompt": "consent"}, max_redirects=0)
+    answer = request.get(answer.headers["location"], max_redirects=0)
+    return answer.headers["location"]

@@ -1,0 +1,716 @@
+"""The bounds of the HTTP client: time, bytes, redirects, cookies, JSON and addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import gzip
+import ipaddress
+import json
+import socket
+import ssl
+import struct
+import threading
+import time
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from pywry_auth_nb import TokenError
+from pywry_auth_nb._http import Answer, HttpClient, check_url, is_loopback, strict_json
+from tests.support.idp import Answer as Told
+from tests.support.idp import Idp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def reply(body: bytes, *headers: str, status: str = "200 OK", media_type: str | None = "application/json") -> bytes:
+    """One whole HTTP answer."""
+    types = [f"Content-Type: {media_type}"] if media_type is not None else []
+    lines = [f"HTTP/1.1 {status}", *types, f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+class RawServer:
+    """Says exactly these bytes, or lets ``talk`` do what it likes with the socket. One request per connection."""
+
+    def __init__(self, talk: bytes | Callable[[socket.socket], None], tls: ssl.SSLContext | None = None) -> None:
+        self.heard: list[bytes] = []
+        self._talk = talk if callable(talk) else lambda connection: connection.sendall(talk)
+        self._tls = tls
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._listener.getsockname()[1]}/"
+
+    def __enter__(self) -> RawServer:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                if self._tls is not None:
+                    connection = self._tls.wrap_socket(connection, server_side=True)
+                self.heard.append(connection.recv(65536))
+                self._talk(connection)
+            except OSError:
+                pass  # the client has had enough, which is the point
+            finally:
+                connection.close()
+
+
+def ask(url: str, **options: Any) -> Answer:
+    """Send one request with a client of its own."""
+    return ask_all([url], **options)[0]
+
+
+def ask_all(urls: list[str], *, method: str = "GET", deadline: float = 5.0, max_bytes: int = 10_000) -> list[Answer]:
+    """Send one request after another with one client."""
+
+    async def go() -> list[Answer]:
+        client = HttpClient(deadline=deadline, max_bytes=max_bytes)
+        try:
+            return [await client.request(method, url) for url in urls]
+        finally:
+            await client.close()
+
+    return asyncio.run(go())
+
+
+def refused(url: str, **options: Any) -> TokenError:
+    """Send one request that must fail, and return how it failed."""
+    with pytest.raises(TokenError) as caught:
+        ask(url, **options)
+    return caught.value
+
+
+def answering(body: bytes, *headers: str, **options: Any) -> Answer:
+    """Ask a server that says this."""
+    with RawServer(reply(body, *headers, **options)) as server:
+        return ask(server.url)
+
+
+# -- the honest case ----------------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_status_value_and_time() -> None:
+    """A JSON answer arrives decoded, with the time when the request left."""
+    before = time.time()
+    answer = answering(b'{"a": [1, null, "\\u00e9"]}')
+
+    assert (answer.status, answer.ok, answer.body, answer.retry_after) == (200, True, {"a": [1, None, "é"]}, None)
+    assert before <= answer.sent_at <= time.time()
+
+
+def test_a_request_says_what_it_accepts() -> None:
+    """H051, H063: it asks for JSON, uncompressed, and sends a form as a form."""
+    with RawServer(reply(b"{}")) as server:
+
+        async def go() -> None:
+            client = HttpClient()
+            await client.request("POST", server.url, form={"a b": "c&d"}, headers={"X-Ours": "1"})
+            await client.close()
+
+        asyncio.run(go())
+
+    head, _, body = server.heard[0].partition(b"\r\n\r\n")
+    lines = head.decode().lower().split("\r\n")
+    assert lines[0] == "post / http/1.1"
+    assert {"accept: application/json", "accept-encoding: identity", "x-ours: 1"} <= set(lines)
+    assert "content-type: application/x-www-form-urlencoded" in lines
+    assert body == b"a+b=c%26d"
+
+
+def test_a_repr_shows_no_body() -> None:
+    """An answer of a token endpoint is not shown by its repr."""
+    assert "CANARY" not in repr(Answer(200, {"access_token": "CANARY"}, None, 0.0))
+
+
+def test_a_client_works_on_a_second_loop_and_after_close() -> None:
+    """It opens itself anew where the old connections cannot be used any more."""
+    client = HttpClient()
+    with RawServer(reply(b"{}", "Connection: close")) as server:
+
+        async def go() -> None:
+            assert (await client.request("GET", server.url)).ok
+            await client.close()
+            assert (await client.request("GET", server.url)).ok
+            await client.close()
+            await client.close()
+
+        asyncio.run(go())
+        asyncio.run(go())
+
+
+# -- time ---------------------------------------------------------------------------------------------------------
+
+
+def drip(first: bytes, each: bytes) -> Callable[[socket.socket], None]:
+    """Say something every 20 ms, so that a timeout between bytes never strikes."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(first)
+        for _ in range(500):
+            connection.sendall(each)
+            time.sleep(0.02)
+
+    return talk
+
+
+SLOW = {
+    "H059-silence": lambda _: time.sleep(3),
+    "H060-body-drip": drip(HEAD + b"Content-Length: 9999\r\n\r\n", b" "),
+    "H060-chunk-drip": drip(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "H061-header-drip": drip(HEAD, b"X-A: b\r\n"),
+    "H061-status-line-drip": drip(b"HTTP/1.1 200 ", b"O"),
+    "H061-one-endless-header": drip(HEAD + b"X-A: ", b"b"),
+    "H065-endless-100-continue": drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("talk", SLOW.values(), ids=SLOW)
+def test_a_whole_request_has_a_deadline(talk: Callable[[socket.socket], None]) -> None:
+    """H059 to H061: however the bytes are spread over time, the request ends at its deadline."""
+    with RawServer(talk) as server:
+        started = time.monotonic()
+        error = refused(server.url, deadline=0.25)
+
+    assert error.code == "timeout"
+    assert 0.2 < time.monotonic() - started < 1.5
+
+
+def test_the_deadline_counts_from_each_request() -> None:
+    """Requests of one client that take 0.15 s each all fit into a deadline of 0.4 s."""
+
+    def talk(connection: socket.socket) -> None:
+        time.sleep(0.15)
+        connection.sendall(reply(b"{}", "Connection: close"))
+
+    with RawServer(talk) as server:
+        answers = ask_all([server.url] * 4, deadline=0.4)
+
+    assert all(answer.ok for answer in answers)
+
+
+def test_a_client_is_usable_after_a_timeout() -> None:
+    """I5: after a request that timed out, the next one with the same client succeeds."""
+    slow = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        if not slow.is_set():
+            slow.set()
+            time.sleep(1)
+        connection.sendall(reply(b"{}"))
+
+    with RawServer(talk) as server:
+
+        async def go() -> Answer:
+            client = HttpClient(deadline=0.2)
+            with pytest.raises(TokenError):
+                await client.request("GET", server.url)
+            try:
+                return await client.request("GET", server.url)
+            finally:
+                await client.close()
+
+        assert asyncio.run(go()).ok
+
+
+# -- bytes --------------------------------------------------------------------------------------------------------
+
+
+def flood(first: bytes, each: bytes) -> Callable[[socket.socket], None]:
+    """Say something, then the same for ever."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(first)
+        while True:
+            connection.sendall(each)
+
+    return talk
+
+
+LARGE = {
+    "H062-content-length": flood(HEAD + b"Content-Length: 10000000000\r\n\r\n", b" " * 4096),
+    "H062-chunked": flood(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1000\r\n" + b" " * 4096 + b"\r\n"),
+    "H062-one-byte-chunks": flood(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n" * 500),
+    "H062-until-close": flood(HEAD + b"\r\n", b" " * 4096),
+    "H062-error-body": flood(b"HTTP/1.1 500 Oops\r\nContent-Type: text/html\r\n\r\n", b"x" * 4096),
+    "H062-redirect-body": flood(b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", b"x" * 4096),
+}
+
+
+@pytest.mark.parametrize("talk", LARGE.values(), ids=LARGE)
+def test_an_answer_has_a_largest_size(talk: Callable[[socket.socket], None]) -> None:
+    """H062: reading stops at the cap, long before the deadline, whether or not a length was announced."""
+    with RawServer(talk) as server:
+        started = time.monotonic()
+        error = refused(server.url, deadline=20.0, max_bytes=10_000)
+
+    assert error.code == "too_large"
+    assert time.monotonic() - started < 3
+
+
+def test_an_answer_of_exactly_the_largest_size_is_fine() -> None:
+    """The cap itself is allowed, one byte more is not."""
+    body = json.dumps("x" * 998).encode()
+    with RawServer(reply(body)) as server:
+        assert ask(server.url, max_bytes=1000).ok
+        assert refused(server.url, max_bytes=999).code == "too_large"
+
+
+LARGE_HEADS = {
+    "H067-one-header-1-MB": HEAD + b"X-A: " + b"a" * 1_000_000 + b"\r\n\r\n",
+    "H067-many-headers": HEAD + b"X-A: b\r\n" * 100_000 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("head", LARGE_HEADS.values(), ids=LARGE_HEADS)
+def test_a_large_head_is_a_typed_error(head: bytes) -> None:
+    """H067: headers are bounded too."""
+    with RawServer(head) as server:
+        assert refused(server.url).code == "network"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip", "deflate", "br", "zstd", "identity, gzip", "made-up"])
+def test_a_compressed_answer_is_refused(encoding: str) -> None:
+    """H063: what was asked to come plain and does not is not even inflated."""
+    bomb = gzip.compress(b"[" + b" " * 5_000_000 + b"]")
+    with RawServer(reply(bomb, f"Content-Encoding: {encoding}")) as server:
+        started = time.monotonic()
+        assert refused(server.url).code == "bad_response"
+        assert time.monotonic() - started < 1
+
+
+def test_saying_that_nothing_is_compressed_is_fine() -> None:
+    """``Content-Encoding: identity`` is the truth."""
+    assert answering(b"{}", "Content-Encoding: Identity").ok
+
+
+# -- elsewhere ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 300, 304, 399])
+def test_a_redirect_is_never_followed(status: int, method: str) -> None:
+    """H041, H053 to H057: 307 and 308 would carry a code elsewhere; the other server hears nothing."""
+    with RawServer(reply(b"{}")) as other, RawServer(reply(b"", f"Location: {other.url}", status=f"{status} X")) as one:
+        error = refused(one.url, method=method)
+
+        assert error.code == "redirect_refused"
+        assert len(one.heard) == 1
+        assert other.heard == []
+
+
+def test_cookies_are_not_sent_back(idp: Idp) -> None:
+    """H078: a provider cannot recognise the kernel by a cookie, and no login session sticks to it."""
+    idp.answers["/jwks"] = Told({}, headers={"Set-Cookie": "sid=1; Path=/"})
+
+    ask_all([f"{idp.issuer}/jwks"] * 2)
+
+    assert idp.requests_to("/jwks") == 2
+    assert all("cookie" not in request.headers for request in idp.requests)
+
+
+def test_netrc_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, idp: Idp) -> None:
+    """H077: a password that lies in ``~/.netrc`` for this host is not sent."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1\nlogin ada\npassword CANARY\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+
+    ask(f"{idp.issuer}/jwks")
+
+    assert "authorization" not in idp.last("/jwks").headers
+
+
+def test_an_unknown_certificate_is_refused(tmp_path: Path) -> None:
+    """H058: a self-signed certificate ends the request before a byte of it is sent."""
+    with RawServer(reply(b"{}"), tls=self_signed(tmp_path)) as server:
+        assert refused(server.url).code == "network"
+
+    assert server.heard == []
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """A server's TLS context with a certificate that nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now.replace(year=2099))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "pem").write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "pem")
+    return context
+
+
+# -- broken -------------------------------------------------------------------------------------------------------
+
+
+def reset(connection: socket.socket) -> None:
+    """Close with RST instead of FIN."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def reset_after(said: bytes) -> Callable[[socket.socket], None]:
+    """Say something, then reset."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(said)
+        time.sleep(0.05)
+        reset(connection)
+
+    return talk
+
+
+BROKEN = {
+    "H064-closed-at-once": lambda _: None,
+    "H064-reset-at-once": reset,
+    "H064-reset-in-head": reset_after(b"HTTP/1.1 20"),
+    "H064-reset-in-body": reset_after(HEAD + b"Content-Length: 10\r\n\r\n{}"),
+    "H064-truncated": lambda connection: connection.sendall(HEAD + b"Content-Length: 10\r\n\r\n{}"),
+    "H064-truncated-chunk": lambda connection: connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{}"),
+    "H064-two-lengths": lambda c: c.sendall(HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
+    "H064-bad-length": lambda c: c.sendall(HEAD + b"Content-Length: -2\r\n\r\n{}"),
+    "H064-not-http": lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "H067-bad-header": lambda connection: connection.sendall(HEAD + b"X A: b\r\n\r\n{}"),
+    "H067-NUL-in-header": lambda connection: connection.sendall(HEAD + b"X-A: \0\r\n\r\n{}"),
+}
+
+
+@pytest.mark.parametrize("talk", BROKEN.values(), ids=BROKEN)
+def test_a_broken_connection_is_a_typed_error(talk: Callable[[socket.socket], None]) -> None:
+    """H064, H067: whatever breaks on the way is ``network``, and the request is not sent again."""
+    with RawServer(talk) as server:
+        error = refused(server.url, method="POST")
+
+        assert error.code == "network"
+        assert len(server.heard) == 1
+
+
+def test_a_refused_connection_is_a_typed_error() -> None:
+    """H076: nobody listens."""
+    with RawServer(b"") as server:
+        url = server.url
+
+    error = refused(url)
+
+    assert error.code == "network"
+    assert "127.0.0.1" in str(error)
+
+
+def test_an_error_never_quotes_the_request_or_the_answer() -> None:
+    """I4: host and kind of failure are all that an error tells."""
+    with RawServer(reply(b"CANARY", media_type="text/html")) as server:
+        error = refused(server.url + "CANARY?code=CANARY")
+
+    assert "CANARY" not in str(error) + repr(error)
+
+
+# -- JSON ---------------------------------------------------------------------------------------------------------
+
+NO_JSON = {
+    "H043-html": b"<html>",
+    "H043-empty": b"",
+    "H043-space": b"  ",
+    "H043-BOM": b"\xef\xbb\xbf{}",
+    "H043-invalid-UTF-8": b'{"a": "\xff"}',
+    "H043-overlong-UTF-8": b'{"a": "\xc0\xaf"}',
+    "H043-surrogate-in-UTF-8": b'{"a": "\xed\xa0\x80"}',
+    "H043-UTF-16": '{"a": 1}'.encode("utf-16"),
+    "H043-UTF-16-without-BOM": '{"a": 1}'.encode("utf-16-le"),
+    "H043-UTF-32": '{"a": 1}'.encode("utf-32"),
+    "H043-latin-1": '{"a": "é"}'.encode("latin-1"),
+    "H043-NaN": b'{"a": NaN}',
+    "H043-Infinity": b"[Infinity]",
+    "H043-minus-Infinity": b"-Infinity",
+    "H043-200000-brackets": b"[" * 200_000,
+    "H043-200000-braces": b'{"a":' * 200_000,
+    "H043-deep-and-closed": b"[" * 100_000 + b"]" * 100_000,
+    "H043-5000-digits": b"1" * 5000,
+    "H043-trailing": b"{} {}",
+    "H043-trailing-comma": b'{"a": 1,}',
+    "H043-single-quotes": b"{'a': 1}",
+    "H043-comment": b"{} // yes",
+    "H043-control-character": b'{"a": "\n"}',
+    "H098-duplicate": b'{"access_token": "a", "access_token": "b"}',
+    "H098-duplicate-deep": b'[{"a": {"b": 1, "b": 1}}]',
+    "H098-duplicate-escaped": b'{"a": 1, "\\u0061": 2}',
+}
+
+
+@pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON)
+def test_what_is_no_unambiguous_json_is_refused(body: bytes) -> None:
+    """H043, H098: success without one clear JSON value in UTF-8 (RFC 8259 §8.1) is a typed error."""
+    with RawServer(reply(body)) as server:
+        assert refused(server.url, max_bytes=2_000_000).code == "bad_response"
+
+
+@pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON)
+def test_an_error_without_json_is_an_error_without_body(body: bytes) -> None:
+    """H071: a failure keeps its status; a body that nobody can read is None."""
+    with RawServer(reply(body, status="503 Busy")) as server:
+        answer = ask(server.url, max_bytes=2_000_000)
+
+    assert (answer.status, answer.ok, answer.body) == (503, False, None)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"1", b"true", b'\n\t {"a": 1e3}\r\n'], ids=repr)
+def test_any_json_value_is_decoded(body: bytes) -> None:
+    """Whether it is an object is for the caller to see."""
+    assert answering(body).body == json.loads(body)
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["application/json", "Application/JSON; charset=utf-8", "application/jwk-set+json", "application/json;"],
+)
+def test_json_says_that_it_is_json(media_type: str) -> None:
+    """H066, H171: both JSON media types are read, whatever their case and parameters."""
+    assert answering(b"{}", media_type=media_type).body == {}
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [None, "", "text/html", "text/plain", "text/json", "application/jwt", "application/jsonp", "x, application/json"],
+)
+def test_json_that_says_it_is_something_else_is_refused(media_type: str | None) -> None:
+    """H066, H188: JSON under another name, also a signed UserInfo answer, is not read."""
+    with RawServer(reply(b"{}", media_type=media_type)) as server:
+        assert refused(server.url).code == "bad_response"
+
+
+@pytest.mark.parametrize("status", [201, 202, 206, 400, 401, 403, 404, 408, 418, 429, 500, 502, 503, 504])
+def test_only_200_is_success(status: int) -> None:
+    """H065: other statuses come back as they are, with their JSON, and are no success."""
+    answer = answering(b'{"error": "x"}', status=f"{status} X")
+
+    assert (answer.status, answer.ok, answer.body) == (status, False, {"error": "x"})
+
+
+def test_strict_json_reads_text_and_bytes() -> None:
+    """It is one decoder for headers, payloads and answers."""
+    assert strict_json('{"a": "é"}') == strict_json('{"a": "é"}'.encode()) == {"a": "é"}
+
+
+# -- Retry-After --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("3600", 3600.0),
+        ("3601", 3600.0),
+        ("1000000000", 3600.0),
+        ("9" * 400, 3600.0),
+        ("", None),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("0x10", None),
+        ("\xb2", None),
+        ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3600.0),
+        ("Fri, 31 Dec 9999 23:59:59 -2300", 3600.0),
+    ],
+)
+def test_retry_after_is_read_and_clamped(value: str, expected: float | None) -> None:
+    """H073: seconds or a date, at most an hour; a past date means now, garbage means nothing."""
+    answer = answering(b"{}", f"Retry-After: {value}", status="503 Busy")
+
+    assert answer.retry_after == expected
+
+
+def test_retry_after_may_be_a_date() -> None:
+    """H073: an HTTP date is the time until then."""
+    when = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=90)
+
+    answer = answering(b"{}", f"Retry-After: {format_datetime(when, usegmt=True)}", status="429 Slow")
+
+    assert answer.retry_after == pytest.approx(90, abs=3)
+
+
+# -- addresses ----------------------------------------------------------------------------------------------------
+
+GOOD_URLS = [
+    "https://idp.example",
+    "https://idp.example/",
+    "https://idp.example:8443/realms/x?p=a&b=",
+    "HTTPS://IDP.EXAMPLE/",
+    "https://xn--bcher-kva.example/",
+    "https://192.0.2.1/",
+    "https://[2001:db8::1]/",
+    "http://localhost/",
+    "http://LOCALHOST:8080/",
+    "http://127.0.0.1:1/a",
+    "http://127.8.8.8/",
+    "http://[::1]:8080/",
+]
+
+
+@pytest.mark.parametrize("url", GOOD_URLS)
+def test_a_good_address_is_accepted(url: str) -> None:
+    """Https anywhere, and http where it does not leave the machine."""
+    check_url(url)
+
+
+BAD_URLS = [
+    "",
+    " ",
+    "https://",
+    "https:///path",
+    "https:idp.example",
+    "https://:443/",
+    "//idp.example/",
+    "/token",
+    "token",
+    "idp.example",
+    "http://idp.example/",
+    "http://127.0.0.1.evil.example/",
+    "http://localhost.evil.example/",
+    "http://evil.example/localhost",
+    "http://evil.example?@localhost/",
+    "http://evil.example#@localhost/",
+    "http://0.0.0.0/",
+    "http://10.0.0.1/",
+    "http://2130706433/",
+    "http://[::]/",
+    "https://user@idp.example/",
+    "https://user:pass@idp.example/",
+    "https://:pass@idp.example/",
+    "https://@idp.example/",
+    "https://idp.example\\@evil.example/",
+    "https://idp.example\\.evil.example/",
+    "https://idp.example/#x",
+    "https://idp.example/#",
+    "https://idp.example/?a#b",
+    "https://idp.example/a b",
+    "https://idp example/",
+    " https://idp.example/",
+    "https://idp.example/ ",
+    "https://idp.example/\n",
+    "https://idp.example/\r\nHost: evil.example",
+    "https://idp\t.example/",
+    "https://idp.example/\0",
+    "\0https://idp.example/",
+    "https://idp.example/\x7f",
+    "https://idp.éxample/",
+    "https://idp.example/é",
+    "https://[::1",
+    "https://[::zz]/",
+    "https://idp.example:x/",
+    "https://idp.example:65536/",
+    "file:///etc/passwd",
+    "file://localhost/etc/passwd",
+    "data:application/json,{}",
+    "javascript:alert(1)",
+    "javascript://localhost/%0aalert(1)",
+    "ftp://localhost/",
+    "ws://localhost/",
+    "unix:///run/x",
+]
+
+
+@pytest.mark.parametrize("url", BAD_URLS, ids=repr)
+def test_a_bad_address_is_refused(url: str) -> None:
+    """H038 to H040: no other scheme, no http beyond this machine, nothing hidden, nothing that parsers disagree about."""
+    with pytest.raises(TokenError) as caught:
+        check_url(url)
+
+    assert caught.value.code == "insecure_url"
+
+
+def test_a_bad_address_is_refused_before_anything_is_sent() -> None:
+    """A request checks its address itself."""
+    with RawServer(reply(b"{}")) as server:
+        for url in [server.url + "#x", server.url.replace("127.0.0.1", "ada:pw@127.0.0.1")]:
+            assert refused(url).code == "insecure_url"
+
+    assert server.heard == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://xn--/", "https://xn--a.invalid/", f"https://{'a' * 70}.invalid/", "https://a..invalid/", "https://%00/"],
+)
+def test_an_impossible_host_is_a_typed_error(url: str) -> None:
+    """A host that no resolver can look up is ``insecure_url`` or ``network``, not a crash."""
+    assert refused(url).code in {"insecure_url", "network"}
+
+
+def test_a_header_that_cannot_be_sent_is_a_typed_error() -> None:
+    """A token from a damaged store breaks no line and crashes nothing."""
+    with RawServer(reply(b"{}")) as server:
+
+        async def go(value: str) -> str:
+            client = HttpClient()
+            try:
+                await client.request("GET", server.url, headers={"Authorization": value})
+            except TokenError as error:
+                return error.code
+            finally:
+                await client.close()
+            return "answered"
+
+        assert asyncio.run(go("Bearer a\r\nX-Evil: 1")) == "network"
+        assert asyncio.run(go("Bearer é")) == "network"
+
+    assert server.heard == []
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.255.255.254", True),
+        ("::1", True),
+        ("", False),
+        ("localhost.", False),
+        ("0.0.0.0", False),  # noqa: S104 - no binding
+        ("128.0.0.1", False),
+        ("::", False),
+        ("::2", False),
+        ("idp.example", False),
+    ],
+)
+def test_loopback_is_a_literal(host: str, expected: bool) -> None:
+    """Only ``localhost`` itself and loopback address literals are this machine: no name that DNS could point here."""
+    assert is_loopback(host) is expected
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Loopback is asked directly, also on a machine behind a proxy."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield
