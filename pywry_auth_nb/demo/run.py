@@ -1,0 +1,120 @@
+"""Runs the demo and stops everything it started."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from .provider import running_provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_START_DEADLINE = 60.0  # seconds
+_STOP_DEADLINE = 10.0  # seconds for JupyterLab to end its kernels
+
+_CONFIG = """
+c.ServerApp.ip = "127.0.0.1"
+c.ServerApp.port = {port}
+c.ServerApp.port_retries = 0
+c.ServerApp.root_dir = {folder!r}
+c.ServerApp.allow_root = True
+c.ServerApp.open_browser = {browser}
+c.ServerApp.log_level = "WARN"
+c.LabApp.default_url = "/lab/tree/quickstart.ipynb"
+c.IdentityProvider.token = {token!r}
+"""
+
+
+def main(port: int = 0, *, browser: bool = True) -> int:
+    """Run the demo until it is interrupted; return the exit status.
+
+    Args:
+        port: JupyterLab's port on 127.0.0.1; 0 takes a free one.
+        browser: Whether to open a browser.
+    """
+    missing = [package for package in ("jupyterlab", "nanoidp") if find_spec(package) is None]
+    if missing:
+        print(f"The demo needs {' and '.join(missing)}: pip install 'pywry-auth-nb[demo]'", file=sys.stderr)
+        return 1
+    port = port or _free_port()
+    callbacks = [f"http://{host}:{port}/pywry-auth/callback" for host in ("127.0.0.1", "localhost")]
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, signal.default_int_handler)  # ends like Ctrl-C
+    try:
+        with TemporaryDirectory(prefix="pywry-auth-demo-") as folder, running_provider(callbacks) as issuer:
+            return _run_lab(Path(folder), port, issuer, browser=browser)
+    except KeyboardInterrupt:
+        print("\nStopped. Nothing is left running.")
+        return 0
+
+
+def _run_lab(folder: Path, port: int, issuer: str, *, browser: bool) -> int:
+    work = folder / "work"
+    work.mkdir()
+    shutil.copy(quickstart(), work / "quickstart.ipynb")
+    token = secrets.token_urlsafe(24)
+    config = folder / "jupyter_config.py"
+    config.write_text(_CONFIG.format(port=port, folder=str(work), browser=browser, token=token))
+    with _lab(config, issuer) as lab:
+        _wait_for(lab, port)
+        print(
+            f"\n    JupyterLab:  http://127.0.0.1:{port}/lab/tree/quickstart.ipynb?token={token}"
+            f"\n    Provider:    {issuer}   (sign in as Ada or Grace, with one click)"
+            f"\n    To stop:     press Ctrl-C here. The notebook is a copy and goes away with the demo.\n",
+            flush=True,
+        )
+        return lab.wait()
+
+
+@contextmanager
+def _lab(config: Path, issuer: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run JupyterLab in a process group of its own, and end the whole group afterwards."""
+    lab = subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-m", "jupyterlab", f"--config={config}"],
+        env={**os.environ, "PYWRY_AUTH_DEMO_ISSUER": issuer},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield lab
+    finally:
+        lab.terminate()
+        try:
+            lab.wait(_STOP_DEADLINE)
+        except subprocess.TimeoutExpired:
+            if hasattr(os, "killpg"):
+                os.killpg(lab.pid, signal.SIGKILL)
+            lab.kill()
+
+
+def _wait_for(lab: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until JupyterLab can be reached, has ended, or a minute has passed."""
+    deadline = time.monotonic() + _START_DEADLINE
+    while lab.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+
+
+def quickstart() -> Path:
+    """Return the quickstart notebook: the packaged one, or the checkout's."""
+    packaged = Path(__file__).with_name("quickstart.ipynb")
+    return packaged if packaged.exists() else Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,29 @@
+"""The notebooks we ship run from top to bottom, also where nobody can sign in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pywry_auth_nb.demo.provider import running_provider
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_notebooks_run_without_a_front_end() -> None:
+    """nbval runs every cell: those that need a token raise ``LoginRequired`` at once, nothing hangs."""
+    with running_provider([]) as issuer:
+        run = subprocess.run(
+            [sys.executable, *"-m pytest --nbval-lax --nbval-cell-timeout=20 -q -p no:cacheprovider notebooks".split()],
+            cwd=ROOT,
+            env={**os.environ, "PYWRY_AUTH_DEMO_ISSUER": issuer},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+
+    assert run.returncode == 0, run.stdout[-3000:]
+    assert "6 passed" in run.stdout
