@@ -46,6 +46,7 @@ def test_the_demo_signs_in_and_stops(demo: tuple[subprocess.Popen[bytes], str], 
     """Open what it prints, run all cells, click "Sign in", choose a person; the cells go on; Ctrl-C leaves nothing."""
     process, printed = demo
     addresses = re.findall(r"http://\S+", printed)
+    page.set_viewport_size({"width": 1200, "height": 2400})  # JupyterLab draws the cells in view
     page.goto(addresses[0], timeout=60_000)
     page.locator(".jp-MarkdownOutput h1", has_text="Sign in from a notebook").wait_for(timeout=60_000)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(state="attached", timeout=60_000)

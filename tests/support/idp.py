@@ -155,7 +155,7 @@ class Idp:
         access, refresh = f"CANARY-at-{secrets.token_hex(8)}", f"CANARY-rt-{secrets.token_hex(8)}"
         self.refresh_tokens[refresh] = True
         body = {"access_token": access, "refresh_token": refresh, "token_type": "Bearer", "scope": "openid"}
-        body["id_token"] = self.id_token(access, nonce)
+        body["id_token"] = self.id_token(self.token_extra.get("access_token", access), nonce)
         if self.lifetime is not None:
             body["expires_in"] = self.lifetime
         return {name: value for name, value in (body | self.token_extra).items() if value is not ...}
