@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import html
@@ -28,6 +29,15 @@ from pywry_auth_nb import GenericOIDCProvider, MemoryTokenStore, SessionManager,
 session = SessionManager(GenericOIDCProvider({client!r}, issuer_url={issuer!r}), MemoryTokenStore())
 widget = LoginWidget(session)
 print(widget.login_path)
+"""
+
+BUSY = """
+import time
+print("busy", flush=True)
+deadline = time.monotonic() + 8
+while {condition} and time.monotonic() < deadline:
+    time.sleep(.01)
+print(session.status)
 """
 
 #: What a browser says about its request when a provider on another site sends it back.
@@ -63,17 +73,29 @@ class Kernel:
     client: Any
     manager: Any
 
-    async def run(self, code: str) -> str:
-        """Run code and return what it printed; raise what it raised."""
+    async def run(self, code: str, started: asyncio.Event | None = None) -> str:
+        """Run code and return what it printed; raise what it raised. ``started`` is set when it prints."""
         printed: list[str] = []
 
         def hear(message: dict[str, Any]) -> None:
             if message["msg_type"] == "stream":
                 printed.append(message["content"]["text"])
+                if started is not None:
+                    started.set()
 
         reply = await self.client.execute_interactive(code, allow_stdin=False, output_hook=hear, timeout=10)
         assert reply["content"]["status"] == "ok", reply["content"]
         return "".join(printed).strip()
+
+    async def block(self, condition: str) -> asyncio.Task[str]:
+        """Run a cell that keeps the kernel busy while ``condition`` holds and then prints the session's status.
+
+        Returns when it is running.
+        """
+        started = asyncio.Event()
+        cell = asyncio.create_task(self.run(BUSY.format(condition=condition), started))
+        await asyncio.wait_for(started.wait(), 5)
+        return cell
 
     async def offer(self, issuer: str, client: str = CLIENT) -> str:
         """Run the cells of somebody who wants to sign in, and return the widget's login path."""
