@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from .errors import TokenError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DEADLINE = 10.0  # seconds for one whole request
 MAX_BYTES = 512 * 1024
 _MAX_RETRY_AFTER = 3600.0
+_NOT_IN_URLS = frozenset(' "<>\\^`{|}#')  # RFC 3986 §2, and the fragment, which an endpoint must not have
 _JSON_TYPES = ("application/json", "application/jwk-set+json")
 
 
@@ -51,6 +52,14 @@ class Answer:
     def ok(self) -> bool:
         """Only 200 is success: OAuth and OpenID Connect name no other."""
         return self.status == 200  # noqa: PLR2004
+
+
+class _Reply(NamedTuple):
+    """A reply as it came."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
 
 
 class HttpClient:
@@ -77,31 +86,45 @@ class HttpClient:
             TokenError: Code ``insecure_url``, ``network``, ``timeout``, ``too_large``, ``redirect_refused`` or
                 ``bad_response``.
         """
+        check_url(url)
+        _check_headers(headers or {})
+        sent_at = time.time()
+        reply = await self._bounded(method, url, form, headers)
+        if isinstance(reply, TokenError):
+            raise reply
+        host = urlsplit(url).hostname
+        if 300 <= reply.status < 400:  # noqa: PLR2004
+            _fail(f"{host} answered with a redirect, which could carry secrets elsewhere.", "redirect_refused")
+        value = _decode(reply)
+        if value is None and reply.status == 200 and expect_json:  # noqa: PLR2004
+            _fail(f"{host} answered with something that is not JSON. Is the address right?", "bad_response")
+        return Answer(reply.status, value, _retry_after(reply.headers.get("retry-after")), sent_at)
+
+    async def _bounded(
+        self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str] | None
+    ) -> _Reply | TokenError:
+        """Return the reply within the deadline, or why there is none.
+
+        Not raised here: the error would carry along httpx's own, which knows the whole request.
+        """
         import httpx
 
-        check_url(url)
         host = urlsplit(url).hostname
-        sent_at = time.time()
         try:
-            status, reply, body = await asyncio.wait_for(self._exchange(method, url, form, headers), self._deadline)
+            return await asyncio.wait_for(self._exchange(method, url, form, headers), self._deadline)
+        except TokenError as error:
+            return error
         except (asyncio.TimeoutError, httpx.TimeoutException):
-            _fail(f"{host} did not answer within {self._deadline:.0f} s. Check the network, then try again.", "timeout")
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            _fail(
-                f"{host} could not be reached ({type(error).__name__}). Check the address and the network, then try "
-                "again.",
-                "network",
-            )
-        if 300 <= status < 400:  # noqa: PLR2004
-            _fail(f"{host} answered with a redirect, which could carry secrets elsewhere.", "redirect_refused")
-        value = _decode(reply, body)
-        if value is None and status == 200 and expect_json:  # noqa: PLR2004
-            _fail(f"{host} answered with something that is not JSON. Is the address right?", "bad_response")
-        return Answer(status, value, _retry_after(reply.get("retry-after")), sent_at)
+            message = f"{host} did not answer within {self._deadline:.0f} s. Check the network, then try again."
+            return TokenError(message, code="timeout")
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
+            why = type(error).__name__
+            message = f"{host} could not be reached ({why}). Check the address and the network, then try again."
+            return TokenError(message, code="network")
 
     async def _exchange(
         self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str] | None
-    ) -> tuple[int, httpx.Headers, bytes]:
+    ) -> _Reply:
         data = bytearray()
         async with self._open().stream(method, url, data=form, headers=headers) as response:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
@@ -110,7 +133,7 @@ class HttpClient:
                 data += chunk
                 if len(data) > self._max_bytes:
                     _fail(f"The provider's answer is larger than {self._max_bytes} bytes.", "too_large")
-            return response.status_code, response.headers, bytes(data)
+            return _Reply(response.status_code, response.headers, bytes(data))
 
     def _open(self) -> httpx.AsyncClient:
         import httpx
@@ -139,19 +162,34 @@ def check_url(url: str) -> None:
     Raises:
         TokenError: Code ``insecure_url``.
     """
-    try:
-        parts = urlsplit(url)
-        fine = (
-            bool(parts.hostname) and not parts.username and not parts.fragment and url.isascii() and url.isprintable()
-        )
-        secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-    except ValueError:
-        fine = secure = False
-    if not (fine and secure):
+    if not _is_safe(url):
         _fail(
             "A provider's address must be an https:// URL (http:// is accepted for loopback hosts alone).",
             "insecure_url",
         )
+
+
+def _is_safe(url: str) -> bool:
+    """Whether ``url`` is https or loopback, and nothing in it is hidden or read differently by different parsers."""
+    if not url.isascii() or not url.isprintable() or set(url) & _NOT_IN_URLS:
+        return False
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises when it is none
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    return (
+        bool(host)
+        and "@" not in parts.netloc
+        and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+    )
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    """Refuse a header that cannot be sent before httpx does, whose log quotes it."""
+    if not all(value.isascii() and value.isprintable() for value in headers.values()):
+        _fail("A token holds characters that no token can have. Sign in again.", "bad_token")
 
 
 def is_loopback(host: str) -> bool:
@@ -162,14 +200,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def strict_json(text: str | bytes) -> Any:
-    """Decode JSON, refusing what decoders disagree about: duplicate members and NaN (RFC 8259 §4, §6).
+def strict_json(data: bytes) -> Any:
+    """Decode JSON, refusing what decoders disagree on: encodings, duplicate members, NaN (RFC 8259 §4, §6, §8).
 
     Raises:
         ValueError: It is not JSON, or is ambiguous, or nested too deep.
     """
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -185,12 +223,12 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _decode(headers: httpx.Headers, body: bytes) -> Any:
-    """Return the JSON value of a body, or None when it is no JSON."""
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+def _decode(reply: _Reply) -> Any:
+    """Return the JSON value of a reply, or None when it is no JSON."""
+    media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type in _JSON_TYPES:
         with contextlib.suppress(ValueError):
-            return strict_json(body)
+            return strict_json(reply.body)
     return None
 
 

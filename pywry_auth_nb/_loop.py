@@ -15,6 +15,7 @@ import functools
 import logging
 import os
 import threading
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -47,14 +48,16 @@ class _Background:
 _background = _Background()
 
 
-def _forget_background() -> None:
-    """In a forked child the thread is gone: start over, and leave the parent's loop and sockets alone."""
+def _start_over() -> None:
+    """In a forked child the threads are gone: begin anew, and leave the parent's loop and sockets alone."""
     global _background  # noqa: PLW0603 - one per process is the point
     _background = _Background()
+    for serial in list(_serials):
+        serial.reset()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_background)
+    os.register_at_fork(after_in_child=_start_over)
 
 
 def get_loop() -> asyncio.AbstractEventLoop:
@@ -147,6 +150,11 @@ class Serial:
     """
 
     def __init__(self) -> None:
+        self.reset()
+        _serials.add(self)
+
+    def reset(self) -> None:
+        """Forget what waits."""
         self._lock = threading.Lock()
         self._waiting: deque[Callable[[], object]] = deque()
         self._busy = False
@@ -171,3 +179,6 @@ class Serial:
                 function()
             except Exception as error:  # noqa: BLE001 - a broken observer must not silence the next
                 log.warning("an observer raised %s", type(error).__name__)
+
+
+_serials: weakref.WeakSet[Serial] = weakref.WeakSet()

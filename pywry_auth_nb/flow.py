@@ -135,14 +135,13 @@ class AuthFlowManager:
             AuthenticationError: Code ``insecure_redirect_uri``.
             TokenError: The provider cannot be asked, or must not be trusted.
         """
-        _check_redirect_uri(redirect_uri)
-        await self.provider.prepare()
-        state = secrets.token_urlsafe(32)
-        nonce = Secret(secrets.token_urlsafe(32)) if "openid" in self.provider.scopes else None
-        pkce = PKCEChallenge.generate() if self.use_pkce else None
-        pending = _Pending(redirect_uri, pkce.verifier if pkce else None, nonce)
-        extra = {"nonce": str(nonce)} if nonce else None
-        url = self.provider.build_authorize_url(redirect_uri, state, pkce, extra)
+        try:
+            _check_redirect_uri(redirect_uri)
+            await self.provider.prepare()
+            state, pending, url = self._new_request(redirect_uri)
+        except AuthenticationError as error:
+            self.session.note_login_failed(error, authorizing=bool(self._pending))
+            raise
         while len(self._pending) >= _MAX_PENDING:
             self._take(next(iter(self._pending)))
         self._pending[state] = pending
@@ -150,6 +149,15 @@ class AuthFlowManager:
         self.session.note_authorizing(authorizing=True)
         get_loop().call_later(LIFETIME, self._expire, state)
         return AuthorizationRequest(Secret(url), Secret(state))
+
+    def _new_request(self, redirect_uri: str) -> tuple[str, _Pending, str]:
+        """Return a fresh state, what it stands for, and the authorize URL that carries it."""
+        state = secrets.token_urlsafe(32)
+        nonce = Secret(secrets.token_urlsafe(32)) if "openid" in self.provider.scopes else None
+        pkce = PKCEChallenge.generate() if self.use_pkce else None
+        extra = {"nonce": str(nonce)} if nonce else None
+        url = self.provider.build_authorize_url(redirect_uri, state, pkce, extra)
+        return state, _Pending(redirect_uri, pkce.verifier if pkce else None, nonce), url
 
     @on_loop
     async def complete(self, params: Mapping[str, str]) -> AuthFlowResult:

@@ -112,7 +112,8 @@ async def _begin(content: dict[str, Any]) -> dict[str, Any]:
 
 async def _complete(content: dict[str, Any]) -> dict[str, Any]:
     params = content["params"]
-    flow = next((flow for flow in set(_flows.values()) if flow.knows(params.get("state", ""))), None)
+    flows = (ref() for ref in _flows.valuerefs())
+    flow = next((flow for flow in flows if flow and flow.knows(params.get("state", ""))), None)
     if flow is None:
         raise AuthenticationError("No such sign-in is open. Sign in again.", code="unknown_flow")
     await flow.complete(params)

@@ -38,7 +38,6 @@ _REVOKE_DEADLINE = 5.0
 _NAP = 30.0  # seconds: clocks stand still in suspend, so look at the wall clock that often
 _BACKOFF_CAP = 60.0
 _NAME_LENGTH = 100
-_FINAL = frozenset({"invalid_grant", "identity_changed"})  # refresh failures that no waiting mends
 
 
 class SessionManager(SessionState):
@@ -256,7 +255,7 @@ class SessionManager(SessionState):
 
     async def _refresh_failed(self, error: TokenRefreshError) -> None:
         """Keep the tokens and try again later; or, when that is hopeless, end the session."""
-        if error.code in _FINAL:
+        if _is_final(error):
             await self._end(error)
         else:
             self._failures += 1
@@ -347,6 +346,11 @@ class SessionManager(SessionState):
             "A session holds secrets and a background task, so it cannot be pickled or copied. Send "
             "session.access_token to the other process, or create a session there."
         )
+
+
+def _is_final(error: TokenRefreshError) -> bool:
+    """Whether waiting cannot help: the provider refuses, or what it gave must not be trusted."""
+    return error.code in {"invalid_grant", "identity_changed"} or error.code.startswith("id_token_")
 
 
 def _nobody() -> NoReturn:

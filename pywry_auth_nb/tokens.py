@@ -118,7 +118,7 @@ def parse_token_response(answer: dict[str, Any], *, requested_scope: str, sent_a
         refresh_token=_string(answer, "refresh_token") if answer.get("refresh_token") is not None else None,
         expires_in=_lifetime(answer.get("expires_in")),
         id_token=_string(answer, "id_token") if answer.get("id_token") is not None else None,
-        scope=_string(answer, "scope") if answer.get("scope") else requested_scope,
+        scope=requested_scope if answer.get("scope") in (None, "") else _string(answer, "scope"),
         raw=answer,
         issued_at=sent_at,
     )

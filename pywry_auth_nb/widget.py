@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import threading
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,9 @@ class LoginWidget(anywidget.AnyWidget):
         session: Whose status to show. Several widgets may show one session.
     """
 
-    _esm = _STATIC / "widget.js"
-    _css = _STATIC / "widget.css"
+    # as text: anywidget watches a path, and keeps every widget that was ever shown alive for it
+    _esm = (_STATIC / "widget.js").read_text(encoding="utf-8")
+    _css = (_STATIC / "widget.css").read_text(encoding="utf-8")
 
     status = t.Unicode("signed_out", read_only=True).tag(sync=True)
     provider = t.Unicode(read_only=True, help="Host where one signs in").tag(sync=True)
@@ -44,6 +46,7 @@ class LoginWidget(anywidget.AnyWidget):
         super().__init__(**kwargs)
         self.session = session
         self._flow = kernel.flow_for(session)
+        self._mirroring = threading.Lock()
         self.set_trait("login_path", kernel.open_path(self._flow))
         self.on_msg(self._on_message)
         session.on_change(self._mirror)
@@ -51,9 +54,14 @@ class LoginWidget(anywidget.AnyWidget):
         self._mirror()
 
     def _mirror(self) -> None:
-        """Show what the session is now; one message for all of it."""
+        """Show what the session is now; one message for all of it. Called from several threads."""
+        with self._mirroring, self.hold_sync():
+            for name, value in self._to_show().items():
+                self.set_trait(name, value)
+
+    def _to_show(self) -> dict[str, Any]:
         session, error = self.session, self.session.error
-        shown = {
+        return {
             "status": session.status,
             "provider": session.provider.label,
             "name": session.display_name,
@@ -61,9 +69,6 @@ class LoginWidget(anywidget.AnyWidget):
             "error_code": error.code if error else "",
             "error_text": error.message if error else "",
         }
-        with self.hold_sync():
-            for name, value in shown.items():
-                self.set_trait(name, value)
 
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
         """Take a click that could not go through the server (a front end without our extension)."""
@@ -89,12 +94,14 @@ class LoginWidget(anywidget.AnyWidget):
         return f"<LoginWidget {self.status}>"
 
 
-_widgets: weakref.WeakKeyDictionary[SessionManager, LoginWidget] = weakref.WeakKeyDictionary()
+_widgets: weakref.WeakKeyDictionary[SessionManager, weakref.ref[LoginWidget]] = weakref.WeakKeyDictionary()
 
 
 def widget_for(session: SessionManager) -> LoginWidget:
     """Return the widget that shows ``session`` wherever the session itself is displayed."""
-    widget = _widgets.get(session)
+    known = _widgets.get(session)
+    widget = known() if known else None
     if widget is None or widget.comm is None:
-        widget = _widgets[session] = LoginWidget(session)
+        widget = LoginWidget(session)
+        _widgets[session] = weakref.ref(widget)
     return widget

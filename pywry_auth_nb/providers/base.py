@@ -121,7 +121,8 @@ class OAuthProvider(ABC):
             **({"code_challenge": pkce.challenge, "code_challenge_method": pkce.method} if pkce else {}),
         }
         parts = urlsplit(self.authorize_url)
-        kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in ours]
+        taken = _OURS | ours.keys() | extra.keys()
+        kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in taken]
         return urlunsplit(parts._replace(query=urlencode([*kept, *(ours | extra).items()])))
 
     def check_issuer(self, iss: str | None) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import math
@@ -63,20 +64,25 @@ def read(token: str) -> Unverified:
     """
     if len(token) > _MAX_LENGTH:
         _malformed("it is too long")
-    try:
-        head, body, signature = token.split(".")
-        _decode(signature)
-        header, claims = strict_json(_decode(head)), strict_json(_decode(body))
-    except ValueError:
-        _malformed("it is not a signed JSON Web Token")
+    header, claims = _take_apart(token)
     if not isinstance(header, dict) or not isinstance(claims, dict):
         _malformed("it is not a signed JSON Web Token")
     _check_header(header)
     return Unverified(token, header, claims)
 
 
+def _take_apart(token: str) -> tuple[Any, Any]:
+    """Return header and claims; None for both when there are no such things."""
+    with contextlib.suppress(ValueError):
+        head, body, signature = token.split(".")
+        _decode(signature)
+        return strict_json(_decode(head)), strict_json(_decode(body))
+    return None, None
+
+
 def _check_header(header: dict[str, Any]) -> None:
-    if header.get("alg") not in ALGORITHMS:
+    alg = header.get("alg")
+    if not isinstance(alg, str) or alg not in ALGORITHMS:
         _fail("It is signed in a way that is not accepted.", "id_token_algorithm")
     if "crit" in header or "b64" in header or "zip" in header:
         _malformed("it needs extensions that are not understood")
@@ -177,7 +183,7 @@ def _seconds(claims: dict[str, Any], name: str) -> float:
 
 
 def _check_nonce(given: Any, sent: str) -> None:
-    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), sent.encode()):
+    if not isinstance(given, str) or not _equal(given, sent):
         _fail("It answers another sign-in.", "id_token_nonce")
 
 
@@ -185,15 +191,20 @@ def _check_hash(given: Any, value: str, algorithm: str) -> None:
     """Check ``at_hash``: the left half of the hash, base64url (OIDC Core §3.1.3.6)."""
     digest = hashlib.new(algorithm, value.encode("ascii")).digest()
     expected = urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode("ascii")
-    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), expected.encode()):
+    if not isinstance(given, str) or not _equal(given, expected):
         _fail("It does not belong to the access token that came with it.", "id_token_at_hash")
+
+
+def _equal(given: str, expected: str) -> bool:
+    """Compare in constant time; a JSON string may hold what UTF-8 cannot."""
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
 
 
 def _decode(segment: str) -> bytes:
     """Decode base64url, accepting the one canonical spelling alone (RFC 7515 §2)."""
     data = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
     if urlsafe_b64encode(data).rstrip(b"=").decode("ascii") != segment:
-        raise ValueError(segment)
+        raise ValueError("not canonical")
     return data
 
 
@@ -202,4 +213,4 @@ def _malformed(why: str) -> NoReturn:
 
 
 def _fail(why: str, code: str) -> NoReturn:
-    raise TokenError(f"The provider's ID token is not accepted. {why} Nobody was signed in.", code=code) from None
+    raise TokenError(f"The provider's ID token is not accepted. {why} Nobody was signed in.", code=code)

@@ -36,6 +36,16 @@ class KeyCache:
         self._refilled_at = time.monotonic()
         self._lock = asyncio.Lock()
 
+    async def warm(self, uri: str | None) -> None:
+        """Have keys at hand, so that what they must check does not fail for want of them.
+
+        Raises:
+            TokenError: There are no keys to be had.
+        """
+        async with self._lock:
+            if uri:
+                await self._renew(uri)
+
     async def candidates(self, uri: str, *, alg: str, kid: str | None) -> list[dict[str, Any]]:
         """Return the keys that may have signed a token with this ``alg`` and ``kid``: at most four.
 
@@ -45,8 +55,7 @@ class KeyCache:
             TokenError: There are no keys to be had.
         """
         async with self._lock:
-            if uri != self._uri or time.monotonic() - self._fetched_at > _MAX_AGE:
-                await self._fetch(uri)
+            await self._renew(uri)
             found = _matching(self._keys, alg, kid)
             if not found and self._may_refetch():
                 await self._fetch(uri)
@@ -60,6 +69,10 @@ class KeyCache:
                 return []
             await self._fetch(uri)
             return _matching(self._keys, alg, kid)[:_MAX_TRIED]
+
+    async def _renew(self, uri: str) -> None:
+        if uri != self._uri or time.monotonic() - self._fetched_at > _MAX_AGE:
+            await self._fetch(uri)
 
     def _may_refetch(self) -> bool:
         now = time.monotonic()

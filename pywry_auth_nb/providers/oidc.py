@@ -26,6 +26,7 @@ _ENDPOINTS = {
     "userinfo_url": "userinfo_endpoint",
     "revocation_url": "revocation_endpoint",
 }
+_BASIC = "client_secret_basic"
 #: Claims that say something about the ID token and nothing about the person.
 _ABOUT_THE_TOKEN = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "aud", "azp", "exp", "iat", "nbf", "jti", "sid"})
 
@@ -203,6 +204,8 @@ class GenericOIDCProvider(OAuthProvider):
         """
         try:
             await self.prepare()
+            if self.require_id_token_validation:  # have the keys before a token is spent that may be good only once
+                await self._keys.warm(self._metadata.get("jwks_uri"))
             form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
             tokens = await self._grant(form, requested_scope="")
             if tokens.id_token and self.require_id_token_validation:
@@ -228,7 +231,7 @@ class GenericOIDCProvider(OAuthProvider):
             _refuse("There are no keys to check the ID token with. Set issuer_url.", "jwks_failed")
         keys = await self._keys.candidates(uri, alg=token.alg, kid=token.kid)
         verified = any(jws.verify_signature(token, key) for key in keys)
-        if not verified:  # rotated just before signing, under an old or no key id
+        if keys and not verified:  # rotated just before signing, under an old or no key id
             keys = await self._keys.refetched(uri, alg=token.alg, kid=token.kid)
             verified = any(jws.verify_signature(token, key) for key in keys)
         if not verified:
@@ -282,8 +285,9 @@ class GenericOIDCProvider(OAuthProvider):
         """Choose how to authenticate (OIDC Core §9): ``client_secret_basic`` is the default of the specification."""
         if not self.client_secret:
             return "none"
-        offered = self._metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-        return "client_secret_basic" if "client_secret_basic" in offered else "client_secret_post"
+        offered = self._metadata.get("token_endpoint_auth_methods_supported")
+        only_post = isinstance(offered, list) and "client_secret_post" in offered and _BASIC not in offered
+        return "client_secret_post" if only_post else _BASIC
 
 
 def _refuse(message: str, code: str) -> NoReturn:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
+from tornado.web import HTTPError
 
 from .. import _protocol
 from . import pages
@@ -53,15 +54,27 @@ def guarded(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[N
         except (Refused, KernelUnavailable) as refused:
             self.answer(refused.code)
 
-    return cast("Callable[..., Awaitable[None]]", allow_unauthenticated(guard))  # it does the check itself
+    guarding = cast("Callable[..., Awaitable[None]]", allow_unauthenticated(guard))  # it does the check itself
+    guarding.is_guarded = True  # type: ignore[attr-defined]
+    return guarding
+
+
+def is_guarded(method: object) -> bool:
+    """Whether a method runs under :func:`guarded`."""
+    return getattr(method, "is_guarded", False)
 
 
 class PywryAuthHandler(JupyterHandler):
     """What the routes share: who may use them, what they were asked, how they answer."""
 
-    async def prepare(self) -> None:  # type: ignore[override]
-        """Keep the query out of every log line and every redirect, then do what Jupyter does."""
+    def initialize(self) -> None:
+        """Keep the query out of every log line and every redirect."""
         self.request.uri = self.request.path
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Do what Jupyter does, for the methods that are there: for others it would redirect to its login page."""
+        if not is_guarded(getattr(self, str(self.request.method).lower())):
+            raise HTTPError(405)
         await ensure_async(cast("Any", super().prepare()))
 
     async def check_user(self) -> None:
@@ -166,11 +179,20 @@ class CallbackHandler(PywryAuthHandler):
         self.show(pages.signed_in(str(reply.get("name", ""))))
 
 
+class NowhereHandler(PywryAuthHandler):
+    """Answers for every other address below ours: Jupyter would redirect to its login page, with the query."""
+
+    @guarded
+    async def get(self) -> None:
+        raise Refused("not_found")
+
+
 class ActionHandler(PywryAuthHandler):
     """Does for a widget what must also work while a cell is running, when its own messages wait."""
 
-    def initialize(self, asks: str) -> None:
+    def initialize(self, asks: str) -> None:  # type: ignore[override]
         """Take the kernel request that this route stands for."""
+        super().initialize()
         self._asks = asks
 
     @guarded
@@ -182,6 +204,10 @@ class ActionHandler(PywryAuthHandler):
     def answer(self, code: str) -> None:
         """Finish with JSON: these routes are for programs."""
         self._finish_json(pages.failed(code).status, {"status": "error", "code": code})
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ARG002 - says nothing of the exception
+        """Finish with JSON where Jupyter refuses."""
+        self._finish_json(status_code, {"status": "error", "code": "refused"})
 
     def _finish_json(self, status: int, content: dict[str, str]) -> None:
         self.set_status(status)
@@ -203,4 +229,5 @@ def handlers(base_url: str) -> list[tuple[Any, ...]]:
         (root + "callback", CallbackHandler),
         (root + "cancel", ActionHandler, {"asks": _protocol.CANCEL}),
         (root + "logout", ActionHandler, {"asks": _protocol.LOGOUT}),
+        (root + ".*", NowhereHandler),
     ]

@@ -41,7 +41,7 @@ async def ask(kernels: Any, kernel_id: str, request: str, content: dict[str, Any
         KernelUnavailable: Code ``kernel_gone``, ``no_session`` (it does not know such requests), ``kernel_busy`` (it
             does not even accept) or ``kernel_slow`` (it accepted, and may still finish).
     """
-    if kernel_id not in kernels or not await ensure_async(kernels.is_alive(kernel_id)):
+    if not await _lives(kernels, kernel_id):
         raise KernelUnavailable("kernel_gone")
     async with _control_channel(kernels.get_kernel(kernel_id)) as client:
         message = client.session.msg(f"{request}_request", {"protocol": _protocol.PROTOCOL, **content})
@@ -54,7 +54,7 @@ async def ask(kernels: Any, kernel_id: str, request: str, content: dict[str, Any
             reply = await _receive(client)
             parent = reply["parent_header"].get("msg_id") if reply else None
             if reply is None:
-                if not await ensure_async(kernels.is_alive(kernel_id)):
+                if not await _lives(kernels, kernel_id):
                     raise KernelUnavailable("kernel_gone")
             elif parent == message["msg_id"] and reply["msg_type"] == f"{request}_accepted":
                 accepted, until = True, time.monotonic() + deadline
@@ -63,6 +63,10 @@ async def ask(kernels: Any, kernel_id: str, request: str, content: dict[str, Any
             elif parent == probe["msg_id"] and not accepted:
                 raise KernelUnavailable("no_session")
     raise KernelUnavailable("kernel_slow" if accepted else "kernel_busy")
+
+
+async def _lives(kernels: Any, kernel_id: str) -> bool:
+    return kernel_id in kernels and bool(await ensure_async(kernels.is_alive(kernel_id)))
 
 
 @asynccontextmanager

@@ -100,6 +100,7 @@ _PAGES = {
         "A sign-in must end in the browser where it began. If you have just signed in, you can close this tab. "
         f"Otherwise: {_AGAIN[0].lower()}{_AGAIN[1:]}",
     ),
+    "not_found": Page(404, "There is nothing at this address", _AGAIN),
     "bad_request": Page(400, "This address is not complete", _AGAIN),
     # the kernel
     "kernel_gone": Page(404, "The notebook's kernel has stopped", "Run the notebook's cells again, then sign in."),
