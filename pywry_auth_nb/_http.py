@@ -162,14 +162,14 @@ def check_url(url: str) -> None:
     Raises:
         TokenError: Code ``insecure_url``.
     """
-    if not _is_safe(url):
+    if not is_safe(url):
         _fail(
             "A provider's address must be an https:// URL (http:// is accepted for loopback hosts alone).",
             "insecure_url",
         )
 
 
-def _is_safe(url: str) -> bool:
+def is_safe(url: str) -> bool:
     """Whether ``url`` is https or loopback, and nothing in it is hidden or read differently by different parsers."""
     if not url.isascii() or not url.isprintable() or set(url) & _NOT_IN_URLS:
         return False

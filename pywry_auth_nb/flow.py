@@ -11,9 +11,8 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
 
-from ._http import is_loopback
+from ._http import is_safe
 from ._loop import get_loop, on_loop
 from .errors import AuthenticationError, AuthFlowCancelled, AuthFlowTimeout, TokenError
 from .pkce import PKCEChallenge
@@ -50,6 +49,9 @@ class AuthFlowState(str, Enum):
     CANCELLED = "cancelled"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
+
+
+_ENDS = {AuthFlowCancelled: AuthFlowState.CANCELLED, AuthFlowTimeout: AuthFlowState.TIMED_OUT}
 
 
 @dataclass(frozen=True, repr=False)
@@ -113,12 +115,17 @@ class AuthFlowManager:
         self._flow_state = AuthFlowState.PENDING
         self._pending: dict[str, _Pending] = {}
         self._used: deque[str] = deque(maxlen=4 * _MAX_PENDING)
-        self._round = 0  # counts cancellations: an answer that was under way before one is void
+        self._round = 0  # counts successes and cancellations: what was under way before one is void
+        self._exchanging = 0  # answers being redeemed in this round
 
     @property
     def flow_state(self) -> AuthFlowState:
         """Where the latest sign-in stands."""
         return self._flow_state
+
+    @property
+    def _open(self) -> bool:
+        return bool(self._pending) or self._exchanging > 0
 
     def knows(self, state: str) -> bool:
         """Whether ``state`` belongs to a sign-in begun here, open or over."""
@@ -140,7 +147,7 @@ class AuthFlowManager:
             await self.provider.prepare()
             state, pending, url = self._new_request(redirect_uri)
         except AuthenticationError as error:
-            self.session.note_login_failed(error, authorizing=bool(self._pending))
+            self.session.note_login_failed(error, authorizing=self._open)
             raise
         while len(self._pending) >= _MAX_PENDING:
             self._take(next(iter(self._pending)))
@@ -169,23 +176,32 @@ class AuthFlowManager:
         """
         pending = self._take(params.get("state", ""))
         flow_round = self._round
+        failure: AuthenticationError | None = AuthFlowCancelled("The sign-in was given up. Sign in again.")
+        self._exchanging += 1
         try:
-            code = self._validate(params)
-            tokens = await self.provider.exchange_code(code, pending.redirect_uri, pending.verifier, pending.nonce)
-            user = await self.provider.identify(tokens)
+            tokens, user = await self._redeem(pending, params)
+            failure = None
         except AuthenticationError as error:
-            if flow_round == self._round:
-                self._fail(
-                    AuthFlowState.CANCELLED if isinstance(error, AuthFlowCancelled) else AuthFlowState.FAILED, error
-                )
+            failure = error
             raise
+        finally:
+            if flow_round == self._round:
+                self._exchanging -= 1
+                if failure is not None:
+                    self._fail(failure)
         if flow_round != self._round:
             await self.session.discard(tokens)
-            raise AuthFlowCancelled("The sign-in was cancelled before it was complete. Sign in again.")
+            raise AuthFlowCancelled("The sign-in was cancelled, or another one was faster. Look at the notebook.")
+        self._next_round()
         self._flow_state = AuthFlowState.COMPLETED
-        self._drop_pending()
         await self.session.sign_in(tokens, user)
         return AuthFlowResult(success=True, tokens=tokens, user_info=user)
+
+    async def _redeem(self, pending: _Pending, params: Mapping[str, str]) -> tuple[OAuthTokenSet, dict[str, Any]]:
+        """Check the response, and return the tokens and claims it is worth."""
+        code = self._validate(params)
+        tokens = await self.provider.exchange_code(code, pending.redirect_uri, pending.verifier, pending.nonce)
+        return tokens, await self.provider.identify(tokens)
 
     def cancel(self) -> None:
         """Give up every open sign-in; an answer that still comes is refused, its tokens revoked. Any thread."""
@@ -193,9 +209,15 @@ class AuthFlowManager:
 
     def _cancel(self) -> None:
         if self._flow_state is AuthFlowState.IN_PROGRESS:
-            self._round += 1
-            self._drop_pending()
-            self._fail(AuthFlowState.CANCELLED, AuthFlowCancelled("The sign-in was cancelled. Sign in again to go on."))
+            self._next_round()
+            self._fail(AuthFlowCancelled("The sign-in was cancelled. Sign in again to go on."))
+
+    def _next_round(self) -> None:
+        """Void every sign-in that is open, and every exchange that is under way."""
+        self._round += 1
+        self._exchanging = 0
+        self._used.extend(self._pending)
+        self._pending.clear()
 
     def _validate(self, params: Mapping[str, str]) -> str:
         """Return the authorization code of a sound response (RFC 6749 §4.1.2, RFC 9207 §2.4, RFC 9700 §2.1.2)."""
@@ -229,25 +251,21 @@ class AuthFlowManager:
         self._used.append(state)
         return pending
 
-    def _drop_pending(self) -> None:
-        self._used.extend(self._pending)
-        self._pending.clear()
-
     def _expire(self, state: str) -> None:
         if state in self._pending:
             self._take(state)
-            timeout = AuthFlowTimeout("Nobody finished the sign-in in time. Sign in again.", LIFETIME)
-            self._fail(AuthFlowState.TIMED_OUT, timeout)
+            self._fail(AuthFlowTimeout("Nobody finished the sign-in in time. Sign in again.", LIFETIME))
 
-    def _fail(self, flow_state: AuthFlowState, error: AuthenticationError) -> None:
-        self._flow_state = flow_state if not self._pending else AuthFlowState.IN_PROGRESS
-        self.session.note_login_failed(error, authorizing=bool(self._pending))
+    def _fail(self, error: AuthenticationError) -> None:
+        """Note that one sign-in failed, and whether another is still open."""
+        ended = next((state for kind, state in _ENDS.items() if isinstance(error, kind)), AuthFlowState.FAILED)
+        self._flow_state = AuthFlowState.IN_PROGRESS if self._open else ended
+        self.session.note_login_failed(error, authorizing=self._open)
 
 
 def _check_redirect_uri(redirect_uri: str) -> None:
     """Refuse to let a code travel in the clear (RFC 9700 §2.1): https, or http to this machine."""
-    parts = urlsplit(redirect_uri)
-    if not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))):
+    if not is_safe(redirect_uri):
         raise AuthenticationError(
             "Jupyter is reached over plain http, so a sign-in could be read on the way. Use https; behind a proxy set "
             "c.ServerApp.trust_xheaders = True, or c.PywryAuth.redirect_uri.",

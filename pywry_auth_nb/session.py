@@ -146,10 +146,19 @@ class SessionManager(SessionState):
     async def _load_stored(self) -> None:
         generation = self._generation
         tokens = await self.token_store.load(self.session_key)
-        if tokens is not None and generation == self._generation:
-            self._publish(tokens=tokens, user=self.provider.claims(tokens) or None)
-            self._schedule()
+        if tokens is not None and generation == self._generation and not self._loaded:
+            self._take_over(tokens)
         self._loaded = True
+
+    def _take_over(self, tokens: OAuthTokenSet) -> None:
+        """Make stored tokens the session's; what is damaged is as good as nothing."""
+        try:
+            user = self.provider.claims(tokens) or None
+        except TokenError as error:
+            log.warning("%s: the stored session cannot be read (%s)", self.provider.label, error.code)
+        else:
+            self._publish(tokens=tokens, user=user)
+            self._schedule()
 
     # -- signing in ---------------------------------------------------------------------------------------------
 
@@ -181,10 +190,7 @@ class SessionManager(SessionState):
         """Begin a session: ``tokens``, and the claims about whose they are."""
         self._generation += 1
         self._loaded = True  # what the store held before is history
-        await self.token_store.save(self.session_key, tokens)
-        self._failures = 0
-        self._publish(tokens=tokens, user=user or None, error=None, authorizing=False, refreshing=False, ended=False)
-        self._schedule()
+        await self._keep(tokens, user=user or None, authorizing=False, ended=False)
 
     def note_authorizing(self, *, authorizing: bool) -> None:
         """Note whether a sign-in is open in a browser. On the background loop."""
@@ -236,9 +242,21 @@ class SessionManager(SessionState):
             await self.discard(new)
             return
         new = new.succeed(old)
-        await self.token_store.save(self.session_key, new)
+        await self._keep(new)
+
+    async def _keep(self, tokens: OAuthTokenSet, **changes: Any) -> None:
+        """Put new tokens into the store, then in place of the old; a store that fails must not cost the session."""
+        error = None
+        try:
+            await self.token_store.save(self.session_key, tokens)
+        except Exception as failure:  # noqa: BLE001 - stores are anybody's
+            log.warning("the token store could not save (%s)", type(failure).__name__)
+            error = AuthenticationError(
+                "You are signed in, but the tokens could not be stored: a restarted kernel will ask again.",
+                code="store_failed",
+            )
         self._failures = 0
-        self._publish(tokens=new, refreshing=False, error=None)
+        self._publish(tokens=tokens, refreshing=False, error=error, **changes)
         self._schedule()
 
     def _renewable(self, tokens: OAuthTokenSet) -> str:

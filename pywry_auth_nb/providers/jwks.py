@@ -55,9 +55,9 @@ class KeyCache:
             TokenError: There are no keys to be had.
         """
         async with self._lock:
-            await self._renew(uri)
+            fresh = await self._renew(uri)
             found = _matching(self._keys, alg, kid)
-            if not found and self._may_refetch():
+            if not found and not fresh and self._may_refetch():
                 await self._fetch(uri)
                 found = _matching(self._keys, alg, kid)
             return found[:_MAX_TRIED]
@@ -70,9 +70,12 @@ class KeyCache:
             await self._fetch(uri)
             return _matching(self._keys, alg, kid)[:_MAX_TRIED]
 
-    async def _renew(self, uri: str) -> None:
-        if uri != self._uri or time.monotonic() - self._fetched_at > _MAX_AGE:
+    async def _renew(self, uri: str) -> bool:
+        """Fetch the keys if there are none or old ones; return whether it was done."""
+        old = uri != self._uri or time.monotonic() - self._fetched_at > _MAX_AGE
+        if old:
             await self._fetch(uri)
+        return old
 
     def _may_refetch(self) -> bool:
         now = time.monotonic()

@@ -27,6 +27,7 @@ _ENDPOINTS = {
     "revocation_url": "revocation_endpoint",
 }
 _BASIC = "client_secret_basic"
+_PASSING = frozenset({"network", "timeout", "discovery_failed"})
 #: Claims that say something about the ID token and nothing about the person.
 _ABOUT_THE_TOKEN = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "aud", "azp", "exp", "iat", "nbf", "jti", "sid"})
 
@@ -93,6 +94,9 @@ class GenericOIDCProvider(OAuthProvider):
             self._discovering = asyncio.ensure_future(self._discover())
         try:
             await asyncio.shield(self._discovering)
+        except TokenError as error:
+            if not self._metadata or error.code not in _PASSING:
+                raise  # else go on with what is known, and ask again next time
         finally:
             if self._discovering is not None and self._discovering.done():
                 self._discovering = None

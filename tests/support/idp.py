@@ -7,6 +7,7 @@ It signs with real keys and answers over real HTTP. ``answers`` replaces what on
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import secrets
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CLIENT = "pywry"
+_spare_keys: list[rsa.RSAPrivateKey] = []  # of providers that are gone: a new one costs a tenth of a second
 
 
 @dataclass
@@ -52,6 +54,18 @@ class Idp:
     """The provider. Use it as a context manager."""
 
     def __init__(self, path: str = "") -> None:
+        self.be_honest()
+        self.kid = "key-1"
+        self.key = self._first_key = _spare_keys.pop() if _spare_keys else new_key()
+        self.refresh_tokens: dict[str, bool] = {}
+        self._codes: dict[str, dict[str, str]] = {}
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.issuer = f"http://127.0.0.1:{self._server.server_port}{path}"
+        self._path = path.removesuffix("/")
+
+    def be_honest(self) -> None:
+        """Forget the journal and whatever else a test asked for; keys stay."""
         self.requests: list[Request] = []
         self.answers: dict[str, Answer] = {}
         self.metadata: dict[str, Any] = {}
@@ -61,14 +75,6 @@ class Idp:
         self.token_extra: dict[str, Any] = {}
         self.lifetime: float | None = 3600
         self.delay = 0.0
-        self.kid = "key-1"
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.refresh_tokens: dict[str, bool] = {}
-        self._codes: dict[str, dict[str, str]] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.issuer = f"http://127.0.0.1:{self._server.server_port}{path}"
-        self._path = path.removesuffix("/")
 
     def __enter__(self) -> Idp:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -77,6 +83,7 @@ class Idp:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+        _spare_keys.append(self._first_key)
 
     # -- what the tests ask -------------------------------------------------------------------------------------
 
@@ -87,6 +94,14 @@ class Idp:
     def last(self, path: str) -> Request:
         """The latest request to ``path``."""
         return next(request for request in reversed(self.requests) if request.path == self._path + path)
+
+    def secrets(self) -> set[str]:
+        """Everything that came over the wire and must be seen nowhere else, and how tokens begin."""
+        names = {"state", "nonce", "code", "code_verifier", "refresh_token", "token", "client_secret"}
+        asked = [dict(parse_qsl(request.query)) | request.form for request in self.requests]
+        basic = [request.headers.get("authorization", "").rpartition(" ")[2] for request in self.requests]
+        seen = {value for params in asked for name, value in params.items() if name in names} | set(basic)
+        return {"CANARY", "eyJ"} | (seen - {""})
 
     def authorize(self, url: str, **overrides: str | None) -> dict[str, str]:
         """Be the browser and the person: open an authorize URL, consent, and return the callback's parameters."""
@@ -112,7 +127,7 @@ class Idp:
 
     def rotate_key(self, kid: str | None = None) -> None:
         """Publish a new signing key in place of the old one."""
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.key = new_key()
         self.kid = kid or f"key-{secrets.token_hex(4)}"
 
     def jwk(self) -> dict[str, Any]:
@@ -124,7 +139,7 @@ class Idp:
 
     def _metadata(self, _: Request) -> tuple[int, Any]:
         base = self.issuer.removesuffix("/")
-        return 200, {
+        honest = {
             "issuer": self.issuer,
             "authorization_endpoint": f"{base}/authorize",
             "token_endpoint": f"{base}/token",
@@ -133,7 +148,11 @@ class Idp:
             "jwks_uri": f"{base}/jwks",
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": True,
-        } | self.metadata
+        }
+        return 200, {name: value for name, value in (honest | self.metadata).items() if value is not ...}
+
+    def _authorize(self, request: Request) -> tuple[int, Any]:
+        return 200, self.authorize(f"{self.issuer}/authorize?{request.query}")  # for programs without a browser
 
     def _jwks(self, _: Request) -> tuple[int, Any]:
         return 200, {"keys": [self.jwk()]}
@@ -173,6 +192,7 @@ class Idp:
         path = request.path.removeprefix(self._path)
         routes = {
             "/.well-known/openid-configuration": self._metadata,
+            "/authorize": self._authorize,
             "/jwks": self._jwks,
             "/token": self._token,
             "/userinfo": self._userinfo,
@@ -211,13 +231,19 @@ class Idp:
                     self.send_header(name, value)
                 if "Content-Length" not in reply_headers:
                     self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                with contextlib.suppress(ConnectionError):  # a client may give up waiting
+                    self.end_headers()
+                    self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
                 pass
 
         return Handler
+
+
+def new_key() -> rsa.RSAPrivateKey:
+    """Make a signing key."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def b64(data: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import gzip
 import ipaddress
 import json
@@ -24,6 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from pywry_auth_nb import TokenError
 from pywry_auth_nb._http import Answer, HttpClient, _retry_after, check_url, is_loopback, strict_json
+from pywry_auth_nb._loop import run
 from tests.support.idp import Answer as Told
 from tests.support.idp import Idp
 
@@ -94,30 +96,21 @@ def in_turn(replies: list[bytes]) -> Callable[[socket.socket], None]:
     return lambda connection: connection.sendall(next(waiting))
 
 
-def ask(url: str, **options: Any) -> Answer:
-    """Send one request with a client of its own."""
-    return ask_all([url], **options)[0]
+@functools.cache
+def bounded(deadline: float, max_bytes: int) -> HttpClient:
+    """One client for all that ask with these bounds: making its TLS context takes longer than a test."""
+    return HttpClient(deadline=deadline, max_bytes=max_bytes)
 
 
-def ask_all(
-    urls: list[str], *, method: str = "GET", deadline: float = 5.0, max_bytes: int = 10_000, expect_json: bool = True
-) -> list[Answer]:
-    """Send one request after another with one client."""
-
-    async def go() -> list[Answer]:
-        client = HttpClient(deadline=deadline, max_bytes=max_bytes)
-        try:
-            return [await client.request(method, url, expect_json=expect_json) for url in urls]
-        finally:
-            await client.close()
-
-    return asyncio.run(go())
+def ask(url: str, method: str = "GET", *, deadline: float = 5.0, max_bytes: int = 10_000, **options: Any) -> Answer:
+    """Send one request, from the background loop as the package does."""
+    return run(bounded(deadline, max_bytes).request(method, url, **options), 30)
 
 
-async def outcome(client: HttpClient, url: str, **options: Any) -> str:
+def outcome(url: str, **options: Any) -> str:
     """Send one request and return the code of its failure, or its status."""
     try:
-        return str((await client.request("GET", url, **options)).status)
+        return str(ask(url, **options).status)
     except TokenError as error:
         return error.code
 
@@ -156,13 +149,7 @@ def test_an_answer_is_status_value_and_time() -> None:
 def test_a_request_says_what_it_accepts() -> None:
     """H051, H063: it asks for JSON, uncompressed, and sends a form as a form."""
     with RawServer(reply(b"{}")) as server:
-
-        async def go() -> None:
-            client = HttpClient()
-            await client.request("POST", server.url, form={"a b": "c&d"}, headers={"X-Ours": "1"})
-            await client.close()
-
-        asyncio.run(go())
+        ask(server.url, "POST", form={"a b": "c&d"}, headers={"X-Ours": "1"})
 
     head, _, body = server.heard[0].partition(b"\r\n\r\n")
     lines = head.decode().lower().split("\r\n")
@@ -177,20 +164,40 @@ def test_a_repr_shows_no_body() -> None:
     assert "CANARY" not in repr(Answer(200, {"access_token": "CANARY"}, None, 0.0))
 
 
-def test_a_client_works_on_a_second_loop_and_after_close() -> None:
-    """It opens itself anew where the old connections cannot be used any more."""
+def test_a_client_is_usable_after_it_was_closed() -> None:
+    """It opens itself anew; closing it twice does no harm."""
     client = HttpClient()
-    with RawServer(reply(b"{}", "Connection: close")) as server:
+    with RawServer(reply(b"{}")) as server:
 
         async def go() -> None:
-            assert (await client.request("GET", server.url)).ok
-            await client.close()
-            assert (await client.request("GET", server.url)).ok
-            await client.close()
-            await client.close()
+            for _ in range(2):
+                assert (await client.request("GET", server.url)).ok
+                await client.close()
+                await client.close()
 
         asyncio.run(go())
-        asyncio.run(go())
+
+
+def test_connections_of_another_loop_are_left_alone() -> None:
+    """In a forked child there is a new loop, and the parent's open connections are not the child's to use."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(reply(b"{}"))
+        connection.settimeout(1)
+        connection.recv(1)  # keep it open
+
+    client, loops = HttpClient(deadline=0.5), [asyncio.new_event_loop() for _ in range(2)]
+    with RawServer(talk) as server:
+        clients = []
+        for loop in loops:
+            assert loop.run_until_complete(client.request("GET", server.url)).ok
+            clients.append(client._client)
+        for loop, used in zip(loops, clients, strict=True):
+            assert used is not None
+            loop.run_until_complete(used.aclose())
+            loop.close()
+
+    assert len(server.heard) == 2
 
 
 # -- time ---------------------------------------------------------------------------------------------------------
@@ -238,7 +245,7 @@ def test_the_deadline_counts_from_each_request() -> None:
         connection.sendall(reply(b"{}", "Connection: close"))
 
     with RawServer(talk) as server:
-        answers = ask_all([server.url] * 4, deadline=0.4)
+        answers = [ask(server.url, deadline=0.4) for _ in range(4)]
 
     assert all(answer.ok for answer in answers)
 
@@ -254,17 +261,8 @@ def test_a_client_is_usable_after_a_timeout() -> None:
         connection.sendall(reply(b"{}"))
 
     with RawServer(talk) as server:
-
-        async def go() -> Answer:
-            client = HttpClient(deadline=0.2)
-            with pytest.raises(TokenError):
-                await client.request("GET", server.url)
-            try:
-                return await client.request("GET", server.url)
-            finally:
-                await client.close()
-
-        assert asyncio.run(go()).ok
+        assert refused(server.url, deadline=0.2).code == "timeout"
+        assert ask(server.url, deadline=0.2).ok
 
 
 # -- bytes --------------------------------------------------------------------------------------------------------
@@ -325,12 +323,11 @@ def test_a_large_head_is_a_typed_error(head: bytes) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip", "deflate", "br", "zstd", "identity, gzip", "made-up"])
 def test_a_compressed_answer_is_refused(encoding: str) -> None:
-    """H063: what was asked to come plain and does not is not even inflated."""
+    """H063: what was asked to come plain and says that it does not is not read, let alone inflated."""
     bomb = gzip.compress(b"[" + b" " * 5_000_000 + b"]")
-    with RawServer(reply(bomb, f"Content-Encoding: {encoding}")) as server:
-        started = time.monotonic()
-        assert refused(server.url).code == "bad_response"
-        assert time.monotonic() - started < 1
+    for body in (bomb, b"{}"):
+        with RawServer(reply(body, f"Content-Encoding: {encoding}")) as server:
+            assert refused(server.url).code == "bad_response"
 
 
 def test_saying_that_nothing_is_compressed_is_fine() -> None:
@@ -357,7 +354,8 @@ def test_cookies_are_not_sent_back(idp: Idp) -> None:
     """H078: a provider cannot recognise the kernel by a cookie, and no login session sticks to it."""
     idp.answers["/jwks"] = Told({}, headers={"Set-Cookie": "sid=1; Path=/"})
 
-    ask_all([f"{idp.issuer}/jwks"] * 2)
+    for _ in range(2):
+        ask(f"{idp.issuer}/jwks")
 
     assert idp.requests_to("/jwks") == 2
     assert all("cookie" not in request.headers for request in idp.requests)
@@ -506,25 +504,18 @@ def test_what_is_no_unambiguous_json_is_refused(body: bytes) -> None:
 
 def test_a_success_without_json_is_a_typed_error() -> None:
     """H043, H098: what ``strict_json`` refuses, and ``null``, is refused with a code."""
-    bodies = [*NO_JSON.values(), b"null"]
-    with RawServer(in_turn([reply(body, "Connection: close") for body in bodies])) as server:
+    bodies = NO_JSON | {"H043-null": b"null"}
+    with RawServer(in_turn([reply(body, "Connection: close") for body in bodies.values()])) as server:
+        codes = {name: outcome(server.url, max_bytes=2_000_000) for name in bodies}
 
-        async def go() -> list[str]:
-            client = HttpClient(max_bytes=2_000_000)
-            codes = [await outcome(client, server.url) for _ in bodies]
-            await client.close()
-            return codes
-
-        answers = dict(zip([*NO_JSON, "H043-null"], asyncio.run(go()), strict=True))
-
-    assert answers == dict.fromkeys(answers, "bad_response")
+    assert codes == dict.fromkeys(bodies, "bad_response")
 
 
 def test_an_error_without_json_is_an_error_without_body() -> None:
     """H071: a failure keeps its status; a body that nobody can read is None."""
     replies = [reply(body, "Connection: close", status="503 Busy") for body in NO_JSON.values()]
     with RawServer(in_turn(replies)) as server:
-        answers = ask_all([server.url] * len(replies), max_bytes=2_000_000)
+        answers = [ask(server.url, max_bytes=2_000_000) for _ in replies]
 
     assert {(answer.status, answer.ok, str(answer.body)) for answer in answers} == {(503, False, "None")}
 
@@ -569,11 +560,6 @@ def test_only_200_is_success(status: int) -> None:
     answer = answering(b'{"error": "x"}', status=f"{status} X")
 
     assert (answer.status, answer.ok, answer.body) == (status, False, {"error": "x"})
-
-
-def test_strict_json_reads_text_and_bytes() -> None:
-    """It is one decoder for headers, payloads and answers."""
-    assert strict_json('{"a": "é"}') == strict_json('{"a": "é"}'.encode()) == {"a": "é"}
 
 
 # -- Retry-After --------------------------------------------------------------------------------------------------
@@ -728,16 +714,9 @@ def test_an_impossible_host_is_a_typed_error(url: str) -> None:
 def test_a_header_that_cannot_be_sent_is_a_typed_error(token: str) -> None:
     """H079: a token from a damaged store adds no header, crashes nothing, and is not in httpcore's debug log either."""
     with RawServer(reply(b"{}")) as server:
+        assert not outcome(server.url, headers={"Authorization": f"Bearer {token}"}).isdigit()
 
-        async def go() -> str:
-            client = HttpClient()
-            code = await outcome(client, server.url, headers={"Authorization": f"Bearer {token}"})
-            await client.close()
-            return code
-
-        assert not asyncio.run(go()).isdigit()
-
-    assert server.heard == []
+    assert b"".join(server.heard) == b""
 
 
 @pytest.mark.parametrize(

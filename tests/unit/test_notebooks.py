@@ -10,13 +10,14 @@ from pathlib import Path
 from pywry_auth_nb.demo.provider import running_provider
 
 ROOT = Path(__file__).parents[2]
+NBVAL = ["--nbval-lax", "--nbval-cell-timeout=20", "-p", "no:cacheprovider"]
 
 
 def test_the_notebooks_run_without_a_front_end() -> None:
-    """nbval runs every cell: those that need a token raise ``LoginRequired`` at once, nothing hangs."""
+    """Nbval runs every cell: those that need a token raise ``LoginRequired`` at once, nothing hangs."""
     with running_provider([]) as issuer:
         run = subprocess.run(
-            [sys.executable, *"-m pytest --nbval-lax --nbval-cell-timeout=20 -q -p no:cacheprovider notebooks".split()],
+            [sys.executable, "-m", "pytest", "notebooks", "-q", *NBVAL],
             cwd=ROOT,
             env={**os.environ, "PYWRY_AUTH_DEMO_ISSUER": issuer},
             capture_output=True,

@@ -99,12 +99,18 @@ def test_a_name_is_plain_and_short(session: SessionManager) -> None:
 # -- renewing ---------------------------------------------------------------------------------------------------
 
 
-def test_a_token_near_its_end_is_renewed_before_it_is_read(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+def test_a_token_near_its_end_is_renewed_before_it_is_read(
+    session: SessionManager, flow: AuthFlowManager, idp: Idp
+) -> None:
     """Inside the buffer a read renews the token first."""
     sign_in(flow, idp)
     old = session._snap.tokens
     assert old is not None
-    asyncio.run(session.save_tokens(OAuthTokenSet(old.access_token, refresh_token=old.refresh_token, expires_in=30, issued_at=time.time() - 28)))
+    asyncio.run(
+        session.save_tokens(
+            OAuthTokenSet(old.access_token, refresh_token=old.refresh_token, expires_in=30, issued_at=time.time() - 28)
+        )
+    )
 
     assert session.access_token != old.access_token
     assert idp.requests_to("/token") == 2
@@ -268,7 +274,9 @@ def test_logout_during_a_refresh_wins(signed_in: SessionManager, idp: Idp) -> No
     until(lambda: not any(idp.refresh_tokens.values()))
 
 
-def test_logout_returns_although_the_provider_hangs(signed_in: SessionManager, idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logout_returns_although_the_provider_hangs(
+    signed_in: SessionManager, idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Revoking has a deadline; the session is over at once."""
     monkeypatch.setattr("pywry_auth_nb.session._REVOKE_DEADLINE", 0.3)
     idp.answers["/revoke"] = Answer(delay=3)
@@ -287,6 +295,27 @@ def test_a_stored_session_is_loaded(idp: Idp, provider: GenericOIDCProvider) -> 
 
     assert session.access_token.startswith("CANARY-at")
     assert session.display_name == "Ada"
+
+
+def test_a_damaged_stored_session_is_no_session(provider: GenericOIDCProvider) -> None:
+    """A stored ID token that cannot be read means: sign in again; signing out works."""
+    store = MemoryTokenStore()
+    asyncio.run(store.save("default", tokens(id_token="CANARY-garbage")))
+    session = SessionManager(provider, store)
+
+    assert asyncio.run(session.initialize()) is None
+    with pytest.raises(LoginRequired):
+        _ = session.access_token
+    asyncio.run(session.logout())
+
+
+def test_a_refreshed_id_token_that_breaks_a_rule_ends_the_session(signed_in: SessionManager, idp: Idp) -> None:
+    """C22: after an ID token of another issuer nothing is asked any more."""
+    idp.claims = {"iss": "https://evil.example"}
+    with pytest.raises(TokenRefreshError):
+        asyncio.run(signed_in.refresh())
+
+    assert signed_in.status == "reauth_required"
 
 
 def test_waiting_for_a_sign_in_has_a_deadline(session: SessionManager) -> None:
@@ -349,7 +378,7 @@ def test_a_blocked_or_broken_observer_stops_nothing(session: SessionManager, flo
 def test_a_session_cannot_be_pickled_or_copied(signed_in: SessionManager) -> None:
     """It would carry secrets elsewhere: the error says what to send instead."""
     for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError, match="session.access_token"):
+        with pytest.raises(TypeError, match=r"session\.access_token"):
             attempt(signed_in)
 
 

@@ -68,7 +68,7 @@ USED: dict[str, Callable[[Any], Any]] = {
     "f-string": lambda token: f"{token}",
     "format": "{}".format,
     "percent-s": lambda token: "%s" % token,  # noqa: UP031 - this is the case
-    "join": lambda token: "".join([token, ""]),
+    "join": lambda token: "".join(iter([token, ""])),
     "concatenation": lambda token: "" + token,
     "encode": lambda token: token.encode().decode(),
     "json": lambda token: json.loads(json.dumps({"a": token}))["a"],

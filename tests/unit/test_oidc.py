@@ -1,0 +1,1187 @@
+"""`GenericOIDCProvider` against a provider that does as it is told: discovery, keys, client, UserInfo, refresh, revoke.
+
+Numbers C… are the OpenID Foundation's relying-party tests, H… our own catalogue of hostile providers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote_plus, urlsplit
+
+import pytest
+
+from pywry_auth_nb import (
+    AuthFlowManager,
+    GenericOIDCProvider,
+    OAuthTokenSet,
+    PKCEChallenge,
+    TokenError,
+    TokenRefreshError,
+)
+from pywry_auth_nb._http import HttpClient
+from pywry_auth_nb.providers.jwks import KeyCache
+from tests.conftest import REDIRECT_URI
+from tests.support.idp import CLIENT, Answer, Idp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+DISCOVERY = "/.well-known/openid-configuration"
+NONCE = "nonce-of-this-sign-in"
+PKCE = ("code_challenge", "code_challenge_method")
+
+
+@pytest.fixture(scope="module")
+def http() -> HttpClient:
+    """One client for all providers of this module: making its TLS context takes longer than a test."""
+    return HttpClient()
+
+
+@pytest.fixture(scope="module")
+def shared_op() -> Iterator[Idp]:
+    """One provider for all tests of this module."""
+    with Idp() as op:
+        yield op
+
+
+@pytest.fixture
+def op(shared_op: Idp) -> Idp:
+    """The provider, honest again."""
+    shared_op.be_honest()
+    return shared_op
+
+
+@pytest.fixture
+def client(op: Idp, http: HttpClient) -> Callable[..., GenericOIDCProvider]:
+    """Makes clients that have asked the provider nothing yet."""
+
+    def make(client_id: str = CLIENT, *, http: HttpClient = http, **options: Any) -> GenericOIDCProvider:
+        made = GenericOIDCProvider(client_id, **({"issuer_url": op.issuer} | options))
+        made._http, made._keys = http, KeyCache(http)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def rp(client: Callable[..., GenericOIDCProvider]) -> GenericOIDCProvider:
+    """A public client."""
+    return client()
+
+
+def prepare(rp: GenericOIDCProvider) -> None:
+    """Discover."""
+    asyncio.run(rp.prepare())
+
+
+def exchange(rp: GenericOIDCProvider, op: Idp, redirect_uri: str = REDIRECT_URI) -> OAuthTokenSet:
+    """Sign in up to the tokens."""
+    pkce = PKCEChallenge.generate()
+
+    async def go() -> OAuthTokenSet:
+        await rp.prepare()
+        url = rp.build_authorize_url(redirect_uri, "state", pkce, {"nonce": NONCE})
+        return await rp.exchange_code(op.authorize(url)["code"], redirect_uri, pkce.verifier, NONCE)
+
+    return asyncio.run(go())
+
+
+def failure(work: Coroutine[Any, Any, Any]) -> TokenError:
+    """Await something that must fail with a typed error, and check that the error leaks nothing."""
+    with pytest.raises(TokenError) as caught:
+        asyncio.run(_await(work))
+    assert "CANARY" not in str(caught.value) + repr(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    return caught.value
+
+
+async def _await(work: Coroutine[Any, Any, Any]) -> Any:
+    return await work
+
+
+def paths(op: Idp) -> list[str]:
+    """Where requests arrived, in order."""
+    return [request.path for request in op.requests]
+
+
+# -- discovery ----------------------------------------------------------------------------------------------------
+
+
+def test_the_metadata_is_read_and_used(rp: GenericOIDCProvider, op: Idp) -> None:
+    """C15: every endpoint comes from the metadata, on whatever host it is (H050)."""
+    op.metadata = {
+        "authorization_endpoint": "https://login.example/a",
+        "token_endpoint": "https://token.example/t",
+        "userinfo_endpoint": "https://user.example/u",
+        "revocation_endpoint": "https://revoke.example/r",
+    }
+
+    prepare(rp)
+
+    assert rp.authorize_url == "https://login.example/a"
+    assert rp.token_url == "https://token.example/t"
+    assert rp.userinfo_url == "https://user.example/u"
+    assert rp.revocation_url == "https://revoke.example/r"
+
+
+def test_the_keys_come_from_where_the_metadata_says(rp: GenericOIDCProvider, op: Idp) -> None:
+    """C16: ``jwks_uri`` is not guessed."""
+    op.metadata = {"jwks_uri": f"{op.issuer}/keys-of-today"}
+    op.answers["/keys-of-today"] = Answer({"keys": [op.jwk()]})
+
+    exchange(rp, op)
+
+    assert op.requests_to("/keys-of-today") == 1
+    assert op.requests_to("/jwks") == 0
+
+
+@pytest.mark.parametrize("path", ["", "/", "/realms/x", "/realms/x/", "/a//b"])
+def test_an_issuer_is_taken_as_it_is_written(path: str) -> None:
+    """H036, H037: with a final slash (Auth0), with a path (Keycloak): the well-known path follows, ``iss`` matches."""
+    with Idp(path) as op:
+        rp = GenericOIDCProvider(CLIENT, issuer_url=op.issuer)
+        tokens = exchange(rp, op)
+
+        assert paths(op)[0] == path.removesuffix("/") + DISCOVERY
+        assert rp.claims(tokens)["iss"] == op.issuer
+
+
+WRONG_ISSUERS: dict[str, Callable[[str], Any]] = {
+    "C17-other": lambda _: "https://idp.example",
+    "H035-plus-1": lambda issuer: issuer + "1",
+    "H036-final-slash": lambda issuer: issuer + "/",
+    "H035-upper-case": str.upper,
+    "H035-null": lambda _: None,
+    "H035-missing": lambda _: ...,
+    "H035-number": lambda _: 5,
+    "H035-list": lambda issuer: [issuer],
+    "H035-template": lambda _: "https://idp.example/{tenantid}",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_ISSUERS.values(), ids=WRONG_ISSUERS)
+def test_another_issuer_ends_it_before_authorize(rp: GenericOIDCProvider, op: Idp, wrong: Callable[[str], Any]) -> None:
+    """C17, H035: there is no authorize URL to open, no sign-in is filed, and the provider is asked nothing more."""
+    op.metadata = {"issuer": wrong(op.issuer)}
+    flow = AuthFlowManager(rp)
+
+    assert failure(flow.begin(REDIRECT_URI)).code == "issuer_mismatch"
+    with pytest.raises(TokenError):
+        rp.build_authorize_url(REDIRECT_URI, "state")
+    assert rp.authorize_url == ""
+    assert set(paths(op)) == {DISCOVERY}
+    assert flow._pending == {}
+
+
+def test_a_slash_that_the_provider_does_not_write_is_another_issuer(
+    client: Callable[..., GenericOIDCProvider], op: Idp
+) -> None:
+    """H036: the comparison is by character, in both directions."""
+    assert failure(client(issuer_url=op.issuer + "/").prepare()).code == "issuer_mismatch"
+
+
+@pytest.mark.parametrize("methods", [["plain"], [], "S256", ["s256"], {"S256": 1}, 5, False, [["S256"]]], ids=repr)
+def test_a_provider_without_s256_is_refused(rp: GenericOIDCProvider, op: Idp, methods: Any) -> None:
+    """H034: one that says that it has no S256 would make PKCE worthless."""
+    op.metadata = {"code_challenge_methods_supported": methods}
+
+    assert failure(rp.prepare()).code == "pkce_unsupported"
+
+
+@pytest.mark.parametrize("methods", [["S256"], ["plain", "S256"], ["S256", None, 5], None, ...], ids=repr)
+def test_a_provider_with_s256_is_accepted(rp: GenericOIDCProvider, op: Idp, methods: Any) -> None:
+    """H034: one that does not say (many do not) is sent S256 all the same."""
+    op.metadata = {"code_challenge_methods_supported": methods}
+
+    prepare(rp)
+
+    assert rp.authorize_url
+
+
+ENDPOINTS = ["authorization_endpoint", "token_endpoint", "userinfo_endpoint", "revocation_endpoint", "jwks_uri"]
+BAD_ENDPOINTS = [
+    "http://idp.example/x",
+    "http://127.0.0.1.example/x",
+    "file:///etc/passwd",
+    "data:application/json,{}",
+    "javascript:alert(1)",
+    "/token",
+    "token",
+    "//idp.example/x",
+    "https://",
+    "https://ada:pw@idp.example/x",
+    "https://idp.example/x#y",
+    " ",
+    5,
+    True,
+    ["https://idp.example/x"],
+    {"https://idp.example/x": 1},
+]
+
+
+@pytest.mark.parametrize("value", BAD_ENDPOINTS, ids=repr)
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_a_bad_endpoint_is_refused(rp: GenericOIDCProvider, op: Idp, name: str, value: Any) -> None:
+    """H040: one endpoint that must not be given secrets refuses the metadata as a whole."""
+    op.metadata = {name: value}
+
+    assert failure(rp.prepare()).code == "insecure_url"
+    assert rp.authorize_url == rp.token_url == ""
+
+
+@pytest.mark.parametrize("value", [..., None, ""], ids=repr)
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+def test_a_missing_endpoint_is_named(rp: GenericOIDCProvider, op: Idp, name: str, value: Any) -> None:
+    """H044: what we cannot do without."""
+    op.metadata = {name: value}
+    error = failure(rp.prepare())
+
+    assert error.code == "missing_metadata"
+    assert name in str(error)
+
+
+@pytest.mark.parametrize("value", [..., None, ""], ids=repr)
+def test_other_endpoints_may_be_missing(rp: GenericOIDCProvider, op: Idp, value: Any) -> None:
+    """Without UserInfo and revocation one can sign in."""
+    op.metadata = {"userinfo_endpoint": value, "revocation_endpoint": value}
+    tokens = exchange(rp, op)
+
+    assert asyncio.run(rp.identify(tokens))["name"] == "Ada"
+    assert asyncio.run(rp.revoke_token(tokens.access_token)) is False
+
+
+def test_keys_may_be_missing_where_nothing_is_validated(client: Callable[..., GenericOIDCProvider], op: Idp) -> None:
+    """``require_id_token_validation=False`` needs no ``jwks_uri``."""
+    op.metadata = {"jwks_uri": ...}
+
+    assert exchange(client(require_id_token_validation=False), op).access_token
+
+
+FAILING: dict[str, tuple[Answer, str]] = {
+    **{
+        f"H041-{status}": (Answer({}, status, {"Location": "/x"}), "redirect_refused")
+        for status in (301, 302, 307, 308)
+    },
+    **{f"H042-{status}": (Answer({}, status), "discovery_failed") for status in (201, 204, 400, 401, 404, 500, 503)},
+    "H042-404-html": (Answer(b"<html>", 404, {"Content-Type": "text/html"}), "discovery_failed"),
+    "H043-html": (Answer(b"<html>", headers={"Content-Type": "text/html"}), "bad_response"),
+    "H043-json-as-text": (Answer({}, headers={"Content-Type": "text/plain"}), "bad_response"),
+    "H043-no-json": (Answer(b"{"), "bad_response"),
+    "H043-empty": (Answer(b""), "bad_response"),
+    "H043-null": (Answer(b"null"), "bad_response"),
+    "H043-array": (Answer([]), "discovery_failed"),
+    "H043-string": (Answer(b'"x"'), "discovery_failed"),
+    "H043-duplicate": (Answer(b'{"issuer": "a", "issuer": "b"}'), "bad_response"),
+    "H043-deep": (Answer(b"[" * 200_000), "bad_response"),
+    "H062-large": (Answer(b" " * 600_000), "too_large"),
+    "H063-gzip": (Answer(gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"}), "bad_response"),
+    "H043-empty-object": (Answer(b"{}"), "issuer_mismatch"),
+}
+
+
+@pytest.mark.parametrize(("answer", "code"), FAILING.values(), ids=FAILING)
+def test_a_failed_discovery_is_an_error(rp: GenericOIDCProvider, op: Idp, answer: Answer, code: str) -> None:
+    """H041 to H043: it is raised, not swallowed; nothing else is asked; and the next call asks again."""
+    op.answers[DISCOVERY] = answer
+    assert failure(rp.prepare()).code == code
+    assert paths(op) == [DISCOVERY]
+
+    op.answers.clear()
+    prepare(rp)
+    assert rp.token_url
+
+
+@pytest.mark.parametrize(
+    "method", ["exchange_code", "refresh_tokens", "validate_id_token", "get_userinfo", "revoke_token"]
+)
+def test_every_method_says_when_discovery_failed(rp: GenericOIDCProvider, op: Idp, method: str) -> None:
+    """H042: nothing goes on with empty addresses."""
+    op.answers[DISCOVERY] = Answer({}, 500)
+    arguments = ["x", REDIRECT_URI] if method == "exchange_code" else ["x"]
+
+    assert failure(getattr(rp, method)(*arguments)).code == "discovery_failed"
+
+
+def test_a_busy_provider_says_when_to_come_back(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H073: ``Retry-After`` of discovery reaches the caller."""
+    op.answers[DISCOVERY] = Answer({}, 503, {"Retry-After": "17"})
+
+    assert failure(rp.prepare()).retry_after == 17
+
+
+def test_a_provider_that_hangs_is_a_timeout(client: Callable[..., GenericOIDCProvider], op: Idp) -> None:
+    """H042: within the deadline of the HTTP client."""
+    op.delay = 0.6
+    started = time.monotonic()
+
+    assert failure(client(http=HttpClient(deadline=0.2)).prepare()).code == "timeout"
+    assert time.monotonic() - started < 0.5
+
+
+BAD_ISSUERS = [
+    "http://idp.example",
+    "idp.example",
+    "/",
+    "https://",
+    "file:///etc",
+    "https://ada@idp.example",
+    "https://idp.example?x=1",
+    "https://idp.example/?",
+    "https://idp.example#x",
+    "https://idp.example/ ",
+]
+
+
+@pytest.mark.parametrize("issuer", BAD_ISSUERS)
+def test_a_bad_issuer_is_refused(client: Callable[..., GenericOIDCProvider], issuer: str) -> None:
+    """H038, H039: no http beyond this machine, no query, no fragment, no user; and no request is made."""
+    assert failure(client(issuer_url=issuer).prepare()).code == "insecure_url"
+
+
+def test_twenty_callers_cause_one_request(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H047: concurrent calls share one discovery."""
+    op.answers[DISCOVERY] = Answer(delay=0.1)
+
+    async def go() -> None:
+        await asyncio.gather(*(rp.prepare() for _ in range(20)))
+
+    asyncio.run(go())
+
+    assert op.requests_to(DISCOVERY) == 1
+
+
+def test_threads_with_loops_of_their_own_cause_one_request(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H047, H174: it does not matter from which thread and loop they call."""
+    op.answers[DISCOVERY] = Answer(delay=0.1)
+    threads = [threading.Thread(target=prepare, args=(rp,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert op.requests_to(DISCOVERY) == 1
+    assert rp.token_url
+
+
+def test_twenty_callers_share_one_failure(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H047: a provider that is down is not asked once for each of them."""
+    op.delay, op.answers[DISCOVERY] = 0.1, Answer({}, 500)
+
+    async def go() -> list[Any]:
+        return await asyncio.gather(*(rp.prepare() for _ in range(20)), return_exceptions=True)
+
+    assert {getattr(result, "code", "fine") for result in asyncio.run(go())} == {"discovery_failed"}
+    assert op.requests_to(DISCOVERY) == 1
+
+
+def test_who_stops_waiting_stops_nobody_else(rp: GenericOIDCProvider, op: Idp) -> None:
+    """Cancelling one of two callers leaves the shared discovery running for the other."""
+    op.answers[DISCOVERY] = Answer(delay=0.15)
+
+    async def go() -> None:
+        first, second = asyncio.ensure_future(rp.prepare()), asyncio.ensure_future(rp.prepare())
+        await asyncio.sleep(0.05)
+        first.cancel()
+        await second
+
+    asyncio.run(go())
+
+    assert rp.token_url
+    assert op.requests_to(DISCOVERY) == 1
+
+
+def test_metadata_is_kept_for_an_hour(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H045: two sign-ins in a row read it once; after an hour it is read anew, and changes are taken over."""
+    exchange(rp, op)
+    exchange(rp, op)
+    assert op.requests_to(DISCOVERY) == 1
+
+    rp._discovered_at -= 3601
+    op.metadata = {"userinfo_endpoint": "https://new.example/u"}
+    exchange(rp, op)
+    assert op.requests_to(DISCOVERY) == 2
+    assert rp.userinfo_url == "https://new.example/u"
+
+
+def test_metadata_that_turns_bad_is_not_taken_over(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H045: the second reading is as strict as the first."""
+    prepare(rp)
+    rp._discovered_at -= 3601
+    op.metadata = {"issuer": "https://evil.example", "token_endpoint": "https://evil.example/t"}
+
+    assert failure(rp.prepare()).code == "issuer_mismatch"
+    assert rp.token_url == f"{op.issuer}/token"
+
+
+def test_configured_endpoints_win(client: Callable[..., GenericOIDCProvider], op: Idp) -> None:
+    """H050: what the caller says is not overridden by discovery, neither at first nor an hour later."""
+    rp = client(token_url="https://mine.example/t")
+    op.metadata = {"token_endpoint": ...}
+    prepare(rp)
+    rp._discovered_at -= 3601
+    prepare(rp)
+
+    assert rp.token_url == "https://mine.example/t"
+    assert rp.authorize_url == f"{op.issuer}/authorize"
+
+
+def test_unknown_metadata_is_ignored(rp: GenericOIDCProvider, op: Idp) -> None:
+    """C37: mtls aliases, numbers, nonsense: nothing that we do not use stops a sign-in."""
+    op.metadata = {"mtls_endpoint_aliases": {"token_endpoint": "https://mtls.example"}, "x": 5, "": None}
+
+    assert exchange(rp, op).access_token
+
+
+# -- keys ---------------------------------------------------------------------------------------------------------
+
+
+def validate(rp: GenericOIDCProvider, token: str) -> str:
+    """Validate an ID token and return the code of its refusal, or nothing."""
+    try:
+        asyncio.run(rp.validate_id_token(token))
+    except TokenError as error:
+        return error.code
+    return ""
+
+
+@pytest.fixture
+def warm(rp: GenericOIDCProvider, op: Idp) -> GenericOIDCProvider:
+    """A client that has seen the provider's keys."""
+    assert validate(rp, op.id_token()) == ""
+    return rp
+
+
+def test_keys_are_fetched_once(warm: GenericOIDCProvider, op: Idp) -> None:
+    """A second token of the same key asks nobody."""
+    assert validate(warm, op.id_token()) == ""
+    assert op.requests_to("/jwks") == 1
+
+
+def test_a_key_that_rotates_just_before_signing_is_fetched(warm: GenericOIDCProvider, op: Idp) -> None:
+    """C19, H161: a key id we have never seen causes exactly one more request."""
+    op.rotate_key()
+
+    assert validate(warm, op.id_token()) == ""
+    assert op.requests_to("/jwks") == 2
+
+
+def test_a_key_that_rotates_under_its_old_name_is_fetched(warm: GenericOIDCProvider, op: Idp) -> None:
+    """C19: also where the new key has the old key's id, or the token names none."""
+    op.rotate_key(kid=op.kid)
+    assert validate(warm, op.id_token()) == ""
+    assert op.requests_to("/jwks") == 2
+
+    op.rotate_key()
+    op.header = {"kid": ...}
+    assert validate(warm, op.id_token()) == ""
+    assert op.requests_to("/jwks") == 3
+
+
+def test_keys_may_rotate_twice_in_a_row(warm: GenericOIDCProvider, op: Idp) -> None:
+    """C20, H162: no cooldown gets in the way of a second rotation a moment later."""
+    for _ in range(2):
+        op.rotate_key()
+        assert validate(warm, op.id_token()) == ""
+
+    assert op.requests_to("/jwks") == 3
+
+
+def test_an_unknown_key_id_is_looked_for_once(warm: GenericOIDCProvider, op: Idp) -> None:
+    """H161: a token with an invented key id costs one request, not two."""
+    op.header = {"kid": "invented"}
+
+    assert validate(warm, op.id_token()) == "id_token_signature"
+    assert op.requests_to("/jwks") == 2
+
+
+@pytest.mark.parametrize("kid", [None, "key-1"], ids=["H163-random-kids", "H163-bad-signatures"])
+def test_a_flood_of_bad_tokens_causes_few_requests(warm: GenericOIDCProvider, op: Idp, kid: str | None) -> None:
+    """H163: a hundred tokens that no key fits are looked for three times (CVE-2026-48524)."""
+    head, body, _ = op.id_token().split(".")
+    for _ in range(100):
+        op.header = {"kid": kid or secrets.token_hex(4)}
+        token = f"{head}.{body}.AAAA" if kid else op.id_token()
+        assert validate(warm, token) == "id_token_signature"
+
+    assert op.requests_to("/jwks") <= 4
+    op.header = {}
+    assert validate(warm, op.id_token()) == ""
+
+
+def test_a_minute_later_a_rotation_is_found_again(warm: GenericOIDCProvider, op: Idp) -> None:
+    """H162: a flood uses the requests up, but not for ever."""
+    op.header = {"kid": "invented"}
+    for _ in range(4):
+        validate(warm, op.id_token())
+    op.header = {}
+    op.rotate_key()
+    assert validate(warm, op.id_token()) == "id_token_signature"
+
+    warm._keys._refilled_at -= 61
+    assert validate(warm, op.id_token()) == ""
+
+
+NO_KEYS: dict[str, Answer] = {
+    "500": Answer({}, 500),
+    "404": Answer({}, 404),
+    "H171-redirect": Answer({}, 302, {"Location": "/other"}),
+    "H171-html": Answer(b"<html>", headers={"Content-Type": "text/html"}),
+    "H171-gzip": Answer(gzip.compress(b'{"keys": []}'), headers={"Content-Encoding": "gzip"}),
+    "H171-large": Answer(b" " * 600_000),
+    "H043-no-json": Answer(b"{"),
+    "H169-array": Answer([]),
+    "H169-no-keys": Answer({"key": []}),
+    "H169-keys-null": Answer({"keys": None}),
+    "H169-keys-object": Answer({"keys": {"0": {}}}),
+    "H169-65-keys": Answer({"keys": [{}] * 65}),
+    "H169-10000-keys": Answer({"keys": [{}] * 10_000}),
+}
+
+
+@pytest.mark.parametrize("answer", NO_KEYS.values(), ids=NO_KEYS)
+def test_a_failed_fetch_keeps_the_keys(warm: GenericOIDCProvider, op: Idp, answer: Answer) -> None:
+    """H164: while the key endpoint is broken, tokens of known keys are still verified (CVE-2026-48524)."""
+    good = op.id_token()
+    op.header = {"kid": "invented"}
+    op.answers["/jwks"] = answer
+
+    assert validate(warm, op.id_token()) == "id_token_signature"
+    assert validate(warm, good) == ""
+    warm._keys._fetched_at -= 301
+    assert validate(warm, good) == ""
+
+
+@pytest.mark.parametrize("answer", NO_KEYS.values(), ids=NO_KEYS)
+def test_keys_that_cannot_be_had_are_a_typed_error(rp: GenericOIDCProvider, op: Idp, answer: Answer) -> None:
+    """H169, H171: without any key nobody signs in; when they are back, the next sign-in succeeds."""
+    op.answers["/jwks"] = answer
+    assert validate(rp, op.id_token()) in {"jwks_failed", "bad_response", "redirect_refused", "too_large"}
+    assert op.requests_to("/jwks") == 1
+
+    op.answers.clear()
+    assert validate(rp, op.id_token()) == ""
+
+
+def test_entries_that_are_no_keys_are_skipped(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H168, H169: beside a good key anything may stand; 64 entries are allowed."""
+    odd: list[Any] = [None, 5, "x", [], {}, {"kty": None}, {"kty": "oct", "k": "AAAA", "kid": op.kid}, {"kty": "RSA"}]
+    op.answers["/jwks"] = Answer({"keys": [*odd, *[{}] * (63 - len(odd)), op.jwk()]})
+
+    assert validate(rp, op.id_token()) == ""
+
+
+def test_the_other_media_type_of_keys_is_accepted(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H171: ``application/jwk-set+json`` (RFC 7517 §8.5.2)."""
+    op.answers["/jwks"] = Answer({"keys": [op.jwk()]}, headers={"Content-Type": "application/jwk-set+json"})
+
+    assert validate(rp, op.id_token()) == ""
+
+
+def test_concurrent_misses_cause_one_request(warm: GenericOIDCProvider, op: Idp) -> None:
+    """H165: twenty tokens of a new key at once ask for it once."""
+    op.rotate_key()
+    token = op.id_token()
+
+    async def go() -> None:
+        await asyncio.gather(*(warm.validate_id_token(token) for _ in range(20)))
+
+    asyncio.run(go())
+
+    assert op.requests_to("/jwks") == 2
+
+
+def test_a_withdrawn_key_is_out_of_use_after_five_minutes(warm: GenericOIDCProvider, op: Idp) -> None:
+    """H172: what the provider no longer publishes verifies nothing."""
+    stolen = op.id_token()
+    op.rotate_key()
+    assert validate(warm, stolen) == ""
+
+    warm._keys._fetched_at -= 301
+    assert validate(warm, stolen) == "id_token_signature"
+
+
+def test_keys_belong_to_their_address(warm: GenericOIDCProvider, op: Idp) -> None:
+    """H173: when ``jwks_uri`` changes, the old keys verify nothing more, also while the new address is down."""
+    warm._discovered_at -= 3601
+    op.metadata = {"jwks_uri": f"{op.issuer}/keys2"}
+    op.answers["/keys2"] = Answer({}, 500)
+
+    assert validate(warm, op.id_token()) == "jwks_failed"
+
+    op.answers["/keys2"] = Answer({"keys": []})
+    assert validate(warm, op.id_token()) == "id_token_signature"
+
+
+# -- who we are ---------------------------------------------------------------------------------------------------
+
+
+def test_the_token_request_has_exactly_what_it_needs(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H051: one POST, the redirect URI byte for byte, the verifier, and a public client's name."""
+    odd = "http://127.0.0.1:8888/user/a%40b/pywry-auth/callback?x=%20&y=+"
+    exchange(rp, op, odd)
+
+    request = op.last("/token")
+    assert request.method == "POST"
+    assert request.query == ""
+    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert "authorization" not in request.headers
+    assert set(request.form) == {"grant_type", "code", "redirect_uri", "code_verifier", "client_id"}
+    assert request.form["grant_type"] == "authorization_code"
+    assert request.form["redirect_uri"] == odd
+    assert request.form["client_id"] == CLIENT
+
+
+def basic(op: Idp) -> tuple[str, str]:
+    """The client id and secret of the last token request's Basic header, each form-decoded."""
+    scheme, _, value = op.last("/token").headers["authorization"].partition(" ")
+    assert scheme == "Basic"
+    user, _, password = base64.b64decode(value, validate=True).decode("ascii").partition(":")
+    return unquote_plus(user), unquote_plus(password)
+
+
+@pytest.mark.parametrize("odd", ["plain", "a:b", "a%b", "a+b c", "é€", "&=?#/", "100%:", '"\\'])
+def test_basic_authentication_encodes_id_and_secret(
+    client: Callable[..., GenericOIDCProvider], op: Idp, odd: str
+) -> None:
+    """C14, H052: both are form-encoded before they are joined (RFC 6749 §2.3.1), and stand in the header alone."""
+    op.claims = {"aud": f"id {odd}"}
+    exchange(client(f"id {odd}", client_secret=f"CANARY {odd}"), op)
+
+    assert basic(op) == (f"id {odd}", f"CANARY {odd}")
+    assert not {"client_id", "client_secret"} & set(op.last("/token").form)
+
+
+METHODS: dict[str, tuple[Any, str]] = {
+    "missing": (..., "basic"),
+    "basic": (["client_secret_basic"], "basic"),
+    "both": (["client_secret_post", "client_secret_basic"], "basic"),
+    "post": (["client_secret_post"], "post"),
+    "post-and-others": (["none", "private_key_jwt", "client_secret_post"], "post"),
+    "others": (["private_key_jwt", "tls_client_auth"], "basic"),
+    "empty": ([], "basic"),
+    "null": (None, "basic"),
+    "number": (5, "basic"),
+    "true": (True, "basic"),
+    "string": ("client_secret_post", "basic"),
+    "odd-entries": ([None, 5, ["client_secret_post"], {}], "basic"),
+}
+
+
+@pytest.mark.parametrize(("offered", "chosen"), METHODS.values(), ids=[f"H049-{name}" for name in METHODS])
+def test_the_secret_is_sent_as_the_provider_wants_it(
+    client: Callable[..., GenericOIDCProvider], op: Idp, offered: Any, chosen: str
+) -> None:
+    """H049: Basic is the specification's default (OIDC Discovery §3); in the body only where just that is offered."""
+    op.metadata = {"token_endpoint_auth_methods_supported": offered}
+    exchange(client(client_secret="CANARY-secret"), op)
+
+    request = op.last("/token")
+    assert ("authorization" in request.headers) == (chosen == "basic")
+    assert request.form.get("client_secret") == ("CANARY-secret" if chosen == "post" else None)
+
+
+@pytest.mark.parametrize("offered", [["client_secret_basic"], ["none"], None, ...], ids=repr)
+def test_a_public_client_sends_its_name(rp: GenericOIDCProvider, op: Idp, offered: Any) -> None:
+    """H049: without a secret there is nothing to authenticate with, whatever is offered."""
+    op.metadata = {"token_endpoint_auth_methods_supported": offered}
+    exchange(rp, op)
+
+    assert "authorization" not in op.last("/token").headers
+    assert op.last("/token").form["client_id"] == CLIENT
+
+
+def test_a_provider_shows_no_secret(client: Callable[..., GenericOIDCProvider]) -> None:
+    """Its repr names host and client."""
+    rp = client(client_secret="CANARY-secret")
+
+    assert repr(rp) == "<GenericOIDCProvider 127.0.0.1, client 'pywry'>"
+    assert "CANARY" not in repr(vars(rp))
+
+
+# -- the authorize URL --------------------------------------------------------------------------------------------
+
+
+def begun(rp: GenericOIDCProvider) -> list[tuple[str, str]]:
+    """Begin a sign-in and return the parameters of its authorize URL."""
+    request = asyncio.run(AuthFlowManager(rp).begin(REDIRECT_URI))
+    return parse_qsl(urlsplit(str(request.url)).query, keep_blank_values=True, strict_parsing=True)
+
+
+def test_the_authorize_url_has_every_parameter_once(client: Callable[..., GenericOIDCProvider]) -> None:
+    """H001, H008: code flow, PKCE with S256, state and nonce, each once; and no secret."""
+    asked = begun(client(client_secret="CANARY-secret"))
+
+    names = [name for name, _ in asked]
+    assert len(names) == len(set(names))
+    assert set(names) == {"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", *PKCE}
+    values = dict(asked)
+    assert values["response_type"] == "code"
+    assert values["client_id"] == CLIENT
+    assert values["redirect_uri"] == REDIRECT_URI
+    assert values["scope"] == "openid email profile"
+    assert values["code_challenge_method"] == "S256"
+    assert "CANARY" not in repr(asked)
+
+
+def test_every_sign_in_has_secrets_of_its_own(rp: GenericOIDCProvider) -> None:
+    """H003: state, nonce and challenge have 256 bits and never come twice, also not as one another."""
+    seen = [value for _ in range(50) for name, value in begun(rp) if name in {"state", "nonce", "code_challenge"}]
+
+    assert len(set(seen)) == 150
+    assert min(map(len, seen)) >= 43
+
+
+def test_an_existing_query_is_kept(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H002: an authorization endpoint may have a query of its own (RFC 6749 §3.1)."""
+    op.metadata = {"authorization_endpoint": f"{op.issuer}/authorize?p=b2c_1%20a&empty=&p=2"}
+    asked = begun(rp)
+
+    assert asked[:3] == [("p", "b2c_1 a"), ("empty", ""), ("p", "2")]
+    assert dict(asked)["response_type"] == "code"
+
+
+@pytest.mark.parametrize("name", ["state", "client_id", "redirect_uri", "response_type", "scope", "nonce", *PKCE])
+def test_an_existing_query_cannot_stand_beside_ours(rp: GenericOIDCProvider, op: Idp, name: str) -> None:
+    """H001, H006: the endpoint's query has no second value for what ties the answer to our request."""
+    op.metadata = {"authorization_endpoint": f"{op.issuer}/authorize?{name}=evil&keep=1"}
+    asked = begun(rp)
+
+    assert [value for key, value in asked if key == name] != ["evil"]
+    assert len([value for key, value in asked if key == name]) == 1
+    assert ("keep", "1") in asked
+
+
+OURS = ["state", "redirect_uri", "client_id", "response_type", "response_mode", "request", "request_uri", *PKCE]
+
+
+@pytest.mark.parametrize("name", [*OURS, "client_secret"])
+def test_extra_parameters_cannot_override_ours(rp: GenericOIDCProvider, name: str) -> None:
+    """H006, H010: what ties the answer to our request, and how it comes back, is not for the caller to set."""
+    with pytest.raises(ValueError, match=name):
+        rp.build_authorize_url(REDIRECT_URI, "state", PKCEChallenge.generate(), {name: "evil"})
+
+
+def test_extra_parameters_are_added(rp: GenericOIDCProvider) -> None:
+    """Others are passed on, encoded once (H007)."""
+    extra = {"login_hint": "ada & bob é#", "claims": '{"a":1}'}
+    url = rp.build_authorize_url("https://h/c?a=b", "s&t=1\n", None, extra)
+
+    asked = dict(parse_qsl(urlsplit(url).query))
+    assert urlsplit(url).fragment == ""
+    assert asked["redirect_uri"] == "https://h/c?a=b"
+    assert asked["state"] == "s&t=1\n"
+    assert extra.items() <= asked.items()
+    assert not {"t", "code_challenge", "nonce"} & set(asked)
+
+
+@pytest.mark.parametrize("scopes", [["openid"], ["openid", "address", "phone"], ["openid", "a&b=c", "https://h/x y"]])
+def test_scopes_are_asked_for(client: Callable[..., GenericOIDCProvider], scopes: list[str]) -> None:
+    """C13, H007: joined by spaces, encoded once."""
+    assert dict(begun(client(scopes=scopes)))["scope"] == " ".join(scopes)
+
+
+def test_without_openid_there_is_no_nonce(client: Callable[..., GenericOIDCProvider]) -> None:
+    """A nonce belongs to ID tokens."""
+    assert "nonce" not in dict(begun(client(scopes=["email"])))
+
+
+def test_offline_access_comes_with_consent(client: Callable[..., GenericOIDCProvider]) -> None:
+    """OIDC Core §11: without ``prompt=consent`` a provider must ignore ``offline_access``; a caller may say more."""
+    offline = client(scopes=["openid", "offline_access"])
+
+    assert [value for name, value in begun(offline) if name == "prompt"] == ["consent"]
+    assert "prompt" not in dict(begun(client()))
+    url = offline.build_authorize_url(REDIRECT_URI, "s", None, {"prompt": "login consent"})
+    assert dict(parse_qsl(urlsplit(url).query))["prompt"] == "login consent"
+
+
+def test_the_url_of_an_endpoint_that_is_not_known_yet_is_discovered(rp: GenericOIDCProvider, op: Idp) -> None:
+    """``build_authorize_url`` works by itself, from a plain thread."""
+    assert rp.build_authorize_url(REDIRECT_URI, "s").startswith(f"{op.issuer}/authorize?")
+
+
+@pytest.mark.parametrize("url", ["http://idp.example/a", "https://h/a#f", "javascript:alert(1)", "a"])
+def test_a_configured_authorize_url_is_checked(client: Callable[..., GenericOIDCProvider], url: str) -> None:
+    """H002: also the caller's own address must be one that may be given secrets."""
+    with pytest.raises(TokenError) as caught:
+        client(authorize_url=url).build_authorize_url(REDIRECT_URI, "s")
+
+    assert caught.value.code == "insecure_url"
+
+
+ISSUERS: dict[str, tuple[Callable[[str], str | None], bool, str]] = {
+    "honest": (lambda issuer: issuer, True, ""),
+    "H022-other": (lambda _: "https://evil.example", True, "issuer_mismatch"),
+    "H025-final-slash": (lambda issuer: issuer + "/", True, "issuer_mismatch"),
+    "H025-upper-case": (str.upper, True, "issuer_mismatch"),
+    "H022-empty": (lambda _: "", True, "issuer_mismatch"),
+    "H023-missing": (lambda _: None, True, "issuer_missing"),
+    "H024-missing-not-promised": (lambda _: None, False, ""),
+    "H024-other-not-promised": (lambda _: "https://evil.example", False, "issuer_mismatch"),
+    "H024-honest-not-promised": (lambda issuer: issuer, False, ""),
+}
+
+
+@pytest.mark.parametrize(("iss", "promised", "code"), ISSUERS.values(), ids=ISSUERS)
+def test_the_answer_comes_from_who_was_asked(
+    rp: GenericOIDCProvider, op: Idp, iss: Callable[[str], str | None], promised: bool, code: str
+) -> None:
+    """H022 to H025: RFC 9207 §2.4, by simple string comparison, also where ``iss`` was not promised."""
+    op.metadata = {"authorization_response_iss_parameter_supported": promised}
+    prepare(rp)
+
+    try:
+        rp.check_issuer(iss(op.issuer))
+        said = ""
+    except TokenError as error:
+        said = error.code
+
+    assert said == code
+
+
+# -- the token endpoint -------------------------------------------------------------------------------------------
+
+REFUSALS: dict[str, tuple[Answer, str]] = {
+    **{f"H053-{status}": (Answer({}, status, {"Location": "/x"}), "redirect_refused") for status in (301, 302, 303)},
+    **{f"H056-{status}": (Answer({}, status, {"Location": "/x"}), "redirect_refused") for status in (307, 308)},
+    "H065-201": (Answer({"access_token": "CANARY", "token_type": "Bearer"}, 201), "provider_unavailable"),
+    "H065-206": (Answer({"access_token": "CANARY", "token_type": "Bearer"}, 206), "provider_unavailable"),
+    "H066-html": (Answer(b"<html>CANARY", headers={"Content-Type": "text/html"}), "bad_response"),
+    "H068-invalid_grant": (Answer({"error": "invalid_grant", "error_description": "CANARY"}, 400), "invalid_grant"),
+    "H068-invalid_grant-401": (Answer({"error": "invalid_grant"}, 401), "invalid_grant"),
+    **{
+        f"H069-{error}": (Answer({"error": error, "error_description": "CANARY"}, 400), error)
+        for error in (
+            "invalid_client",
+            "unauthorized_client",
+            "unsupported_grant_type",
+            "invalid_scope",
+            "invalid_request",
+        )
+    },
+    "H070-401": (
+        Answer({"error": "invalid_client"}, 401, {"WWW-Authenticate": 'Basic realm="x"'}),
+        "invalid_client",
+    ),
+    "H071-400-html": (Answer(b"<html>", 400, {"Content-Type": "text/html"}), "provider_unavailable"),
+    "H071-400-empty": (Answer(b"", 400), "provider_unavailable"),
+    "H071-400-string": (Answer(b'"invalid_grant"', 400), "provider_unavailable"),
+    "H071-400-list": (Answer(["invalid_grant"], 400), "provider_unavailable"),
+    "H071-400-error-list": (Answer({"error": ["invalid_grant"]}, 400), "provider_unavailable"),
+    "H071-400-error-object": (Answer({"error": {"code": "CANARY"}}, 400), "provider_unavailable"),
+    "H071-400-error-null": (Answer({"error": None}, 400), "provider_unavailable"),
+    "H071-400-unknown-error": (Answer({"error": "CANARY"}, 400), "provider_unavailable"),
+    "H072-200-error": (Answer({"error": "invalid_grant", "access_token": "CANARY"}), "invalid_grant"),
+    "H072-200-unknown-error": (Answer({"error": "CANARY", "access_token": "CANARY"}), "provider_unavailable"),
+    "H073-429": (Answer({}, 429, {"Retry-After": "5"}), "provider_unavailable"),
+    "H074-500": (Answer({}, 500), "provider_unavailable"),
+    "H074-502-html": (Answer(b"<html>", 502, {"Content-Type": "text/html"}), "provider_unavailable"),
+    "H075-408": (Answer({}, 408), "provider_unavailable"),
+    "H079-no-token": (Answer({"token_type": "Bearer"}), "token_response"),
+    "H082-mac": (Answer({"access_token": "CANARY", "token_type": "mac"}), "token_type"),
+    "H094-empty": (Answer({}), "provider_unavailable"),
+    "H094-array": (Answer([]), "provider_unavailable"),
+    "H098-duplicate": (
+        Answer(b'{"access_token": "CANARY", "access_token": "CANARY", "token_type": "Bearer"}'),
+        "bad_response",
+    ),
+}
+
+
+@pytest.mark.parametrize(("answer", "code"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refused_code_is_not_sent_again(rp: GenericOIDCProvider, op: Idp, answer: Answer, code: str) -> None:
+    """H053 to H098: a typed error; the code is sent once (H074), nothing is asked after that, nothing is quoted."""
+    op.answers["/token"] = answer
+
+    assert failure(rp.exchange_code("CANARY-code", REDIRECT_URI, "CANARY-verifier", NONCE)).code == code
+    assert paths(op) == [DISCOVERY, "/token"]
+
+
+@pytest.mark.parametrize(("answer", "code"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refused_refresh_is_a_refresh_error(rp: GenericOIDCProvider, op: Idp, answer: Answer, code: str) -> None:
+    """H204, H206: the same answers to a refresh are ``TokenRefreshError`` with the same code, after one request."""
+    op.answers["/token"] = answer
+    error = failure(rp.refresh_tokens("CANARY-rt"))
+
+    assert isinstance(error, TokenRefreshError)
+    assert error.code == code
+    assert paths(op) == [DISCOVERY, "/jwks", "/token"], "keys are at hand before a refresh token is spent"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_token_endpoint_says_when_to_come_back(rp: GenericOIDCProvider, op: Idp, status: int) -> None:
+    """H073: ``Retry-After`` reaches the caller of a sign-in and of a refresh, at most an hour."""
+    op.answers["/token"] = Answer({}, status, {"Retry-After": "99999"})
+
+    assert failure(rp.exchange_code("c", REDIRECT_URI)).retry_after == 3600
+    assert failure(rp.refresh_tokens("CANARY-rt")).retry_after == 3600
+
+
+def test_a_provider_that_is_gone_is_a_typed_error(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H076: nobody listens at the token endpoint."""
+    op.metadata = {"token_endpoint": "http://127.0.0.1:1/token"}
+
+    assert failure(rp.exchange_code("c", REDIRECT_URI)).code == "network"
+    error = failure(rp.refresh_tokens("CANARY-rt"))
+    assert (type(error), error.code) == (TokenRefreshError, "network")
+
+
+def test_times_count_from_when_the_request_left(client: Callable[..., GenericOIDCProvider], op: Idp) -> None:
+    """H212: an answer that takes long does not make its tokens live longer."""
+    rp = client()
+    prepare(rp)
+    op.answers["/token"] = Answer(delay=0.3)
+    before = time.time()
+
+    issued = exchange(rp, op).issued_at
+
+    assert before <= issued < before + 0.25
+
+
+# -- UserInfo -----------------------------------------------------------------------------------------------------
+
+
+def test_userinfo_adds_to_the_id_token(rp: GenericOIDCProvider, op: Idp) -> None:
+    """C01, C13: the profile is what both say; what is about the token and not the person is left out."""
+    op.claims = {"email": "ada@example.org", "jti": "1", "sid": "2"}
+    who = asyncio.run(rp.identify(exchange(rp, op)))
+
+    assert who == {"iss": op.issuer, "sub": "ada", "name": "Ada Lovelace", "email": "ada@example.org"}
+
+
+def test_the_access_token_travels_in_the_header(rp: GenericOIDCProvider, op: Idp) -> None:
+    """C27, H192: never in a query or a form."""
+    tokens = exchange(rp, op)
+    asyncio.run(rp.identify(tokens))
+
+    request = op.last("/userinfo")
+    assert (request.method, request.query, request.form) == ("GET", "", {})
+    assert request.headers["authorization"] == f"Bearer {tokens.access_token}"
+
+
+@pytest.mark.parametrize("sub", ["eve", "ADA", "ada ", "", None, 5, ["ada"], ...], ids=lambda sub: f"C11-{sub!r}")
+def test_userinfo_about_somebody_else_is_refused(rp: GenericOIDCProvider, op: Idp, sub: Any) -> None:
+    """C11, H186: ``sub`` must be there and be the ID token's (OIDC Core §5.3.2); none of its claims are used."""
+    tokens = exchange(rp, op)
+    op.answers["/userinfo"] = Answer({"name": "CANARY"} | ({} if sub is ... else {"sub": sub}))
+
+    assert failure(rp.identify(tokens)).code == "userinfo_sub"
+
+
+USERINFO_DOWN: dict[str, Answer] = {
+    "H187-401": Answer({"error": "invalid_token"}, 401),
+    "H187-403": Answer({"error": "insufficient_scope"}, 403),
+    "H191-500": Answer({}, 500),
+    "H191-404": Answer(b"", 404, {"Content-Type": "text/html"}),
+    "H189-redirect": Answer({}, 302, {"Location": "/x"}),
+    "H189-html": Answer(b"<html>", headers={"Content-Type": "text/html"}),
+    "H189-large": Answer(b" " * 600_000),
+    "H189-list": Answer([{"sub": "ada", "name": "Eve"}]),
+    "H189-null": Answer(b"null"),
+    "H188-jwt": Answer(b"eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.", headers={"Content-Type": "application/jwt"}),
+    "H188-jwt-as-json": Answer(b'"eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ."'),
+    "H098-duplicate": Answer(b'{"sub": "ada", "sub": "ada"}'),
+}
+
+
+@pytest.mark.parametrize("answer", USERINFO_DOWN.values(), ids=USERINFO_DOWN)
+def test_userinfo_that_is_down_is_forgiven(rp: GenericOIDCProvider, op: Idp, answer: Answer) -> None:
+    """H191, C38: the ID token has said who it is; a signed UserInfo answer is not parsed unverified."""
+    tokens = exchange(rp, op)
+    op.answers["/userinfo"] = answer
+
+    assert asyncio.run(rp.identify(tokens)) == {"iss": op.issuer, "sub": "ada", "name": "Ada"}
+    assert op.requests_to("/userinfo") == 1
+
+
+@pytest.mark.parametrize("answer", USERINFO_DOWN.values(), ids=USERINFO_DOWN)
+def test_userinfo_asked_for_by_itself_is_an_error(rp: GenericOIDCProvider, op: Idp, answer: Answer) -> None:
+    """``get_userinfo``, and a sign-in without ID token, say when nobody told who it is."""
+    op.answers["/userinfo"] = answer
+
+    codes = {"userinfo_failed", "bad_response", "redirect_refused", "too_large"}
+    assert failure(rp.get_userinfo("CANARY-at")).code in codes
+    assert failure(rp.identify(OAuthTokenSet("CANARY-at"))).code in codes
+
+
+def test_distributed_claims_of_userinfo_are_not_fetched(rp: GenericOIDCProvider, op: Idp) -> None:
+    """C36, H190: an endpoint that UserInfo names is not asked."""
+    sources = {"s": {"endpoint": f"{op.issuer}/elsewhere", "access_token": "CANARY"}}
+    op.answers["/userinfo"] = Answer({"sub": "ada", "_claim_names": {"a": "s"}, "_claim_sources": sources})
+
+    assert asyncio.run(rp.identify(exchange(rp, op)))["sub"] == "ada"
+    assert op.requests_to("/elsewhere") == 0
+
+
+# -- refresh ------------------------------------------------------------------------------------------------------
+
+
+def refresh(rp: GenericOIDCProvider, token: str | None) -> OAuthTokenSet:
+    """Refresh."""
+    assert token is not None
+    return asyncio.run(rp.refresh_tokens(token))
+
+
+def test_a_refresh_gives_tokens_that_work(rp: GenericOIDCProvider, op: Idp) -> None:
+    """C21: new tokens that UserInfo accepts; the request carries the refresh token and the client's name alone."""
+    old = exchange(rp, op)
+    new = refresh(rp, old.refresh_token)
+
+    assert op.last("/token").form == {
+        "grant_type": "refresh_token",
+        "refresh_token": str(old.refresh_token),
+        "client_id": CLIENT,
+    }
+    assert new.access_token != old.access_token
+    assert new.refresh_token not in {None, old.refresh_token}
+    rp.check_continuity(old, new)
+    asyncio.run(rp.identify(new))
+    assert op.last("/userinfo").headers["authorization"] == f"Bearer {new.access_token}"
+
+
+def test_a_refresh_authenticates_the_client(client: Callable[..., GenericOIDCProvider], op: Idp) -> None:
+    """H052: as the exchange did."""
+    rp = client(client_secret="CANARY-secret")
+    refresh(rp, exchange(rp, op).refresh_token)
+
+    assert op.last("/token").form["grant_type"] == "refresh_token"
+    assert basic(op) == (CLIENT, "CANARY-secret")
+
+
+def test_a_refresh_may_leave_things_out(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H195, H197 to H199: refresh token, lifetime, scope and ID token are optional; None and "" mean unchanged."""
+    old = exchange(rp, op)
+    op.token_extra = dict.fromkeys(("refresh_token", "expires_in", "scope", "id_token"), ...)
+
+    new = refresh(rp, old.refresh_token)
+
+    assert (new.refresh_token, new.expires_in, new.scope, new.id_token) == (None, None, "", None)
+    rp.check_continuity(old, new)
+
+
+@pytest.mark.parametrize(
+    ("claims", "code"),
+    [
+        ({"iss": "https://evil.example"}, "id_token_iss"),
+        ({"aud": "stranger"}, "id_token_aud"),
+        ({"azp": "stranger"}, "id_token_azp"),
+        ({"exp": 5}, "id_token_exp"),
+        ({"iat": 5}, "id_token_iat"),
+        ({"sub": None}, "id_token_sub"),
+        ({"at_hash": "AAAA"}, "id_token_at_hash"),
+    ],
+    ids=["C22-iss", "H202-aud", "H202-azp", "exp", "iat", "sub", "at_hash"],
+)
+def test_a_refreshed_id_token_is_checked(rp: GenericOIDCProvider, op: Idp, claims: dict[str, Any], code: str) -> None:
+    """C22, H200, H202: by the rules of the first one; UserInfo is not asked after a bad one."""
+    old = exchange(rp, op)
+    op.claims = claims
+    error = failure(rp.refresh_tokens(str(old.refresh_token)))
+
+    assert isinstance(error, TokenRefreshError)
+    assert error.code == code
+    assert op.requests_to("/userinfo") == 0
+
+
+def test_a_refreshed_id_token_needs_a_signature(rp: GenericOIDCProvider, op: Idp) -> None:
+    """C10: a token of a stranger's key does not renew a session."""
+    old = exchange(rp, op)
+    with Idp() as stranger:
+        op.forge = lambda _, claims: stranger.id_token(**claims)
+        error = failure(rp.refresh_tokens(str(old.refresh_token)))
+
+    assert (type(error), error.code) == (TokenRefreshError, "id_token_signature")
+
+
+CHANGES: dict[str, tuple[dict[str, Any], bool]] = {
+    "same": ({}, True),
+    "H203-nonce-absent": ({"nonce": ...}, True),
+    "new-name": ({"name": "Countess"}, True),
+    "C23-sub": ({"sub": "eve"}, False),
+    "C22-iss": ({"iss": "https://evil.example"}, False),
+    "H203-nonce-other": ({"nonce": "other"}, False),
+}
+
+
+@pytest.mark.parametrize(("changes", "same"), CHANGES.values(), ids=CHANGES)
+def test_a_refresh_continues_one_sign_in(rp: GenericOIDCProvider, op: Idp, changes: dict[str, Any], same: bool) -> None:
+    """C22, C23, H200 to H203: issuer, subject and, where it is given, nonce stay (OIDC Core §12.2)."""
+    old = OAuthTokenSet("CANARY-at", id_token=op.id_token(nonce=NONCE))
+    new = OAuthTokenSet("CANARY-at2", id_token=op.id_token(**({"nonce": NONCE} | changes)))
+
+    try:
+        rp.check_continuity(old, new)
+        said = ""
+    except TokenRefreshError as error:
+        said = error.code
+
+    assert said == ("" if same else "identity_changed")
+
+
+def test_a_nonce_that_appears_on_refresh_is_another_sign_in(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H203: the first ID token had none."""
+    old = OAuthTokenSet("CANARY-at", id_token=op.id_token())
+    with pytest.raises(TokenRefreshError) as caught:
+        rp.check_continuity(old, OAuthTokenSet("CANARY-at2", id_token=op.id_token(nonce="x")))
+
+    assert caught.value.code == "identity_changed"
+
+
+# -- revoke -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hint", ["access_token", "refresh_token"])
+def test_revoking_names_the_token_and_the_client(
+    client: Callable[..., GenericOIDCProvider], op: Idp, hint: str
+) -> None:
+    """H216: RFC 7009 §2.1, for public clients and for clients with a secret."""
+    assert asyncio.run(client().revoke_token("CANARY-t", hint)) is True
+    assert op.last("/revoke").form == {"token": "CANARY-t", "token_type_hint": hint, "client_id": CLIENT}
+    assert op.last("/revoke").method == "POST"
+
+    assert asyncio.run(client(client_secret="CANARY-s").revoke_token("CANARY-t", hint)) is True
+    assert op.last("/revoke").form == {"token": "CANARY-t", "token_type_hint": hint}
+    assert op.last("/revoke").headers["authorization"].startswith("Basic ")
+
+
+REVOCATIONS: dict[str, tuple[Answer, bool]] = {
+    "H217-unknown-token": (Answer({}), True),
+    "empty": (Answer(b"", headers={"Content-Type": "text/plain"}), True),
+    "H218-503": (Answer({}, 503, {"Retry-After": "1"}), False),
+    "H219-400": (Answer({"error": "unsupported_token_type"}, 400), False),
+    "H219-401": (Answer({"error": "invalid_client"}, 401), False),
+    "H219-404": (Answer(b"<html>", 404, {"Content-Type": "text/html"}), False),
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), REVOCATIONS.values(), ids=REVOCATIONS)
+def test_revoking_says_whether_it_was_confirmed(
+    rp: GenericOIDCProvider, op: Idp, answer: Answer, expected: bool
+) -> None:
+    """H217 to H219: only 200 is a confirmation, with or without a body."""
+    op.answers["/revoke"] = answer
+
+    assert asyncio.run(rp.revoke_token("CANARY-t")) is expected
+    assert op.requests_to("/revoke") == 1
+
+
+def test_revoking_where_one_cannot_is_false(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H220: no endpoint, no request."""
+    op.metadata = {"revocation_endpoint": ...}
+
+    assert asyncio.run(rp.revoke_token("CANARY-t")) is False
+    assert paths(op) == [DISCOVERY]
+
+
+def test_revoking_never_follows_a_redirect(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H057: a token is not carried elsewhere."""
+    op.answers["/revoke"] = Answer({}, 307, {"Location": f"{op.issuer}/evil"})
+
+    assert failure(rp.revoke_token("CANARY-t")).code == "redirect_refused"
+    assert op.requests_to("/evil") == 0
