@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import math
-import os
-import random
 import time
-import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ._loop import Serial, bare, get_loop, on_loop, run
-from ._state import SessionState, View
+from ._loop import bare, get_loop, on_loop, run
+from ._renewal import Renewal, nobody
+from ._state import View
 from .errors import (
     AuthenticationError,
-    LoginRequired,
     TokenError,
     TokenExpiredError,
     TokenRefreshError,
@@ -34,13 +29,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("pywry_auth_nb")
 
 _READ_DEADLINE = 30.0  # seconds that reading a token may take when it has to be renewed
-_REVOKE_DEADLINE = 5.0
-_NAP = 30.0  # seconds: clocks stand still in suspend, so look at the wall clock that often
-_BACKOFF_CAP = 60.0
 _NAME_LENGTH = 100
 
 
-class SessionManager(SessionState):
+class SessionManager(Renewal):
     """One sign-in at one provider: holds its tokens, renews them in the background, and ends it.
 
     Args:
@@ -74,14 +66,8 @@ class SessionManager(SessionState):
         self.session_store = session_store
         self.refresh_buffer_seconds = refresh_buffer_seconds
         self.on_reauth_required = on_reauth_required
-        self._owner = os.getpid()
-        self._generation = 0  # counts sign-ins and sign-outs: what was begun before one is void after it
-        self._failures = 0
         self._loaded = False
         self._loading: asyncio.Task[None] | None = None
-        self._refreshing: asyncio.Task[None] | None = None
-        self._tending: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -132,7 +118,7 @@ class SessionManager(SessionState):
                     raise TokenExpiredError(error.message, code=error.code, retry_after=error.retry_after) from None
         tokens = self._snap.tokens
         if tokens is None:
-            _nobody()
+            raise nobody()
         return tokens.access_token
 
     async def _load(self) -> None:
@@ -215,112 +201,8 @@ class SessionManager(SessionState):
         await self._load()
         await self._refresh_once()
         if self._snap.tokens is None:
-            _nobody()
+            raise nobody()
         return self._snap.tokens
-
-    async def _refresh_once(self) -> None:
-        running = self._refreshing
-        if running is None or running.done() or running.get_loop() is not get_loop():
-            running = self._refreshing = asyncio.ensure_future(self._refresh())
-            running.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen, also when nobody waits
-        await asyncio.shield(running)
-
-    async def _refresh(self) -> None:
-        old, generation = self._snap.tokens, self._generation
-        if old is None:
-            _nobody()
-        refresh_token = self._renewable(old)
-        self._publish(refreshing=True)
-        try:
-            new = await self.provider.refresh_tokens(refresh_token)
-            self.provider.check_continuity(old, new)
-        except TokenRefreshError as error:
-            if generation == self._generation:
-                await self._refresh_failed(error)
-            raise
-        if generation != self._generation:  # signed out or in anew meanwhile: these tokens are nobody's
-            await self.discard(new)
-            return
-        new = new.succeed(old)
-        await self._keep(new)
-
-    async def _keep(self, tokens: OAuthTokenSet, **changes: Any) -> None:
-        """Put new tokens into the store, then in place of the old; a store that fails must not cost the session."""
-        error = None
-        try:
-            await self.token_store.save(self.session_key, tokens)
-        except Exception as failure:  # noqa: BLE001 - stores are anybody's
-            log.warning("the token store could not save (%s)", type(failure).__name__)
-            error = AuthenticationError(
-                "You are signed in, but the tokens could not be stored: a restarted kernel will ask again.",
-                code="store_failed",
-            )
-        self._failures = 0
-        self._publish(tokens=tokens, refreshing=False, error=error, **changes)
-        self._schedule()
-
-    def _renewable(self, tokens: OAuthTokenSet) -> str:
-        """Return the refresh token if this process may use it; nothing has changed if not."""
-        if tokens.refresh_token is None or self._snap.ended:
-            raise TokenRefreshError("This sign-in cannot be renewed. Sign in again.", code="no_refresh_token")
-        if os.getpid() != self._owner:
-            raise TokenRefreshError(
-                "A forked process must not renew the token that its parent uses too. Read session.access_token before "
-                "forking.",
-                code="forked",
-            )
-        return tokens.refresh_token
-
-    async def _refresh_failed(self, error: TokenRefreshError) -> None:
-        """Keep the tokens and try again later; or, when that is hopeless, end the session."""
-        if _is_final(error):
-            await self._end(error)
-        else:
-            self._failures += 1
-            self._publish(refreshing=False, error=bare(error))
-            self._schedule(retry_after=error.retry_after or 0.0)
-
-    async def _end(self, error: TokenError) -> None:
-        """Note, once, that only a new sign-in helps. What is left of the access token's life stays usable."""
-        if self._snap.ended:
-            return
-        await self.token_store.delete(self.session_key)
-        self._publish(refreshing=False, ended=True, error=bare(error))
-        if self.on_reauth_required is not None:
-            Serial()(self.on_reauth_required)
-
-    def _schedule(self, retry_after: float = 0.0) -> None:
-        """Plan the next look at the token: when it is due, or after a failure with growing pauses."""
-        due = self._snap.due(self.refresh_buffer_seconds)
-        if self._failures:
-            pause = min(2.0**self._failures, _BACKOFF_CAP) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-            due = time.time() + max(pause, retry_after)
-        self._cancel_timer()
-        self._wait_until(due)
-
-    def _wait_until(self, due: float) -> None:
-        """Tend to the token when it is ``due`` by the wall clock, if the session still exists then."""
-        wait = due - time.time()
-        if wait <= 0:
-            self._tending = asyncio.ensure_future(self._tend())
-        elif due < math.inf:
-            wake = weakref.WeakMethod(self._wait_until)
-            self._timer = get_loop().call_later(min(wait, _NAP), lambda: (again := wake()) and again(due))
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    async def _tend(self) -> None:
-        """Do what is due: renew the token, or see that it is over."""
-        if self._snap.tokens is None or self._snap.ended:
-            return
-        if self._snap.tokens.refresh_token is None:
-            await self._end(TokenExpiredError("Your sign-in is over and cannot be renewed. Sign in again."))
-            return
-        with contextlib.suppress(TokenRefreshError):  # noted, and the next look is planned
-            await self._refresh_once()
 
     # -- signing out --------------------------------------------------------------------------------------------
 
@@ -335,18 +217,6 @@ class SessionManager(SessionState):
         await self.token_store.delete(self.session_key)
         if tokens is not None:
             await self.discard(tokens)
-
-    async def discard(self, tokens: OAuthTokenSet) -> None:
-        """Revoke the refresh token, then the access token (RFC 7009 §2.1); a refusal changes nothing here."""
-        try:
-            await asyncio.wait_for(self._revoke_both(tokens), _REVOKE_DEADLINE)
-        except (TokenError, asyncio.TimeoutError) as error:
-            log.warning("%s: tokens not revoked (%s)", self.provider.label, getattr(error, "code", "timeout"))
-
-    async def _revoke_both(self, tokens: OAuthTokenSet) -> None:
-        if tokens.refresh_token is not None:
-            await self.provider.revoke_token(tokens.refresh_token, "refresh_token")
-        await self.provider.revoke_token(tokens.access_token, "access_token")
 
     # -- being shown ---------------------------------------------------------------------------------------------
 
@@ -364,12 +234,3 @@ class SessionManager(SessionState):
             "A session holds secrets and a background task, so it cannot be pickled or copied. Send "
             "session.access_token to the other process, or create a session there."
         )
-
-
-def _is_final(error: TokenRefreshError) -> bool:
-    """Whether waiting cannot help: the provider refuses, or what it gave must not be trusted."""
-    return error.code in {"invalid_grant", "identity_changed"} or error.code.startswith("id_token_")
-
-
-def _nobody() -> NoReturn:
-    raise LoginRequired("Nobody is signed in. Display the session in a cell and sign in, or call session.login().")

@@ -19,6 +19,7 @@ from tests.support.idp import CLIENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tornado.httpclient import HTTPResponse
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 SETUP = """
 from pywry_auth_nb import GenericOIDCProvider, MemoryTokenStore, SessionManager, LoginWidget
-session = SessionManager(GenericOIDCProvider({client!r}, issuer_url={issuer!r}), MemoryTokenStore())
-widget = LoginWidget(session)
-print(widget.login_path)
+{name} = SessionManager(GenericOIDCProvider({client!r}, issuer_url={issuer!r}), MemoryTokenStore())
+{name}_widget = LoginWidget({name})
+print({name}_widget.login_path)
 """
 
 BUSY = """
@@ -72,6 +73,7 @@ class Kernel:
     id: str
     client: Any
     manager: Any
+    output: Path
 
     async def run(self, code: str, started: asyncio.Event | None = None) -> str:
         """Run code and return what it printed; raise what it raised. ``started`` is set when it prints."""
@@ -97,9 +99,9 @@ class Kernel:
         await asyncio.wait_for(started.wait(), 5)
         return cell
 
-    async def offer(self, issuer: str, client: str = CLIENT) -> str:
+    async def offer(self, issuer: str, name: str = "session") -> str:
         """Run the cells of somebody who wants to sign in, and return the widget's login path."""
-        return await self.run(SETUP.format(client=client, issuer=issuer))
+        return await self.run(SETUP.format(client=CLIENT, issuer=issuer, name=name))
 
     def signal(self, number: int) -> None:
         """Send its process a signal."""
@@ -107,19 +109,23 @@ class Kernel:
 
 
 @pytest.fixture
-def kernel(jp_serverapp: Any, jp_asyncio_loop: Any, request: pytest.FixtureRequest) -> Iterator[Kernel]:
-    """A kernel with nothing of ours in it."""
+def kernel(jp_serverapp: Any, jp_asyncio_loop: Any, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kernel]:
+    """A kernel with nothing of ours in it. What it writes is scanned for canaries in the end."""
     wait = jp_asyncio_loop.run_until_complete
     kernels = jp_serverapp.kernel_manager
-    kernel_id = wait(kernels.start_kernel(extra_arguments=getattr(request, "param", [])))
-    manager = kernels.get_kernel(kernel_id)
-    client = manager.client()
-    client.start_channels()
-    wait(client.wait_for_ready(timeout=60))
-    yield Kernel(kernel_id, client, manager)
-    client.stop_channels()
-    if kernel_id in kernels:
-        wait(kernels.shutdown_kernel(kernel_id, now=True))
+    path = tmp_path / "kernel.log"
+    with path.open("wb") as output:
+        arguments = getattr(request, "param", [])
+        kernel_id = wait(kernels.start_kernel(extra_arguments=arguments, stdout=output, stderr=output))
+        manager = kernels.get_kernel(kernel_id)
+        client = manager.client()
+        client.start_channels()
+        wait(client.wait_for_ready(timeout=60))
+        yield Kernel(kernel_id, client, manager, path)
+        client.stop_channels()
+        if kernel_id in kernels:
+            wait(kernels.shutdown_kernel(kernel_id, now=True))
+    assert "CANARY" not in path.read_text()
 
 
 @pytest.fixture
@@ -244,7 +250,7 @@ def cookies_of(response: HTTPResponse) -> list[Any]:
 
 def outcome(response: HTTPResponse) -> tuple[int, str]:
     """The status of one of our pages, and the code it shows for people to report ("" without one)."""
-    assert response.headers["Content-Type"] == "text/html; charset=utf-8", response.headers
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8", f"no page of ours: {response.code}"
     shown = re.search(rb"<code>(.*?)</code>", response.body)
     return response.code, html.unescape(shown[1].decode()) if shown else ""
 

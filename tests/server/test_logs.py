@@ -1,0 +1,113 @@
+"""What is written down: never a code, a state, a cookie or a token, at any level, in the server or the kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .conftest import Browser, Kernel, callback, query_of
+
+if TYPE_CHECKING:
+    from tests.support.idp import Idp
+
+#: All that may come in a query and must not be written down. Jupyter blanks some names in its log, not all.
+QUERY = "code=CANARY&state=CANARY&id_token=CANARY&response=CANARY&error_description=CANARY&kernel=k&flow=CANARY"
+PATHS = ["callback", "callback/", "callback/x", "Callback", "callbackx", "login", "login/", "cancel", "logout", "", "x"]
+STRICT = {"allow_unauthenticated_access": False}
+
+
+async def everything_published(kernel: Kernel) -> str:
+    """All that the kernel told all of its clients since it was last asked to run something."""
+    messages: list[str] = []
+    with contextlib.suppress(queue.Empty):
+        while True:
+            messages.append(str(await kernel.client.get_iopub_msg(timeout=0.3)))
+    return "\n".join(messages)
+
+
+@pytest.mark.parametrize("kernel", [["--debug"]], indirect=True, ids=["--debug"])
+async def test_a_whole_sign_in(
+    cookie_browser: Browser,
+    kernel: Kernel,
+    login_path: str,
+    idp: Idp,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """From click to sign-out, nothing can be read in a log at DEBUG, nor do the kernel's other clients hear of it."""
+    caplog.set_level(logging.DEBUG)
+    url = await cookie_browser.begin(login_path)
+    params = idp.authorize(url)
+    for _ in range(2):
+        await cookie_browser.open(callback(params))
+    declined = idp.authorize(await cookie_browser.begin(login_path), code=None, error="access_denied")
+    await cookie_browser.open(callback(declined))
+    headers = {"X-XSRFToken": cookie_browser.cookies["_xsrf"]}
+    await cookie_browser.post(login_path.replace("login", "logout"), headers=headers)
+    by_kernel, heard = kernel.output.read_text(), await everything_published(kernel)
+    written = caplog.text + by_kernel + heard
+
+    assert "pywry-auth/callback" in caplog.text
+    assert "Control received" in by_kernel, "the kernel writes no debug log, so this proves nothing"
+    assert "Ada Lovelace" in heard, "the widgets hear nothing, so this proves nothing"
+    asked = query_of(url)
+    exchange = idp.last("/token").form
+    cookies = [cookie_browser.cookies[name].strip('"') for name in cookie_browser.flow_cookies()]
+    assert len(cookies) == 2
+    secrets = {
+        "code": params["code"],
+        "state": params["state"],
+        "other state": declined["state"],
+        "nonce": asked["nonce"],
+        "verifier": exchange["code_verifier"],
+        "flow": login_path.partition("flow=")[2],
+        "XSRF": headers["X-XSRFToken"],
+        "token": "CANARY",
+        "URL": "code_challenge",
+        **{f"cookie {number}": cookie for number, cookie in enumerate(cookies)},
+    }
+    assert [name for name, secret in secrets.items() if secret in written] == []
+
+
+@pytest.mark.parametrize("jp_server_config", [{}, STRICT], indirect=True, ids=["lax", "strict"])
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_wrong_address(browser: Browser, stranger: Browser, path: str) -> None:
+    """An answer to an address that is registered wrongly, or of somebody nobody knows, is not written down either.
+
+    The scan after every test reads the log. A redirect to Jupyter's login page would carry the query in ``next=``,
+    which is logged as it stands.
+    """
+    for visitor in (browser, stranger):
+        for method in ("GET", "HEAD", "POST", "OPTIONS", "PROPFIND"):
+            body = "" if method == "POST" else None
+            response = await visitor.open(f"pywry-auth/{path}?{QUERY}", method=method, body=body)
+
+            assert "/login?next" not in response.headers.get("Location", ""), method
+            assert b"CANARY" not in response.body
+
+
+async def test_a_fault_of_ours(
+    browser: Browser, kernel: Kernel, login_path: str, idp: Idp, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A traceback in the server's log, and the headers that Jupyter adds to it, hold nothing of the request."""
+    caplog.set_level(logging.DEBUG)
+    params = idp.authorize(await browser.begin(login_path))
+    await kernel.run(
+        "from pywry_auth_nb import _protocol, kernel\n"
+        "async def answer(content):\n"
+        "    return {'name': content['params'], 'protocol': None}\n"
+        "kernel._REQUESTS[_protocol.COMPLETE] = answer\n"
+        "async def begin(content):\n"
+        "    return {'authorize_url': 'https://a.example/\\r\\n?state=CANARY', 'state': 5}\n"
+        "kernel._REQUESTS[_protocol.BEGIN] = begin\n"
+    )
+    referrer = f"http://127.0.0.1/a%40b/{callback(params)}"
+    await browser.open(callback(params), headers={"Referer": referrer})
+    response = await browser.open(login_path, headers={"Referer": referrer})
+
+    assert response.code == 500
+    assert "Traceback" in caplog.text
+    assert [value for value in (params["code"], params["state"], "CANARY") if value in caplog.text] == []
