@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DEADLINE = 10.0  # seconds for one whole request
 MAX_BYTES = 512 * 1024
 _MAX_RETRY_AFTER = 3600.0
+_MAX_URL = 2048  # what every browser and proxy takes
 _NOT_IN_URLS = frozenset(' "<>\\^`{|}#')  # RFC 3986 §2, and the fragment, which an endpoint must not have
 _JSON_TYPES = ("application/json", "application/jwk-set+json")
 
@@ -156,13 +157,17 @@ class HttpClient:
             await client.aclose()
 
 
-def check_url(url: str) -> None:
+def check_url(url: str, *, loopback: bool = True) -> None:
     """Refuse a URL that must not be given secrets: https, or http to a loopback host, and nothing hidden in it.
+
+    Args:
+        url: The URL.
+        loopback: Whether http to a loopback host will do.
 
     Raises:
         TokenError: Code ``insecure_url``.
     """
-    if not is_safe(url):
+    if not is_safe(url) or not (loopback or url.startswith("https:")):
         _fail(
             "A provider's address must be an https:// URL (http:// is accepted for loopback hosts alone).",
             "insecure_url",
@@ -171,7 +176,7 @@ def check_url(url: str) -> None:
 
 def is_safe(url: str) -> bool:
     """Whether ``url`` is https or loopback, and nothing in it is hidden or read differently by different parsers."""
-    if not url.isascii() or not url.isprintable() or set(url) & _NOT_IN_URLS:
+    if len(url) > _MAX_URL or not url.isascii() or not url.isprintable() or set(url) & _NOT_IN_URLS:
         return False
     try:
         parts = urlsplit(url)

@@ -100,7 +100,9 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
     try:
         return future.result(timeout)
     except concurrent.futures.TimeoutError:
-        if future.done():
+        if future.done():  # it raised that itself, or was done at the last moment
+            if future.exception() is None:
+                return future.result()
             raise bare(future.exception()) from None
         future.cancel()
         raise AuthenticationError(

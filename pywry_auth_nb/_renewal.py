@@ -74,9 +74,13 @@ class Renewal(SessionState):
         new = new.succeed(old)
         await self._keep(new)
 
-    async def _keep(self, tokens: OAuthTokenSet, **changes: Any) -> None:
-        """Put new tokens into the store, then in place of the old; a store that fails must not cost the session."""
-        error = None
+    async def _keep(self, tokens: OAuthTokenSet, **changes: Any) -> bool:
+        """Put new tokens into the store, then in place of the old; a store that fails must not cost the session.
+
+        Returns:
+            Whether they are the session's now: not when somebody signed out, or in anew, meanwhile.
+        """
+        error, generation = None, self._generation
         try:
             await self.token_store.save(self.session_key, tokens)
         except Exception as failure:  # noqa: BLE001 - stores are anybody's
@@ -85,9 +89,29 @@ class Renewal(SessionState):
                 "You are signed in, but the tokens could not be stored: a restarted kernel will ask again.",
                 code="store_failed",
             )
+        if generation != self._generation:  # signed out, or in anew, while the store was slow: undo it
+            await self._overtaken(tokens)
+            return False
         self._failures = 0
         self._publish(tokens=tokens, refreshing=False, error=error, **changes)
         self._schedule()
+        return True
+
+    async def _overtaken(self, tokens: OAuthTokenSet) -> None:
+        """Revoke tokens that came too late, and put the store right again."""
+        current = self._snap.tokens
+        if current is None:
+            await self._forget()
+        else:
+            await self._keep(current)
+        await self.discard(tokens)
+
+    async def _forget(self) -> None:
+        """Delete what the store keeps; a store that fails must not keep a session alive."""
+        try:
+            await self.token_store.delete(self.session_key)
+        except Exception as failure:  # noqa: BLE001 - stores are anybody's
+            log.warning("the token store could not delete (%s)", type(failure).__name__)
 
     def _renewable(self, tokens: OAuthTokenSet) -> str:
         """Return the refresh token if this process may use it; nothing has changed if not."""
@@ -114,7 +138,7 @@ class Renewal(SessionState):
         """Note, once, that only a new sign-in helps. What is left of the access token's life stays usable."""
         if self._snap.ended:
             return
-        await self.token_store.delete(self.session_key)
+        await self._forget()
         self._publish(refreshing=False, ended=True, error=bare(error))
         if self.on_reauth_required is not None:
             Serial()(self.on_reauth_required)

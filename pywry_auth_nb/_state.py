@@ -108,10 +108,15 @@ class SessionState(t.HasTraits):
         self._observers = Serial()
         self._mirrors: list[tuple[weakref.WeakMethod[Callable[[], None]], Serial]] = []
         self._waiters: list[asyncio.Future[None]] = []
+        self._on_sign_out: list[weakref.WeakMethod[Callable[[], None]]] = []
 
     def on_change(self, mirror: Callable[[], None]) -> None:
         """Call the bound method ``mirror`` after every change, on a thread of its own, as long as its object lives."""
         self._mirrors.append((weakref.WeakMethod(mirror), Serial()))
+
+    def on_sign_out(self, callback: Callable[[], None]) -> None:
+        """Call the bound method ``callback`` on the background loop when somebody signs out, while its object lives."""
+        self._on_sign_out.append(weakref.WeakMethod(callback))
 
     @on_loop
     async def wait_signed_in(self, timeout: float) -> None:

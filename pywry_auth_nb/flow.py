@@ -6,6 +6,7 @@ Two steps, with a browser in between: :meth:`~AuthFlowManager.begin` gives the U
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import deque
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class AuthFlowState(str, Enum):
     TIMED_OUT = "timed_out"
 
 
+_OVERTAKEN = "The sign-in was cancelled, or another one was faster. Look at the notebook."
 _ENDS = {AuthFlowCancelled: AuthFlowState.CANCELLED, AuthFlowTimeout: AuthFlowState.TIMED_OUT}
 
 
@@ -117,6 +119,7 @@ class AuthFlowManager:
         self._used: deque[str] = deque(maxlen=4 * _MAX_PENDING)
         self._round = 0  # counts successes and cancellations: what was under way before one is void
         self._exchanging = 0  # answers being redeemed in this round
+        self.session.on_sign_out(self._cancel)
 
     @property
     def flow_state(self) -> AuthFlowState:
@@ -155,11 +158,11 @@ class AuthFlowManager:
         self._flow_state = AuthFlowState.IN_PROGRESS
         self.session.note_authorizing(authorizing=True)
         get_loop().call_later(LIFETIME, self._expire, state)
-        return AuthorizationRequest(Secret(url), Secret(state))
+        return AuthorizationRequest(Secret(url), state)
 
     def _new_request(self, redirect_uri: str) -> tuple[str, _Pending, str]:
         """Return a fresh state, what it stands for, and the authorize URL that carries it."""
-        state = secrets.token_urlsafe(32)
+        state = Secret(secrets.token_urlsafe(32))
         nonce = Secret(secrets.token_urlsafe(32)) if "openid" in self.provider.scopes else None
         pkce = PKCEChallenge.generate() if self.use_pkce else None
         extra = {"nonce": str(nonce)} if nonce else None
@@ -191,10 +194,11 @@ class AuthFlowManager:
                     self._fail(failure)
         if flow_round != self._round:
             await self.session.discard(tokens)
-            raise AuthFlowCancelled("The sign-in was cancelled, or another one was faster. Look at the notebook.")
+            raise AuthFlowCancelled(_OVERTAKEN)
         self._next_round()
         self._flow_state = AuthFlowState.COMPLETED
-        await self.session.sign_in(tokens, user)
+        if not await asyncio.shield(self.session.sign_in(tokens, user)):  # good tokens are not given up half way
+            raise AuthFlowCancelled(_OVERTAKEN)
         return AuthFlowResult(success=True, tokens=tokens, user_info=user)
 
     async def _redeem(self, pending: _Pending, params: Mapping[str, str]) -> tuple[OAuthTokenSet, dict[str, Any]]:
@@ -245,7 +249,9 @@ class AuthFlowManager:
         if pending is None:
             used = state in self._used
             raise AuthenticationError(
-                "This sign-in was answered already." if used else "No such sign-in is open. Sign in again.",
+                "This sign-in is over, or another took its place."
+                if used
+                else "No such sign-in is open. Sign in again.",
                 code="already_used" if used else "unknown_flow",
             )
         self._used.append(state)

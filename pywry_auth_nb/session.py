@@ -130,9 +130,13 @@ class SessionManager(Renewal):
         await asyncio.shield(self._loading)
 
     async def _load_stored(self) -> None:
-        generation = self._generation
-        tokens = await self.token_store.load(self.session_key)
-        if tokens is not None and generation == self._generation and not self._loaded:
+        tokens = None
+        try:
+            tokens = await self.token_store.load(self.session_key)
+        except Exception as failure:  # noqa: BLE001 - stores are anybody's
+            log.warning("the token store could not be read (%s)", type(failure).__name__)
+            return
+        if tokens is not None and not self._loaded:
             self._take_over(tokens)
         self._loaded = True
 
@@ -172,11 +176,15 @@ class SessionManager(Renewal):
         await self.sign_in(tokens, self.provider.claims(tokens))
 
     @on_loop
-    async def sign_in(self, tokens: OAuthTokenSet, user: dict[str, Any]) -> None:
-        """Begin a session: ``tokens``, and the claims about whose they are."""
+    async def sign_in(self, tokens: OAuthTokenSet, user: dict[str, Any]) -> bool:
+        """Begin a session: ``tokens``, and the claims about whose they are.
+
+        Returns:
+            Whether it has begun: not when somebody signed out, or in anew, meanwhile.
+        """
         self._generation += 1
         self._loaded = True  # what the store held before is history
-        await self._keep(tokens, user=user or None, authorizing=False, ended=False)
+        return await self._keep(tokens, user=user or None, authorizing=False, ended=False)
 
     def note_authorizing(self, *, authorizing: bool) -> None:
         """Note whether a sign-in is open in a browser. On the background loop."""
@@ -213,8 +221,11 @@ class SessionManager(Renewal):
         tokens = self._snap.tokens
         self._generation += 1
         self._cancel_timer()
-        self._publish(tokens=None, user=None, error=None, refreshing=False, ended=False)
-        await self.token_store.delete(self.session_key)
+        for callback in self._on_sign_out:
+            if call := callback():
+                call()
+        self._publish(tokens=None, user=None, error=None, authorizing=False, refreshing=False, ended=False)
+        await self._forget()
         if tokens is not None:
             await self.discard(tokens)
 

@@ -68,6 +68,7 @@ def _write_settings(folder: Path, issuer: str, port: int, redirect_uris: list[st
             "refresh_token_rotation": True,
             "clients": [client],
         },
+        "jwt": {"keys_dir": str(folder / "keys")},
         "login": {"mode": "persona"},
     }
     (folder / "settings.yaml").write_text(json.dumps(settings))  # JSON is YAML

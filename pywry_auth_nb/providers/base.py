@@ -234,7 +234,7 @@ class OAuthProvider(ABC):
 def _refused(answer: Answer, error: Any) -> TokenError:
     """Return what a refusal of the token endpoint means (RFC 6749 §5.2). Only known words of the provider get out."""
     if error == "invalid_grant":
-        return TokenRefreshError("The provider no longer accepts this sign-in. Sign in again.", code="invalid_grant")
+        return TokenError("The provider does not accept this sign-in any more. Sign in again.", code="invalid_grant")
     if isinstance(error, str) and error in _MISCONFIGURED:
         return TokenError(_MISCONFIGURED[error], code=error)
     return TokenError(

@@ -213,4 +213,4 @@ def _malformed(why: str) -> NoReturn:
 
 
 def _fail(why: str, code: str) -> NoReturn:
-    raise TokenError(f"The provider's ID token is not accepted. {why} Nobody was signed in.", code=code)
+    raise TokenError(f"The provider's ID token is not accepted. {why} Sign in again.", code=code)

@@ -137,9 +137,10 @@ class GenericOIDCProvider(OAuthProvider):
                 _refuse(f"The provider's metadata has no {_ENDPOINTS[name]}.", "missing_metadata")
         if self.require_id_token_validation and not metadata.get("jwks_uri"):
             _refuse("The provider's metadata has no jwks_uri.", "missing_metadata")
+        loopback = self.issuer_url.startswith("http:")  # else a provider could make us send requests to this machine
         for url in (*endpoints.values(), metadata.get("jwks_uri") or ""):
             if url:
-                check_url(url if isinstance(url, str) else "")
+                check_url(url if isinstance(url, str) else "", loopback=loopback)
         for name, url in endpoints.items():
             setattr(self, name, url)
         self._metadata, self._discovered_at = metadata, time.monotonic()

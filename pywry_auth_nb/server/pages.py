@@ -79,6 +79,7 @@ _TEMPLATE = """<!doctype html>
 """
 
 
+_LOOK = "The notebook shows whether you are signed in. You can close this tab."
 _DONE = "You can close this tab and go on in the notebook."
 _AGAIN = "Go back to the notebook and sign in again."
 _ADMIN = "Ask whoever set up this sign-in."
@@ -101,7 +102,7 @@ _PAGES = {
         f"Otherwise: {_AGAIN[0].lower()}{_AGAIN[1:]}",
     ),
     "not_found": Page(404, "There is nothing at this address", _AGAIN),
-    "bad_request": Page(400, "This address is not complete", _AGAIN),
+    "bad_request": Page(400, "This address is not complete", _LOOK),
     # the kernel
     "kernel_gone": Page(404, "The notebook's kernel has stopped", "Run the notebook's cells again, then sign in."),
     "no_session": Page(
@@ -122,7 +123,7 @@ _PAGES = {
         "version in both, then restart both.",
     ),
     # the answer
-    "already_used": Page(200, "This sign-in is finished", _DONE),
+    "already_used": Page(200, "This sign-in is finished", _LOOK),
     "unknown_flow": Page(
         404, "No such sign-in is open", f"The kernel may have restarted, or too much time passed. {_AGAIN}"
     ),

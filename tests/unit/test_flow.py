@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -713,6 +714,34 @@ def test_a_cancelled_exchange_does_not_disturb_the_next_sign_in(flow: AuthFlowMa
     assert flow.session.access_token not in {request.form.get("token") for request in idp.requests}
 
 
+def test_signing_out_voids_an_exchange_under_way(flow: AuthFlowManager, idp: Idp) -> None:
+    """T33: who signs out while an answer is being exchanged is signed out; the tokens that come are revoked."""
+    params = idp.authorize(begin(flow).url)
+    idp.answers["/token"] = Answer(delay=0.3)
+
+    async def go() -> None:
+        exchanging = asyncio.ensure_future(flow.complete(params))
+        await asyncio.sleep(0.1)
+        await flow.session.logout()
+        with pytest.raises(AuthFlowCancelled):
+            await exchanging
+
+    asyncio.run(go())
+
+    assert flow.session.status == "signed_out"
+    assert revoked(idp) == ["refresh_token", "access_token"]
+
+
+def test_signing_out_gives_up_what_is_open(flow: AuthFlowManager, idp: Idp) -> None:
+    """T33: after signing out the session does not say that somebody is signing in, and a late answer is refused."""
+    params = idp.authorize(begin(flow).url)
+    asyncio.run(flow.session.logout())
+
+    assert flow.session.status == "signed_out"
+    assert isinstance(refused(flow, params), AuthenticationError)
+    assert flow.session.status == "signed_out"
+
+
 def test_nobody_comes_back(flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
     """H016: after its lifetime a sign-in is over: the status is what it was, and a late answer is refused."""
     monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 0.1)
@@ -831,3 +860,98 @@ def test_a_store_that_cannot_save_costs_nobody_the_session(provider: GenericOIDC
 
     assert flow.session.status == "signed_in"
     assert flow.session.access_token != old
+
+
+class SlowStore(MemoryTokenStore):
+    """A store on the other side of the world."""
+
+    async def save(self, key: str, tokens: OAuthTokenSet) -> None:
+        """Take a while."""
+        await asyncio.sleep(0.4)
+        await super().save(key, tokens)
+
+
+def test_an_answer_whose_reader_gave_up_while_it_is_stored_is_a_success(
+    provider: GenericOIDCProvider, idp: Idp
+) -> None:
+    """From the moment on at which tokens are good, a sign-in is not given up half way."""
+    flow = AuthFlowManager(provider, session_manager=SessionManager(provider, SlowStore()))
+    params = idp.authorize(begin(flow).url)
+
+    async def impatient() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(flow.complete(params), 0.25)
+
+    asyncio.run(impatient())
+
+    until(lambda: flow.session.status == "signed_in", 2)
+
+
+@pytest.mark.parametrize("moment", ["sign-in", "refresh"])
+def test_signing_out_while_tokens_are_stored_wins(provider: GenericOIDCProvider, idp: Idp, moment: str) -> None:
+    """T33: a store that is slow to save brings no session back, neither here nor in itself."""
+    flow = AuthFlowManager(provider, session_manager=SessionManager(provider, SlowStore()))
+    if moment == "refresh":
+        sign_in(flow, idp)
+    params = idp.authorize(begin(flow).url)
+
+    async def go() -> None:
+        work = flow.complete(params) if moment == "sign-in" else flow.session.refresh()
+        storing = asyncio.ensure_future(work)
+        await asyncio.sleep(0.2)
+        await flow.session.logout()
+        await asyncio.gather(storing, return_exceptions=True)
+
+    asyncio.run(go())
+
+    assert flow.session.status == "signed_out"
+    assert asyncio.run(flow.session.token_store.list_keys()) == []
+    until(lambda: not any(idp.refresh_tokens.values()), 2)
+
+
+class BrokenStore(MemoryTokenStore):
+    """A store that has gone away."""
+
+    async def load(self, key: str) -> OAuthTokenSet | None:  # noqa: ARG002 - it knows nothing
+        """Fail."""
+        raise ConnectionError("no route to host")
+
+    async def delete(self, key: str) -> None:  # noqa: ARG002
+        """Fail."""
+        raise ConnectionError("no route to host")
+
+
+@pytest.fixture
+def broken(provider: GenericOIDCProvider) -> AuthFlowManager:
+    """The flow of a session whose store can neither be read nor cleared."""
+    return AuthFlowManager(provider, session_manager=SessionManager(provider, BrokenStore()))
+
+
+def test_a_store_that_cannot_be_read_is_an_empty_one(broken: AuthFlowManager, idp: Idp) -> None:
+    """R23: readers get a typed error, and one can sign in all the same."""
+    with pytest.raises(AuthenticationError):
+        _ = broken.session.access_token
+    sign_in(broken, idp)
+
+    assert broken.session.access_token
+
+
+def test_a_store_that_cannot_be_cleared_does_not_stop_a_sign_out(broken: AuthFlowManager, idp: Idp) -> None:
+    """R23: what could not be deleted is revoked, and so worth nothing."""
+    sign_in(broken, idp)
+    with contextlib.suppress(AuthenticationError):  # it may say that something is left
+        asyncio.run(broken.session.logout())
+
+    assert broken.session.status == "signed_out"
+    assert revoked(idp) == ["refresh_token", "access_token"]
+
+
+def test_a_store_that_cannot_be_cleared_does_not_hide_the_end(broken: AuthFlowManager, idp: Idp) -> None:
+    """R23: a refresh that is refused for good ends the session, whatever the store says."""
+    sign_in(broken, idp)
+    idp.refresh_tokens.clear()
+    with pytest.raises(TokenError) as caught:
+        asyncio.run(broken.session.refresh())
+
+    assert caught.value.code == "invalid_grant"
+    assert broken.session.status == "reauth_required"
