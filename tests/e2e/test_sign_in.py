@@ -56,6 +56,12 @@ def click_sign_in(notebook: NotebookPage, cell: int) -> Page:
     return popup_after(notebook.page, link.click)
 
 
+def click_again(notebook: NotebookPage, cell: int) -> Page:
+    """Click the link once more, at a person's pace: the widget takes two clicks within a second for one."""
+    notebook.page.wait_for_timeout(1100)
+    return click_sign_in(notebook, cell)
+
+
 def says(notebook: NotebookPage, cell: int, text: str, timeout: float = 15) -> None:
     """Wait until the widget below a cell says something."""
     shown(notebook, cell).get_by_text(text).first.wait_for(timeout=timeout * 1000)
@@ -310,7 +316,7 @@ def test_declined_then_signed_in(lab: JupyterServer, provider: Provider, open_no
     says(notebook, 1, "access_denied")
     assert notebook.run_and_wait(2) == "signed_out access_denied\n"
     popup.close()
-    sign_in(click_sign_in(notebook, 1))
+    sign_in(click_again(notebook, 1))
     says(notebook, 1, "ada")
     assert notebook.run_and_wait(3) == "200\n"
 
@@ -328,7 +334,7 @@ def test_wrong_issuer_then_signed_in(lab: JupyterServer, provider: Provider, ope
     assert provider.requests_to("/token") == 0
     provider.control(wrong_iss=False)
     popup.close()
-    sign_in(click_sign_in(notebook, 1))
+    sign_in(click_again(notebook, 1))
     says(notebook, 1, "ada")
 
 
@@ -341,8 +347,7 @@ def test_window_closed_and_tried_again(lab: JupyterServer, provider: Provider, o
     popup.close()
     says(notebook, 1, "Signing in")
     assert notebook.run_and_wait(2) == "authorizing None\n"
-    notebook.page.wait_for_timeout(1100)
-    sign_in(click_sign_in(notebook, 1))
+    sign_in(click_again(notebook, 1))
 
     says(notebook, 1, "ada")
 

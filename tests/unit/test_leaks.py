@@ -253,7 +253,7 @@ CELLS = [
     ("declined", {}, "await flow.complete(declined(await flow.begin(URI)))", "AuthFlowCancelled"),
     ("exchange", wrong_id_token, "await provider.exchange_code(**code(await flow.begin(URI)))", "TokenError"),
     ("rejected", {"answers": {"/token": Answer({"error": "invalid_grant", "error_description": "CANARY"}, 400)}},
-        "await provider.exchange_code(**code(await flow.begin(URI)))", "TokenRefreshError"),
+        "await provider.exchange_code(**code(await flow.begin(URI)))", "TokenError"),
     ("refresh grant", wrong_id_token, "await provider.refresh_tokens(refresh_token())", "TokenRefreshError"),
     ("cut off", {"answers": {"/token": Answer(b"{", headers={"Content-Length": "9"})}},
         "await provider.refresh_tokens(refresh_token())", "TokenRefreshError"),
