@@ -26,23 +26,10 @@ from tests.conftest import REDIRECT_URI
 from tests.support.idp import CLIENT, Answer, Idp, b64, compact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 NONCE = "nonce-of-this-sign-in"
 ACCESS_TOKEN = "CANARY-at-known"
-
-
-@pytest.fixture(scope="module")
-def http() -> HttpClient:
-    """One client for all providers of this module: making its TLS context takes longer than a test."""
-    return HttpClient()
-
-
-@pytest.fixture(scope="module")
-def shared_op() -> Iterator[Idp]:
-    """One provider for all tests of this module."""
-    with Idp() as op:
-        yield op
 
 
 @pytest.fixture

@@ -30,24 +30,11 @@ from tests.conftest import REDIRECT_URI
 from tests.support.idp import CLIENT, Answer, Idp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
 
 DISCOVERY = "/.well-known/openid-configuration"
 NONCE = "nonce-of-this-sign-in"
 PKCE = ("code_challenge", "code_challenge_method")
-
-
-@pytest.fixture(scope="module")
-def http() -> HttpClient:
-    """One client for all providers of this module: making its TLS context takes longer than a test."""
-    return HttpClient()
-
-
-@pytest.fixture(scope="module")
-def shared_op() -> Iterator[Idp]:
-    """One provider for all tests of this module."""
-    with Idp() as op:
-        yield op
 
 
 @pytest.fixture
