@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pywry_auth_nb import GenericOIDCProvider, OAuthTokenSet, PKCEChallenge, TokenError
-from pywry_auth_nb._http import HttpClient
 from pywry_auth_nb.providers import id_token as jws
 from pywry_auth_nb.providers.jwks import KeyCache
 from tests.conftest import REDIRECT_URI
 from tests.support.idp import CLIENT, Answer, Idp, b64, compact
 
 if TYPE_CHECKING:
+    from pywry_auth_nb._http import HttpClient
     from collections.abc import Callable
 
 NONCE = "nonce-of-this-sign-in"
