@@ -25,8 +25,9 @@ from tests.conftest import REDIRECT_URI
 from tests.support.idp import CLIENT, Answer, Idp, b64, compact
 
 if TYPE_CHECKING:
-    from pywry_auth_nb._http import HttpClient
     from collections.abc import Callable
+
+    from pywry_auth_nb._http import HttpClient
 
 NONCE = "nonce-of-this-sign-in"
 ACCESS_TOKEN = "CANARY-at-known"
