@@ -95,7 +95,13 @@ def program(code: str, idp: Idp) -> Iterator[subprocess.Popen[str]]:
     """A Python program that begins with ``PRELUDE``."""
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        [sys.executable, "-c", PRELUDE + code, idp.issuer], cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        # Python 3.12 and later warn of what these tests do on purpose
+        [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", PRELUDE + code, idp.issuer],
+        cwd=ROOT,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
     )
     try:
         yield process
