@@ -34,7 +34,7 @@ imports: $(VENV)/.test
 # The built widget is in the repository, so that installing needs no Node. Here it must come out the same.
 js: js/node_modules/.installed
 	cd js && npm run --silent check && npm run --silent test
-	cp -r pywry_auth_nb/static $(VENV)/static-before
+	rm -rf $(VENV)/static-before && cp -r pywry_auth_nb/static $(VENV)/static-before
 	cd js && npm run --silent build
 	diff -r $(VENV)/static-before pywry_auth_nb/static && rm -r $(VENV)/static-before
 

@@ -165,6 +165,8 @@ class SessionManager(Renewal):
             AuthFlowCancelled: Cancelled here, or declined at the provider.
             AuthFlowTimeout: Nobody signed in within ``timeout``.
             TokenError: The provider's answer was refused.
+            AuthenticationError: The base of these, also raised as itself: the provider refused the request
+                (``invalid_scope``, ``server_error``, …), Jupyter is not reached over https (``insecure_redirect_uri``).
         """
         from .login import login
 
@@ -238,7 +240,8 @@ class SessionManager(Renewal):
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         from .widget import widget_for
 
-        return widget_for(self)._repr_mimebundle_(**kwargs)
+        data, metadata = widget_for(self)._repr_mimebundle_(**kwargs)
+        return {**data, "text/plain": repr(self)}, metadata
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -26,12 +26,16 @@ _STOP_DEADLINE = 10.0  # seconds for JupyterLab to end its kernels
 
 _CONFIG = """
 c.ServerApp.ip = "127.0.0.1"
+c.ServerApp.base_url = "/"
 c.ServerApp.port = {port}
 c.ServerApp.port_retries = 0
 c.ServerApp.root_dir = {folder!r}
 c.ServerApp.allow_root = True
 c.ServerApp.open_browser = {browser}
 c.ServerApp.log_level = "WARN"
+c.LabApp.log_level = "WARN"
+c.LabApp.news_url = None
+c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 c.LabApp.default_url = "/lab/tree/quickstart.ipynb"
 c.IdentityProvider.token = {token!r}
 """
@@ -48,10 +52,15 @@ def main(port: int = 0, *, browser: bool = True) -> int:
     if missing:
         print(f"The demo needs {' and '.join(missing)}: pip install 'pywry-auth-nb[demo]'", file=sys.stderr)
         return 1
-    port = port or _free_port()
+    try:
+        port = _free_port(port)
+    except OSError:
+        print(f"Port {port} is in use: choose another, or leave out --port.", file=sys.stderr)
+        return 1
     callbacks = [f"http://{host}:{port}/pywry-auth/callback" for host in ("127.0.0.1", "localhost")]
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        signal.signal(number, signal.default_int_handler)  # ends like Ctrl-C
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)  # ends like Ctrl-C
     try:
         with TemporaryDirectory(prefix="pywry-auth-demo-") as folder, running_provider(callbacks) as issuer:
             return _run_lab(Path(folder), port, issuer, browser=browser)
@@ -68,7 +77,9 @@ def _run_lab(folder: Path, port: int, issuer: str, *, browser: bool) -> int:
     config = folder / "jupyter_config.py"
     config.write_text(_CONFIG.format(port=port, folder=str(work), browser=browser, token=token))
     with _lab(config, issuer) as lab:
-        _wait_for(lab, port)
+        if not _wait_for(lab, port):
+            print("JupyterLab did not start; see above.", file=sys.stderr)
+            return lab.poll() or 1
         print(
             f"\n    JupyterLab:  http://127.0.0.1:{port}/lab/tree/quickstart.ipynb?token={token}"
             f"\n    Provider:    {issuer}   (sign in as Ada or Grace, with one click)"
@@ -80,10 +91,14 @@ def _run_lab(folder: Path, port: int, issuer: str, *, browser: bool) -> int:
 
 @contextmanager
 def _lab(config: Path, issuer: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run JupyterLab in a process group of its own, and end the whole group afterwards."""
+    """Run JupyterLab in a process group of its own, apart from the user's own Jupyter, and end the whole group."""
+    folders = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime"}
+    own = {name: str(config.parent / folder) for name, folder in {**folders, "IPYTHONDIR": "ipython"}.items()}
+    foreign = ("JUPYTERHUB_", "PYWRY_AUTH_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     lab = subprocess.Popen(  # noqa: S603 - our own interpreter
         [sys.executable, "-m", "jupyterlab", f"--config={config}"],
-        env={**os.environ, "PYWRY_AUTH_DEMO_ISSUER": issuer},
+        env={**env, **own, "PYWRY_AUTH_DEMO_ISSUER": issuer},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -99,13 +114,14 @@ def _lab(config: Path, issuer: str) -> Iterator[subprocess.Popen[bytes]]:
             lab.kill()
 
 
-def _wait_for(lab: subprocess.Popen[bytes], port: int) -> None:
-    """Wait until JupyterLab can be reached, has ended, or a minute has passed."""
+def _wait_for(lab: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until JupyterLab can be reached, has ended, or a minute has passed; return whether it can."""
     deadline = time.monotonic() + _START_DEADLINE
     while lab.poll() is None and time.monotonic() < deadline:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
+            return True
         time.sleep(0.1)
+    return False
 
 
 def quickstart() -> Path:
@@ -114,7 +130,8 @@ def quickstart() -> Path:
     return packaged if packaged.exists() else Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
 
 
-def _free_port() -> int:
+def _free_port(port: int) -> int:
+    """Return ``port``, or a free one for 0; raise ``OSError`` when it is taken."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind(("127.0.0.1", port))
         return int(probe.getsockname()[1])

@@ -42,6 +42,17 @@ def redirect_uri(
         return configured
     origin = f"{request.protocol}://{request.host}"
     if "JUPYTERHUB_SERVICE_PREFIX" in environ:
+        origin = f"{_outermost_scheme(request)}://{request.host}"
         hub = environ.get("JUPYTERHUB_PUBLIC_HUB_URL") or origin + environ.get("JUPYTERHUB_BASE_URL", "/") + "hub/"
         return f"{hub.rstrip('/')}/user-redirect/{CALLBACK}"
     return origin + base_url + CALLBACK
+
+
+def _outermost_scheme(request: HTTPServerRequest) -> str:
+    """Return the scheme the browser used: a hub has a proxy of its own, and tornado believes the innermost one.
+
+    Whoever can send a wrong header here changes nothing but their own redirect URI, which the provider checks.
+    """
+    named = request.headers.get("X-Scheme") or request.headers.get("X-Forwarded-Proto") or ""
+    scheme = named.partition(",")[0].strip().lower()
+    return scheme if scheme in {"http", "https"} else request.protocol

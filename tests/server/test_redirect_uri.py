@@ -66,6 +66,27 @@ def test_table(case: str) -> None:
     assert redirect_uri(configured, request_from(origin), base_url, environ) == expected
 
 
+@pytest.mark.parametrize(
+    ("headers", "scheme"),
+    [
+        ({"X-Forwarded-Proto": "https,http"}, "https"),
+        ({"X-Forwarded-Proto": "https, http", "X-Scheme": "https"}, "https"),
+        ({"X-Forwarded-Proto": "http"}, "http"),
+        ({"X-Forwarded-Proto": "javascript"}, "http"),
+        ({}, "http"),
+    ],
+)
+def test_a_hub_has_a_proxy_of_its_own(headers: dict[str, str], scheme: str) -> None:
+    """TLS ends in front of the hub: what the browser used is the outermost of the schemes that the proxies name."""
+    request = request_from("http://hub.example")
+    for name, value in headers.items():
+        request.headers[name] = value
+
+    assert redirect_uri("", request, "/user/alice/", ALICE) == (
+        f"{scheme}://hub.example/hub/user-redirect/pywry-auth/callback"
+    )
+
+
 def test_the_environment_configures(monkeypatch: pytest.MonkeyPatch) -> None:
     """PYWRY_AUTH_REDIRECT_URI is what is configured, where nothing is."""
     monkeypatch.setenv("PYWRY_AUTH_REDIRECT_URI", "https://environ.example/cb")

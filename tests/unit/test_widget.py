@@ -410,9 +410,10 @@ def test_a_session_ends_with_its_closed_widgets(provider: GenericOIDCProvider) -
 
 def test_what_is_displayed_suits_every_front_end(session: SessionManager) -> None:
     """A widget for those who draw them, HTML for those who do not, and text for a terminal."""
-    for bundle, metadata in (session._repr_mimebundle_(), LoginWidget(session)._repr_mimebundle_()):
+    for shown in (session, LoginWidget(session)):
+        bundle, metadata = shown._repr_mimebundle_()
         assert set(bundle) == {VIEW, "text/html", "text/plain"}
-        assert bundle["text/plain"] == "<LoginWidget signed_out>"
+        assert bundle["text/plain"] == repr(shown)
         assert bundle["text/html"] == "<p>To sign in, run this cell in JupyterLab or Notebook 7.</p>"
         assert metadata == {}
 
