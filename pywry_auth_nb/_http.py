@@ -112,6 +112,12 @@ class HttpClient:
 
         host = urlsplit(url).hostname
         try:
+            self._open()
+        except (OSError, ImportError, ValueError) as error:
+            why = type(error).__name__
+            message = f"This environment's network settings do not work ({why}). Check SSL_CERT_FILE and the proxies."
+            return TokenError(message, code="network")
+        try:
             return await asyncio.wait_for(self._exchange(method, url, form, headers), self._deadline)
         except TokenError as error:
             return error

@@ -179,7 +179,7 @@ class Serial:
                 function = self._waiting.popleft()
             try:
                 function()
-            except Exception as error:  # noqa: BLE001 - a broken observer must not silence the next
+            except BaseException as error:  # noqa: BLE001 - also SystemExit: a broken observer must not silence the next
                 log.warning("an observer raised %s", type(error).__name__)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ._loop import Serial, bare, get_loop
 from ._state import SessionState
 from .errors import AuthenticationError, LoginRequired, TokenError, TokenExpiredError, TokenRefreshError
+from .providers.base import as_refresh_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("pywry_auth_nb")
 
 _REVOKE_DEADLINE = 5.0  # seconds
+_STORE_DEADLINE = 10.0  # seconds
+_MIN_PAUSE = 1.0  # seconds between two refreshes, however short the tokens live
 _NAP = 30.0  # seconds: clocks stand still in suspend, so look at the wall clock that often
 _BACKOFF_CAP = 60.0
 
@@ -44,6 +47,7 @@ class Renewal(SessionState):
         self._owner = os.getpid()
         self._generation = 0  # counts sign-ins and sign-outs: what was begun before one is void after it
         self._failures = 0
+        self._resume_at = 0.0  # epoch seconds before which no read may ask the provider again
         self._refreshing: asyncio.Task[None] | None = None
         self._tending: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -64,10 +68,11 @@ class Renewal(SessionState):
         try:
             new = await self.provider.refresh_tokens(refresh_token)
             self.provider.check_continuity(old, new)
-        except TokenRefreshError as error:
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the session must not stay in "refreshing"
+            error = _as_refresh_error(failure)
             if generation == self._generation:
                 await self._refresh_failed(error)
-            raise
+            raise error from None
         if generation != self._generation:  # signed out or in anew meanwhile: these tokens are nobody's
             await self.discard(new)
             return
@@ -80,36 +85,41 @@ class Renewal(SessionState):
         Returns:
             Whether they are the session's now: not when somebody signed out, or in anew, meanwhile.
         """
-        error, generation = None, self._generation
-        try:
-            await self.token_store.save(self.session_key, tokens)
-        except Exception as failure:  # noqa: BLE001 - stores are anybody's
-            log.warning("the token store could not save (%s)", type(failure).__name__)
-            error = AuthenticationError(
-                "You are signed in, but the tokens could not be stored: a restarted kernel will ask again.",
-                code="store_failed",
-            )
+        generation = self._generation
+        error = await self._store(tokens)
         if generation != self._generation:  # signed out, or in anew, while the store was slow: undo it
             await self._overtaken(tokens)
             return False
-        self._failures = 0
+        self._failures, self._resume_at = 0, 0.0
         self._publish(tokens=tokens, refreshing=False, error=error, **changes)
         self._schedule()
         return True
 
     async def _overtaken(self, tokens: OAuthTokenSet) -> None:
         """Revoke tokens that came too late, and put the store right again."""
-        current = self._snap.tokens
-        if current is None:
-            await self._forget()
-        else:
-            await self._keep(current)
+        settled = False
+        while not settled:  # what is current may change while the store is slow
+            current = self._snap.tokens
+            await (self._forget() if current is None else self._store(current))
+            settled = current is self._snap.tokens
         await self.discard(tokens)
+
+    async def _store(self, tokens: OAuthTokenSet) -> AuthenticationError | None:
+        """Put ``tokens`` into the store; return what to tell the person when it fails."""
+        try:
+            await asyncio.wait_for(self.token_store.save(self.session_key, tokens), _STORE_DEADLINE)
+        except Exception as failure:  # noqa: BLE001 - stores are anybody's
+            log.warning("the token store could not save (%s)", type(failure).__name__)
+            return AuthenticationError(
+                "You are signed in, but the tokens could not be stored: a restarted kernel will ask again.",
+                code="store_failed",
+            )
+        return None
 
     async def _forget(self) -> None:
         """Delete what the store keeps; a store that fails must not keep a session alive."""
         try:
-            await self.token_store.delete(self.session_key)
+            await asyncio.wait_for(self.token_store.delete(self.session_key), _STORE_DEADLINE)
         except Exception as failure:  # noqa: BLE001 - stores are anybody's
             log.warning("the token store could not delete (%s)", type(failure).__name__)
 
@@ -138,17 +148,22 @@ class Renewal(SessionState):
         """Note, once, that only a new sign-in helps. What is left of the access token's life stays usable."""
         if self._snap.ended:
             return
+        generation = self._generation
         await self._forget()
+        if generation != self._generation:  # signed out, or in anew, while the store was slow
+            if self._snap.tokens is not None:
+                await self._store(self._snap.tokens)
+            return
         self._publish(refreshing=False, ended=True, error=bare(error))
         if self.on_reauth_required is not None:
             Serial()(self.on_reauth_required)
 
     def _schedule(self, retry_after: float = 0.0) -> None:
         """Plan the next look at the token: when it is due, or after a failure with growing pauses."""
-        due = self._snap.due(self.refresh_buffer_seconds)
+        due = max(self._snap.due(self.refresh_buffer_seconds), time.time() + _MIN_PAUSE)
         if self._failures:
             pause = min(2.0**self._failures, _BACKOFF_CAP) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-            due = time.time() + max(pause, retry_after)
+            due = self._resume_at = time.time() + max(pause, retry_after)
         self._cancel_timer()
         self._wait_until(due)
 
@@ -180,18 +195,33 @@ class Renewal(SessionState):
         """Revoke the refresh token, then the access token (RFC 7009 §2.1); a refusal changes nothing here."""
         try:
             await asyncio.wait_for(self._revoke_both(tokens), _REVOKE_DEADLINE)
-        except (TokenError, asyncio.TimeoutError) as error:
-            log.warning("%s: tokens not revoked (%s)", self.provider.label, getattr(error, "code", "timeout"))
+        except asyncio.TimeoutError:
+            log.warning("%s: tokens not revoked (timeout)", self.provider.label)
 
     async def _revoke_both(self, tokens: OAuthTokenSet) -> None:
-        if tokens.refresh_token is not None:
-            await self.provider.revoke_token(tokens.refresh_token, "refresh_token")
-        await self.provider.revoke_token(tokens.access_token, "access_token")
+        for token, kind in ((tokens.refresh_token, "refresh_token"), (tokens.access_token, "access_token")):
+            if token is None:
+                continue
+            try:
+                said = "" if await self.provider.revoke_token(token, kind) else "refused, or not offered"
+            except TokenError as error:
+                said = error.code
+            if said:
+                log.warning("%s: %s not revoked (%s)", self.provider.label, kind, said)
 
 
 def _is_final(error: TokenRefreshError) -> bool:
     """Whether waiting cannot help: the provider refuses, or what it gave must not be trusted."""
     return error.code in {"invalid_grant", "identity_changed"} or error.code.startswith("id_token_")
+
+
+def _as_refresh_error(failure: Exception) -> TokenRefreshError:
+    """Return any failure of a refresh as one of ours; of a stranger only the type, its text may hold anything."""
+    if isinstance(failure, TokenRefreshError):
+        return failure
+    if isinstance(failure, TokenError):
+        return as_refresh_error(failure)
+    return TokenRefreshError(f"The refresh failed ({type(failure).__name__}). Try again.", code="internal")
 
 
 def nobody() -> LoginRequired:

@@ -155,9 +155,12 @@ class SessionState(t.HasTraits):
         after = self._snap
         if self._trait_notifiers:
             self._observers(lambda: self._announce(_seen(before), _seen(after)))
-        self._mirrors = [(mirror, serial) for mirror, serial in self._mirrors if mirror() is not None]
-        for mirror, serial in self._mirrors:
-            serial(lambda mirror=mirror: (call := mirror()) and call())  # type: ignore[misc]
+        for entry in list(self._mirrors):  # never rebound: other threads append to it
+            mirror, serial = entry
+            if mirror() is None:
+                self._mirrors.remove(entry)
+            else:
+                serial(lambda mirror=mirror: (call := mirror()) and call())  # type: ignore[misc]
         if after.status == "signed_in":
             self._wake()
 

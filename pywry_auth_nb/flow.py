@@ -99,7 +99,7 @@ class AuthFlowManager:
         token_store: Where the tokens go when there is no ``session_manager``.
         session_manager: The session that a sign-in begins; made from the other two when left out.
         use_pkce: Whether to send a code challenge; turn it off only for a provider that refuses it.
-        auth_timeout: Seconds to wait for the person in the flows that block.
+        auth_timeout: Accepted for the sake of ``pywry.auth``; not used yet.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class AuthFlowManager:
             self._take(next(iter(self._pending)))
         self._pending[state] = pending
         self._flow_state = AuthFlowState.IN_PROGRESS
-        self.session.note_authorizing(authorizing=True)
+        self.session.note_authorizing()
         get_loop().call_later(LIFETIME, self._expire, state)
         return AuthorizationRequest(Secret(url), state)
 
@@ -205,7 +205,11 @@ class AuthFlowManager:
         """Check the response, and return the tokens and claims it is worth."""
         code = self._validate(params)
         tokens = await self.provider.exchange_code(code, pending.redirect_uri, pending.verifier, pending.nonce)
-        return tokens, await self.provider.identify(tokens)
+        try:
+            return tokens, await self.provider.identify(tokens)
+        except AuthenticationError:
+            await self.session.discard(tokens)  # nobody will use them
+            raise
 
     def cancel(self) -> None:
         """Give up every open sign-in; an answer that still comes is refused, its tokens revoked. Any thread."""

@@ -24,7 +24,7 @@ def login(session: SessionManager, timeout: float) -> AuthFlowResult:
         LoginRequired: There is nobody to ask.
         AuthenticationError: What the sign-in ended with instead.
     """
-    if run(session.initialize(), timeout + _GRACE) is None:
+    if run(session.initialize(), timeout + _GRACE) is None or session.status == "reauth_required":
         if not kernel.has_front_end():
             raise LoginRequired(
                 "Nobody is signed in, and there is no front end here where somebody could. Open the notebook in "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pywry_auth_nb")
 
 _READ_DEADLINE = 30.0  # seconds that reading a token may take when it has to be renewed
+_PATIENCE = 3.0  # seconds that a reader waits for a new token while the old one is still good
 _NAME_LENGTH = 100
 
 
@@ -109,17 +111,27 @@ class SessionManager(Renewal):
             TokenExpiredError: The token is over and could not be renewed; ``code`` says why.
         """
         await self._load()
-        snap = self._snap
-        if snap.tokens is not None and time.time() >= snap.due(self.refresh_buffer_seconds):
+        now, snap = time.time(), self._snap
+        error: AuthenticationError | None = None
+        if snap.tokens is not None and now >= max(snap.due(self.refresh_buffer_seconds), self._resume_at):
+            patience = min(_PATIENCE, snap.over - now) if now < snap.over else None
             try:
-                await self._refresh_once()
-            except TokenRefreshError as error:
-                if time.time() >= self._snap.over:
-                    raise TokenExpiredError(error.message, code=error.code, retry_after=error.retry_after) from None
-        tokens = self._snap.tokens
-        if tokens is None:
+                with contextlib.suppress(asyncio.TimeoutError):  # then it goes on in the background
+                    await asyncio.wait_for(self._refresh_once(), patience)
+            except TokenRefreshError as failure:
+                error = failure
+        return self._usable(error or self._snap.error)
+
+    def _usable(self, error: AuthenticationError | None) -> str:
+        """Return the access token if there is one that is not over; else raise, saying why."""
+        snap = self._snap
+        if snap.tokens is None:
             raise nobody()
-        return tokens.access_token
+        if time.time() < snap.over:
+            return snap.tokens.access_token
+        if error is None:
+            raise TokenExpiredError("The access token is already over. Try again in a moment.")
+        raise TokenExpiredError(error.message, code=error.code, retry_after=getattr(error, "retry_after", None))
 
     async def _load(self) -> None:
         """Read the store once in this session's life."""
@@ -188,10 +200,9 @@ class SessionManager(Renewal):
         self._loaded = True  # what the store held before is history
         return await self._keep(tokens, user=user or None, authorizing=False, ended=False)
 
-    def note_authorizing(self, *, authorizing: bool) -> None:
-        """Note whether a sign-in is open in a browser. On the background loop."""
-        error = None if authorizing else self._snap.error
-        self._publish(authorizing=authorizing, error=error)
+    def note_authorizing(self) -> None:
+        """Note that a sign-in is open in a browser. On the background loop."""
+        self._publish(authorizing=True, error=None)
 
     def note_login_failed(self, error: AuthenticationError, *, authorizing: bool) -> None:
         """Note that a sign-in failed, and whether another is still open. On the background loop."""

@@ -88,6 +88,8 @@ class GenericOIDCProvider(OAuthProvider):
             TokenError: Code ``discovery_failed``, ``issuer_mismatch``, ``missing_metadata``, ``pkce_unsupported`` or
                 one of the HTTP client's.
         """
+        if not self.issuer_url and not (self.authorize_url and self.token_url):
+            _refuse("Give issuer_url (by name), or authorize_url and token_url.", "missing_metadata")
         if not self.issuer_url or time.monotonic() - self._discovered_at < _DISCOVERY_MAX_AGE:
             return
         if self._discovering is None or self._discovering.get_loop() is not asyncio.get_running_loop():
@@ -158,7 +160,7 @@ class GenericOIDCProvider(OAuthProvider):
             ValueError: ``extra_params`` would override what ties the answer to this request.
             TokenError: Discovery failed.
         """
-        if not self.authorize_url:
+        if not self.authorize_url and self.issuer_url:
             run(self.prepare(), _DISCOVERY_DEADLINE)
         return super().build_authorize_url(redirect_uri, state, pkce, extra_params)
 

@@ -125,7 +125,6 @@ class PywryAuthHandler(JupyterHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ARG002 - says nothing of the exception
         """Show our own page where Jupyter would show its."""
-        self.set_status(status_code)
         self.show(pages.Page(status_code, "This did not work", "Go back to the notebook and try again."))
 
 

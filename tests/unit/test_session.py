@@ -407,3 +407,128 @@ def expire(session: SessionManager) -> None:
         issued_at=time.time() - 100,
     )
     object.__setattr__(session._snap, "tokens", old)
+
+
+# -- what must not happen ---------------------------------------------------------------------------------------
+
+
+def near_its_end(session: SessionManager) -> str:
+    """Give the session a token that is due but good for ten seconds more; return it."""
+    current = session._snap.tokens
+    assert current is not None
+    due = OAuthTokenSet(
+        current.access_token,
+        refresh_token=current.refresh_token,
+        id_token=current.id_token,
+        expires_in=100,
+        issued_at=time.time() - 90,
+    )
+    object.__setattr__(session._snap, "tokens", due)
+    return due.access_token
+
+
+def test_tokens_that_are_over_when_they_come_cause_no_storm(flow: AuthFlowManager, idp: Idp) -> None:
+    """H085: with ``expires_in: 0`` the background asks about once a second, and no read returns such a token."""
+    idp.lifetime = 0
+    sign_in(flow, idp)
+    time.sleep(1.6)
+    asked = idp.requests_to("/token")
+    with pytest.raises(TokenExpiredError):
+        _ = flow.session.access_token
+
+    assert asked <= 3
+
+
+def test_readers_heed_retry_after(signed_in: SessionManager, idp: Idp) -> None:
+    """H073: a provider that asks for a pause gets it, though the token is due and read all the time."""
+    old = near_its_end(signed_in)
+    idp.answers["/token"] = Answer({}, status=429, headers={"Retry-After": "600"})
+    before = idp.requests_to("/token")
+
+    assert {signed_in.access_token for _ in range(200)} == {old}
+    assert idp.requests_to("/token") == before + 1
+
+
+def test_a_hanging_provider_does_not_hold_up_a_good_token(
+    signed_in: SessionManager, idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P1, P4: while the old token is good a reader waits for the new one only a moment."""
+    monkeypatch.setattr("pywry_auth_nb.session._PATIENCE", 0.3)
+    old = near_its_end(signed_in)
+    idp.answers["/token"] = Answer(delay=1.5)
+    started = time.monotonic()
+
+    assert signed_in.access_token == old
+    assert time.monotonic() - started < 1
+    until(lambda: signed_in.access_token != old)
+
+
+def test_broken_network_settings_are_a_typed_error(
+    provider: GenericOIDCProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stale ``SSL_CERT_FILE`` fails the refresh with a code, and the session goes on when it is mended."""
+    session = SessionManager(provider)
+    asyncio.run(session.save_tokens(tokens()))
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at/all.pem")
+    with pytest.raises(TokenRefreshError) as caught:
+        asyncio.run(session.refresh())
+
+    assert caught.value.code == "network"
+    assert session.status == "signed_in"
+
+
+class SlowStore(MemoryTokenStore):
+    """A store that takes its time to delete."""
+
+    async def delete(self, key: str) -> None:
+        """Delete, later."""
+        await asyncio.sleep(0.3)
+        await super().delete(key)
+
+
+def test_a_sign_in_while_the_old_session_ends_is_kept(provider: GenericOIDCProvider, idp: Idp) -> None:
+    """Who signs in anew while the end of the old session is being stored stays signed in, and stored."""
+    session = SessionManager(provider, SlowStore())
+    flow = AuthFlowManager(provider, session_manager=session)
+    sign_in(flow, idp)
+    idp.refresh_tokens.clear()
+
+    async def both() -> None:
+        ending = asyncio.ensure_future(session.refresh())
+        await asyncio.sleep(0.15)
+        await session.sign_in(tokens(), {"name": "Ada"})
+        with pytest.raises(TokenRefreshError):
+            await ending
+
+    asyncio.run(both())
+
+    assert session.status == "signed_in"
+    assert asyncio.run(session.token_store.exists("default"))
+
+
+def test_tokens_of_a_refused_sign_in_are_revoked(flow: AuthFlowManager, idp: Idp) -> None:
+    """C11: when UserInfo names somebody else, the tokens that came are ended at the provider."""
+    idp.answers["/userinfo"] = Answer({"sub": "eve"})
+    with pytest.raises(Exception, match="two different people"):
+        sign_in(flow, idp)
+
+    assert flow.session.status == "signed_out"
+    assert idp.requests_to("/revoke") == 2
+
+
+def test_a_refused_revocation_does_not_spare_the_other_token(signed_in: SessionManager, idp: Idp) -> None:
+    """H219: each token is revoked for itself, and signing out succeeds whatever the provider says."""
+    idp.answers["/revoke"] = Answer({}, status=503)
+    asyncio.run(signed_in.logout())
+
+    assert idp.requests_to("/revoke") == 2
+    assert signed_in.status == "signed_out"
+
+
+def test_login_does_not_take_an_ended_session_for_a_good_one(signed_in: SessionManager, idp: Idp) -> None:
+    """After the end ``login()`` asks again; here there is nobody to ask."""
+    idp.refresh_tokens.clear()
+    with pytest.raises(TokenRefreshError):
+        asyncio.run(signed_in.refresh())
+    with pytest.raises(LoginRequired):
+        signed_in.login(timeout=5)
