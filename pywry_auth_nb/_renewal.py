@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pywry_auth_nb")
 
 _REVOKE_DEADLINE = 5.0  # seconds
-_STORE_DEADLINE = 10.0  # seconds
+STORE_DEADLINE = 10.0  # seconds
 _MIN_PAUSE = 1.0  # seconds between two refreshes, however short the tokens live
 _NAP = 30.0  # seconds: clocks stand still in suspend, so look at the wall clock that often
 _BACKOFF_CAP = 60.0
@@ -107,7 +107,7 @@ class Renewal(SessionState):
     async def _store(self, tokens: OAuthTokenSet) -> AuthenticationError | None:
         """Put ``tokens`` into the store; return what to tell the person when it fails."""
         try:
-            await asyncio.wait_for(self.token_store.save(self.session_key, tokens), _STORE_DEADLINE)
+            await asyncio.wait_for(self.token_store.save(self.session_key, tokens), STORE_DEADLINE)
         except Exception as failure:  # noqa: BLE001 - stores are anybody's
             log.warning("the token store could not save (%s)", type(failure).__name__)
             return AuthenticationError(
@@ -119,7 +119,7 @@ class Renewal(SessionState):
     async def _forget(self) -> None:
         """Delete what the store keeps; a store that fails must not keep a session alive."""
         try:
-            await asyncio.wait_for(self.token_store.delete(self.session_key), _STORE_DEADLINE)
+            await asyncio.wait_for(self.token_store.delete(self.session_key), STORE_DEADLINE)
         except Exception as failure:  # noqa: BLE001 - stores are anybody's
             log.warning("the token store could not delete (%s)", type(failure).__name__)
 

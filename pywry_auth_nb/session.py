@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._loop import bare, get_loop, on_loop, run
-from ._renewal import Renewal, nobody
+from ._renewal import STORE_DEADLINE, Renewal, nobody
 from ._state import View
 from .errors import (
     AuthenticationError,
@@ -144,7 +144,7 @@ class SessionManager(Renewal):
     async def _load_stored(self) -> None:
         tokens = None
         try:
-            tokens = await self.token_store.load(self.session_key)
+            tokens = await asyncio.wait_for(self.token_store.load(self.session_key), STORE_DEADLINE)
         except Exception as failure:  # noqa: BLE001 - stores are anybody's
             log.warning("the token store could not be read (%s)", type(failure).__name__)
             return
