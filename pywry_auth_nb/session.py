@@ -142,7 +142,6 @@ class SessionManager(Renewal):
         await asyncio.shield(self._loading)
 
     async def _load_stored(self) -> None:
-        tokens = None
         try:
             tokens = await asyncio.wait_for(self.token_store.load(self.session_key), STORE_DEADLINE)
         except Exception as failure:  # noqa: BLE001 - stores are anybody's

@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -397,16 +398,16 @@ def test_a_forgotten_session_leaves_nothing(provider: GenericOIDCProvider) -> No
 
 def expire(session: SessionManager) -> None:
     """Make the current access token an old one."""
+    age(session, life=10, seconds=100)
+
+
+def age(session: SessionManager, *, life: float, seconds: float) -> str:
+    """Give the current tokens a life of ``life`` seconds that began ``seconds`` ago; return the access token."""
     current = session._snap.tokens
     assert current is not None
-    old = OAuthTokenSet(
-        current.access_token,
-        refresh_token=current.refresh_token,
-        id_token=current.id_token,
-        expires_in=10,
-        issued_at=time.time() - 100,
-    )
-    object.__setattr__(session._snap, "tokens", old)
+    aged = replace(current, expires_in=life, issued_at=time.time() - seconds)
+    object.__setattr__(session._snap, "tokens", aged)
+    return aged.access_token
 
 
 # -- what must not happen ---------------------------------------------------------------------------------------
@@ -414,17 +415,7 @@ def expire(session: SessionManager) -> None:
 
 def near_its_end(session: SessionManager) -> str:
     """Give the session a token that is due but good for ten seconds more; return it."""
-    current = session._snap.tokens
-    assert current is not None
-    due = OAuthTokenSet(
-        current.access_token,
-        refresh_token=current.refresh_token,
-        id_token=current.id_token,
-        expires_in=100,
-        issued_at=time.time() - 90,
-    )
-    object.__setattr__(session._snap, "tokens", due)
-    return due.access_token
+    return age(session, life=100, seconds=90)
 
 
 def test_tokens_that_are_over_when_they_come_cause_no_storm(flow: AuthFlowManager, idp: Idp) -> None:
