@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from .errors import TokenError
 
@@ -78,10 +78,21 @@ class HttpClient:
         url: str,
         *,
         form: Mapping[str, str] | None = None,
+        json: Any = None,
         headers: Mapping[str, str] | None = None,
         expect_json: bool = True,
+        form_answer: bool = False,
     ) -> Answer:
-        """Send one request and return the answer; a success that is not JSON is an error unless it may be empty.
+        """Send one request and return the answer.
+
+        Args:
+            method: HTTP method.
+            url: Where to; see :func:`check_url`.
+            form: A form to send.
+            json: A JSON value to send instead.
+            headers: More headers.
+            expect_json: Whether a success that is not JSON is an error.
+            form_answer: Whether an answer may also be a form, which is decoded to an object of strings.
 
         Raises:
             TokenError: Code ``insecure_url``, ``network``, ``timeout``, ``too_large``, ``redirect_refused`` or
@@ -90,20 +101,18 @@ class HttpClient:
         check_url(url)
         _check_headers(headers or {})
         sent_at = time.time()
-        reply = await self._bounded(method, url, form, headers)
+        reply = await self._bounded(method, url, {"data": form, "json": json, "headers": headers})
         if isinstance(reply, TokenError):
             raise reply
         host = urlsplit(url).hostname
         if 300 <= reply.status < 400:  # noqa: PLR2004
             _fail(f"{host} answered with a redirect, which could carry secrets elsewhere.", "redirect_refused")
-        value = _decode(reply)
+        value = _decode(reply, form=form_answer)
         if value is None and reply.status == 200 and expect_json:  # noqa: PLR2004
             _fail(f"{host} answered with something that is not JSON. Is the address right?", "bad_response")
         return Answer(reply.status, value, _retry_after(reply.headers.get("retry-after")), sent_at)
 
-    async def _bounded(
-        self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str] | None
-    ) -> _Reply | TokenError:
+    async def _bounded(self, method: str, url: str, content: dict[str, Any]) -> _Reply | TokenError:
         """Return the reply within the deadline, or why there is none.
 
         Not raised here: the error would carry along httpx's own, which knows the whole request.
@@ -118,7 +127,7 @@ class HttpClient:
             message = f"This environment's network settings do not work ({why}). Check SSL_CERT_FILE and the proxies."
             return TokenError(message, code="network")
         try:
-            return await asyncio.wait_for(self._exchange(method, url, form, headers), self._deadline)
+            return await asyncio.wait_for(self._exchange(method, url, content), self._deadline)
         except TokenError as error:
             return error
         except (asyncio.TimeoutError, httpx.TimeoutException):
@@ -129,11 +138,9 @@ class HttpClient:
             message = f"{host} could not be reached ({why}). Check the address and the network, then try again."
             return TokenError(message, code="network")
 
-    async def _exchange(
-        self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str] | None
-    ) -> _Reply:
+    async def _exchange(self, method: str, url: str, content: dict[str, Any]) -> _Reply:
         data = bytearray()
-        async with self._open().stream(method, url, data=form, headers=headers) as response:
+        async with self._open().stream(method, url, **content) as response:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 _fail("The provider compressed its answer although asked not to.", "bad_response")
             async for chunk in response.aiter_raw():
@@ -234,12 +241,15 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _decode(reply: _Reply) -> Any:
-    """Return the JSON value of a reply, or None when it is no JSON."""
+def _decode(reply: _Reply, *, form: bool) -> Any:
+    """Return the JSON value of a reply, or of the ``form`` that it may be; None when it is neither."""
     media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type in _JSON_TYPES:
         with contextlib.suppress(ValueError):
             return strict_json(reply.body)
+    if form and media_type == "application/x-www-form-urlencoded":
+        with contextlib.suppress(ValueError):
+            return _unique(parse_qsl(reply.body.decode("ascii"), strict_parsing=True))
     return None
 
 

@@ -138,6 +138,26 @@ def on_loop(
     return hop
 
 
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a blocking function on a daemon thread of its own and wait for it.
+
+    Not ``asyncio.to_thread``: the interpreter waits at its end for the threads of that pool, and a keyring that asks
+    for a password, or a network file system, may never come back.
+    """
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def work() -> None:
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=work, name="pywry-auth-io", daemon=True).start()
+    return await asyncio.shield(asyncio.wrap_future(future))
+
+
 def bare(error: BaseException | None) -> BaseException:
     """Return ``error`` without frames, cause and context."""
     assert error is not None  # noqa: S101 - only asked about futures that failed

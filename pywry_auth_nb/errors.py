@@ -6,6 +6,8 @@
     ├── AuthFlowCancelled            the person, or the provider on their behalf, said no
     ├── AuthFlowTimeout              nobody came back in time
     ├── LoginRequired                there is no session and nobody to ask here
+    ├── ConfigurationError           a setting is missing or wrong (also a ValueError)
+    ├── TokenStoreError              tokens could not be kept, read or forgotten
     └── TokenError                   a token could not be had, read or trusted
         ├── TokenExpiredError        the access token is over and cannot be renewed
         └── TokenRefreshError        this refresh failed; the session may still be good
@@ -82,6 +84,23 @@ class LoginRequired(AuthenticationError):  # noqa: N818 - reads as what the call
     """There is no session, and this call asks nobody to sign in."""
 
     default_code = "login_required"
+
+
+class ConfigurationError(AuthenticationError, ValueError):
+    """A setting is missing, wrong, or contradicts another; nothing has been tried with it."""
+
+    default_code = "configuration"
+
+
+class TokenStoreError(AuthenticationError):
+    """The token store could not keep, read or forget something.
+
+    ``code`` is ``store_unavailable`` where trying again may help, ``store_missing`` and ``store_forbidden`` where the
+    store must be set up first, ``store_key`` where the encryption key is wrong, and ``store_unreadable`` for a record
+    that is damaged or of a newer version.
+    """
+
+    default_code = "store_unavailable"
 
 
 class TokenError(AuthenticationError):

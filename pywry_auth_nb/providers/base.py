@@ -51,6 +51,10 @@ class OAuthProvider(ABC):
 
     #: Parameters this provider wants in every authorize URL.
     authorize_params: ClassVar[Mapping[str, str]] = {}
+    #: Errors this provider has words of its own for, and what RFC 6749 calls them.
+    error_names: ClassVar[Mapping[str, str]] = {}
+    #: Whether the token endpoint may answer with a form instead of JSON.
+    form_answers: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -212,20 +216,30 @@ class OAuthProvider(ABC):
         body = answer.body if isinstance(answer.body, dict) else {}
         if answer.ok and body and "error" not in body:
             return parse_token_response(body, requested_scope=requested_scope, sent_at=answer.sent_at)
-        raise _refused(answer, body.get("error"))
+        raise self.explain(body) or _refused(answer, self.error_names.get(str(body.get("error")), body.get("error")))
+
+    def explain(self, body: dict[str, Any]) -> TokenError | None:  # noqa: ARG002 - for providers that say more
+        """Return what a refusal of the token endpoint means at this provider, where more is known than its name."""
+        return None
 
     async def _post(self, url: str, form: dict[str, str], *, expect_json: bool = True) -> Answer:
         """POST a form as this client: with its secret in the header or the body, or just its name (RFC 6749 §2.3.1)."""
         method = self._client_auth_method()
         headers = {}
         if method == "client_secret_basic":
-            pair = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}".encode("ascii")
-            headers["Authorization"] = f"Basic {b64encode(pair).decode('ascii')}"
+            headers["Authorization"] = self._basic()
         else:
             form = {**form, "client_id": self.client_id}
             if method == "client_secret_post":
                 form["client_secret"] = self.client_secret
-        return await self._http.request("POST", url, form=form, headers=headers, expect_json=expect_json)
+        return await self._http.request(
+            "POST", url, form=form, headers=headers, expect_json=expect_json, form_answer=self.form_answers
+        )
+
+    def _basic(self) -> str:
+        """Return this client's credentials as a Basic header: form-encoded, then base64 (RFC 6749 §2.3.1)."""
+        pair = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}".encode("ascii")
+        return f"Basic {b64encode(pair).decode('ascii')}"
 
     def _client_auth_method(self) -> str:
         return "client_secret_post" if self.client_secret else "none"

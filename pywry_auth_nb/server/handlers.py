@@ -15,8 +15,7 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
 from tornado.web import HTTPError
 
-from .. import _protocol
-from . import pages
+from .. import _protocol, pages
 from .kernel_client import KernelUnavailable, ask
 from .redirect_uri import redirect_uri
 

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pywry_auth_nb
-from pywry_auth_nb import errors
+from pywry_auth_nb import errors, pages
 from pywry_auth_nb.flow import _ERRORS
 from pywry_auth_nb.providers.base import _MISCONFIGURED
-from pywry_auth_nb.server import pages
 
 from .conftest import Browser, Kernel, callback, outcome, query_of
 
