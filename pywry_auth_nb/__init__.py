@@ -11,20 +11,39 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .callback_server import OAuthCallbackServer
     from .errors import (
         AuthenticationError,
         AuthFlowCancelled,
         AuthFlowTimeout,
+        ConfigurationError,
         LoginRequired,
         TokenError,
         TokenExpiredError,
         TokenRefreshError,
+        TokenStoreError,
     )
     from .flow import AuthFlowManager, AuthFlowResult, AuthFlowState
     from .pkce import PKCEChallenge
-    from .providers import GenericOIDCProvider, OAuthProvider
-    from .session import SessionManager
-    from .token_store import MemoryTokenStore, TokenStore
+    from .providers import (
+        GenericOIDCProvider,
+        GitHubProvider,
+        GoogleProvider,
+        MicrosoftProvider,
+        OAuthProvider,
+        create_provider_from_settings,
+    )
+    from .session import LogoutResult, SessionManager
+    from .settings import OAuth2Settings
+    from .token_store import (
+        FileTokenStore,
+        KeyringTokenStore,
+        MemoryTokenStore,
+        RedisTokenStore,
+        TokenStore,
+        get_token_store,
+        reset_token_store,
+    )
     from .tokens import AccessToken, OAuthTokenSet
     from .widget import LoginWidget
 
@@ -36,28 +55,44 @@ __all__ = [
     "AuthFlowState",
     "AuthFlowTimeout",
     "AuthenticationError",
+    "ConfigurationError",
+    "FileTokenStore",
     "GenericOIDCProvider",
+    "GitHubProvider",
+    "GoogleProvider",
+    "KeyringTokenStore",
     "LoginRequired",
     "LoginWidget",
+    "LogoutResult",
     "MemoryTokenStore",
+    "MicrosoftProvider",
+    "OAuth2Settings",
+    "OAuthCallbackServer",
     "OAuthProvider",
     "OAuthTokenSet",
     "PKCEChallenge",
+    "RedisTokenStore",
     "SessionManager",
     "TokenError",
     "TokenExpiredError",
     "TokenRefreshError",
     "TokenStore",
+    "TokenStoreError",
     "__version__",
+    "create_provider_from_settings",
+    "get_token_store",
+    "reset_token_store",
 ]
 
 _HOME = {
     "errors": [name for name in __all__ if name.endswith(("Error", "Cancelled", "Timeout", "Required"))],
     "flow": ["AuthFlowManager", "AuthFlowResult", "AuthFlowState"],
     "pkce": ["PKCEChallenge"],
-    "providers": ["GenericOIDCProvider", "OAuthProvider"],
-    "session": ["SessionManager"],
-    "token_store": ["MemoryTokenStore", "TokenStore"],
+    "callback_server": ["OAuthCallbackServer"],
+    "providers": [*(name for name in __all__ if name.endswith("Provider")), "create_provider_from_settings"],
+    "session": ["LogoutResult", "SessionManager"],
+    "settings": ["OAuth2Settings"],
+    "token_store": [*(name for name in __all__ if name.endswith("TokenStore")), "get_token_store", "reset_token_store"],
     "tokens": ["AccessToken", "OAuthTokenSet"],
     "widget": ["LoginWidget"],
 }

@@ -12,9 +12,10 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ._loop import Serial, bare, get_loop
+from ._loop import Serial, bare, get_loop, on_loop
 from ._state import SessionState
-from .errors import AuthenticationError, LoginRequired, TokenError, TokenExpiredError, TokenRefreshError
+from .errors import LoginRequired, TokenError, TokenExpiredError, TokenRefreshError, TokenStoreError
+from .providers.base import _MISCONFIGURED as MISCONFIGURED
 from .providers.base import as_refresh_error
 
 if TYPE_CHECKING:
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pywry_auth_nb")
 
+REVOKED = "revoked"
 _REVOKE_DEADLINE = 5.0  # seconds
 STORE_DEADLINE = 10.0  # seconds
 _MIN_PAUSE = 1.0  # seconds between two refreshes, however short the tokens live
 _NAP = 30.0  # seconds: clocks stand still in suspend, so look at the wall clock that often
 _BACKOFF_CAP = 60.0
+_MISCONFIGURED_PAUSE = 600.0  # seconds until another try where somebody must change a registration first
+_REFUSED_PAUSE = 30.0  # seconds between two renewals because a server refused a token: it may refuse every token
 
 
 class Renewal(SessionState):
@@ -47,7 +51,9 @@ class Renewal(SessionState):
         self._owner = os.getpid()
         self._generation = 0  # counts sign-ins and sign-outs: what was begun before one is void after it
         self._failures = 0
+        self._failure: TokenRefreshError | None = None  # of the latest refresh, also while it is nobody's trouble yet
         self._resume_at = 0.0  # epoch seconds before which no read may ask the provider again
+        self._refused_at = -math.inf  # when a server last refused a token (monotonic seconds)
         self._refreshing: asyncio.Task[None] | None = None
         self._tending: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -66,8 +72,7 @@ class Renewal(SessionState):
         refresh_token = self._renewable(old)
         self._publish(refreshing=True)
         try:
-            new = await self.provider.refresh_tokens(refresh_token)
-            self.provider.check_continuity(old, new)
+            new = await self._renewed(old, refresh_token)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the session must not stay in "refreshing"
             error = _as_refresh_error(failure)
             if generation == self._generation:
@@ -79,6 +84,36 @@ class Renewal(SessionState):
         new = new.succeed(old)
         await self._keep(new)
 
+    async def _renewed(self, old: OAuthTokenSet, refresh_token: str) -> OAuthTokenSet:
+        """Return the provider's new tokens, if they continue the sign-in of the old ones."""
+        new = await self.provider.refresh_tokens(refresh_token)
+        try:
+            self.provider.check_continuity(old, new)
+        except TokenError:
+            await self.discard(new)  # somebody else's: nobody may use them
+            raise
+        return new
+
+    @on_loop
+    async def renew_refused(self, token: str) -> str | None:
+        """Renew the access token because a server refused ``token``, which looked good.
+
+        Many callers at once share one refresh, and it is done at most every 30 s: a server may refuse every token.
+
+        Returns:
+            Another token to try, or None when there is none.
+        """
+        snap = self._snap
+        running = self._refreshing is not None and not self._refreshing.done()
+        if snap.tokens is not None and snap.tokens.access_token == token:
+            if not running and time.monotonic() - self._refused_at < _REFUSED_PAUSE:
+                return None
+            self._refused_at = time.monotonic()
+            with contextlib.suppress(TokenRefreshError):
+                await self._refresh_once()
+        now = self._snap.tokens
+        return None if now is None or now.access_token == token else now.access_token
+
     async def _keep(self, tokens: OAuthTokenSet, **changes: Any) -> bool:
         """Put new tokens into the store, then in place of the old; a store that fails must not cost the session.
 
@@ -88,40 +123,42 @@ class Renewal(SessionState):
         generation = self._generation
         error = await self._store(tokens)
         if generation != self._generation:  # signed out, or in anew, while the store was slow: undo it
-            await self._overtaken(tokens)
+            await self._mend_store()
+            await self.discard(tokens)
             return False
-        self._failures, self._resume_at = 0, 0.0
+        self._failures, self._failure, self._resume_at = 0, None, 0.0
         self._publish(tokens=tokens, refreshing=False, error=error, **changes)
         self._schedule()
         return True
 
-    async def _overtaken(self, tokens: OAuthTokenSet) -> None:
-        """Revoke tokens that came too late, and put the store right again."""
+    async def _mend_store(self) -> None:
+        """Put the store right again after something that came too late."""
         settled = False
         while not settled:  # what is current may change while the store is slow
             current = self._snap.tokens
             await (self._forget() if current is None else self._store(current))
             settled = current is self._snap.tokens
-        await self.discard(tokens)
 
-    async def _store(self, tokens: OAuthTokenSet) -> AuthenticationError | None:
+    async def _store(self, tokens: OAuthTokenSet) -> TokenStoreError | None:
         """Put ``tokens`` into the store; return what to tell the person when it fails."""
         try:
             await asyncio.wait_for(self.token_store.save(self.session_key, tokens), STORE_DEADLINE)
         except Exception as failure:  # noqa: BLE001 - stores are anybody's
             log.warning("the token store could not save (%s)", type(failure).__name__)
-            return AuthenticationError(
+            return TokenStoreError(
                 "You are signed in, but the tokens could not be stored: a restarted kernel will ask again.",
-                code="store_failed",
+                code=failure.code if isinstance(failure, TokenStoreError) else "store_failed",
             )
         return None
 
-    async def _forget(self) -> None:
-        """Delete what the store keeps; a store that fails must not keep a session alive."""
+    async def _forget(self) -> str:
+        """Delete what the store keeps, and return how that went; a store that fails must not keep a session alive."""
         try:
             await asyncio.wait_for(self.token_store.delete(self.session_key), STORE_DEADLINE)
         except Exception as failure:  # noqa: BLE001 - stores are anybody's
             log.warning("the token store could not delete (%s)", type(failure).__name__)
+            return failure.code if isinstance(failure, TokenStoreError) else "store_failed"
+        return "deleted"
 
     def _renewable(self, tokens: OAuthTokenSet) -> str:
         """Return the refresh token if this process may use it; nothing has changed if not."""
@@ -139,10 +176,20 @@ class Renewal(SessionState):
         """Keep the tokens and try again later; or, when that is hopeless, end the session."""
         if _is_final(error):
             await self._end(error)
-        else:
-            self._failures += 1
-            self._publish(refreshing=False, error=bare(error))
-            self._schedule(retry_after=error.retry_after or 0.0)
+            return
+        self._failures += 1
+        self._failure = bare(error)
+        self._publish(refreshing=False)
+        self._schedule(at_least=_MISCONFIGURED_PAUSE if _needs_help(error) else error.retry_after or 0.0)
+
+    def _show_failure(self) -> None:
+        """Show why the token is not renewed, once: what passes while the token is still good troubles nobody."""
+        error = self._failure
+        if error is None or self._snap.error is error:
+            return
+        shown = self._snap.error is not None and self._snap.error.code == error.code
+        if not shown and (_needs_help(error) or time.time() >= self._snap.over):
+            self._publish(error=error)
 
     async def _end(self, error: TokenError) -> None:
         """Note, once, that only a new sign-in helps. What is left of the access token's life stays usable."""
@@ -151,30 +198,32 @@ class Renewal(SessionState):
         generation = self._generation
         await self._forget()
         if generation != self._generation:  # signed out, or in anew, while the store was slow
-            if self._snap.tokens is not None:
-                await self._store(self._snap.tokens)
+            await self._mend_store()
             return
         self._publish(refreshing=False, ended=True, error=bare(error))
         if self.on_reauth_required is not None:
             Serial()(self.on_reauth_required)
 
-    def _schedule(self, retry_after: float = 0.0) -> None:
-        """Plan the next look at the token: when it is due, or after a failure with growing pauses."""
+    def _schedule(self, at_least: float = 0.0) -> None:
+        """Plan the next look at the token: when it is due, or after a failure with growing pauses, in seconds."""
         due = max(self._snap.due(self.refresh_buffer_seconds), time.time() + _MIN_PAUSE)
         if self._failures:
             pause = min(2.0**self._failures, _BACKOFF_CAP) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-            due = self._resume_at = time.time() + max(pause, retry_after)
+            due = self._resume_at = time.time() + max(pause, at_least)
         self._cancel_timer()
         self._wait_until(due)
 
     def _wait_until(self, due: float) -> None:
         """Tend to the token when it is ``due`` by the wall clock, if the session still exists then."""
-        wait = due - time.time()
+        self._show_failure()
+        now, over = time.time(), self._snap.over
+        wait = due - now
         if wait <= 0:
             self._tending = asyncio.ensure_future(self._tend())
         elif due < math.inf:
             wake = weakref.WeakMethod(self._wait_until)
-            self._timer = get_loop().call_later(min(wait, _NAP), lambda: (again := wake()) and again(due))
+            nap = min(wait, _NAP, over - now if over > now else _NAP)
+            self._timer = get_loop().call_later(nap, lambda: (again := wake()) and again(due))
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -191,23 +240,40 @@ class Renewal(SessionState):
         with contextlib.suppress(TokenRefreshError):  # noted, and the next look is planned
             await self._refresh_once()
 
-    async def discard(self, tokens: OAuthTokenSet) -> None:
-        """Revoke the refresh token, then the access token (RFC 7009 §2.1); a refusal changes nothing here."""
-        try:
-            await asyncio.wait_for(self._revoke_both(tokens), _REVOKE_DEADLINE)
-        except asyncio.TimeoutError:
-            log.warning("%s: tokens not revoked (timeout)", self.provider.label)
+    async def discard(self, tokens: OAuthTokenSet) -> dict[str, str]:
+        """Revoke the refresh token, then the access token (RFC 7009 §2.1), within 5 s.
 
-    async def _revoke_both(self, tokens: OAuthTokenSet) -> None:
-        for token, kind in ((tokens.refresh_token, "refresh_token"), (tokens.access_token, "access_token")):
-            if token is None:
-                continue
-            try:
-                said = "" if await self.provider.revoke_token(token, kind) else "refused, or not offered"
-            except TokenError as error:
-                said = error.code
-            if said:
-                log.warning("%s: %s not revoked (%s)", self.provider.label, kind, said)
+        Returns:
+            What became of each, by its kind: ``"revoked"``, ``"not_revoked"`` (refused, or not offered), or the code
+            of what went wrong.
+        """
+        outcome = {
+            kind: "timeout"
+            for kind, token in (("refresh_token", tokens.refresh_token), ("access_token", tokens.access_token))
+            if token
+        }
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._revoke(tokens, outcome), _REVOKE_DEADLINE)
+        for kind, became in outcome.items():
+            if became != REVOKED:
+                log.warning("%s: %s not revoked (%s)", self.provider.label, kind, became)
+        return outcome
+
+    async def _revoke(self, tokens: OAuthTokenSet, outcome: dict[str, str]) -> None:
+        """Revoke the tokens whose kinds ``outcome`` names, and note there how it went."""
+        for kind in outcome:
+            outcome[kind] = await self._revoke_one(getattr(tokens, kind), kind)
+
+    async def _revoke_one(self, token: str, kind: str) -> str:
+        try:
+            return REVOKED if await self.provider.revoke_token(token, kind) else "not_revoked"
+        except TokenError as error:
+            return error.code
+
+
+def _needs_help(error: TokenRefreshError) -> bool:
+    """Whether somebody must change the client's registration first."""
+    return error.code in MISCONFIGURED
 
 
 def _is_final(error: TokenRefreshError) -> bool:

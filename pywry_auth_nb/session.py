@@ -6,22 +6,27 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._loop import bare, get_loop, on_loop, run
-from ._renewal import STORE_DEADLINE, Renewal, nobody
+from ._renewal import REVOKED, STORE_DEADLINE, Renewal, nobody
 from ._state import View
 from .errors import (
     AuthenticationError,
     TokenError,
     TokenExpiredError,
     TokenRefreshError,
+    TokenStoreError,
 )
 from .token_store import MemoryTokenStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
+    from typing_extensions import Self
+
+    from .auth import SessionAuth
     from .flow import AuthFlowResult
     from .providers import OAuthProvider
     from .token_store import TokenStore
@@ -34,6 +39,27 @@ _PATIENCE = 3.0  # seconds that a reader waits for a new token while the old one
 _NAME_LENGTH = 100
 
 
+@dataclass(frozen=True)
+class LogoutResult:
+    """What became of a session that was ended. A cell that ends with ``await session.logout()`` shows it.
+
+    Attributes:
+        refresh_token: ``"revoked"``, ``"not_revoked"`` (the provider refused, or offers no revocation), the code of
+            what went wrong while asking it, or ``"none"`` when there was no such token.
+        access_token: The same for the access token.
+        store: ``"deleted"``, or the code of what went wrong while deleting: then the tokens are still stored.
+    """
+
+    refresh_token: str = "none"  # noqa: S105 - an outcome
+    access_token: str = "none"  # noqa: S105 - an outcome
+    store: str = "deleted"
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of the session is left, here or at the provider."""
+        return self.store == "deleted" and {self.refresh_token, self.access_token} <= {REVOKED, "none"}
+
+
 class SessionManager(Renewal):
     """One sign-in at one provider: holds its tokens, renews them in the background, and ends it.
 
@@ -44,6 +70,8 @@ class SessionManager(Renewal):
         session_store: Accepted for the sake of ``pywry.auth``; not used.
         refresh_buffer_seconds: How many seconds before its end an access token is renewed.
         on_reauth_required: Called once, on a thread of its own, when the sign-in has ended and a new one is needed.
+        allowed_origins: Where ``session.auth`` may send the token, such as ``["https://api.example.org"]``; None for
+            wherever a request is made to.
 
     All traits are read-only. They change together, and observers run on a thread of their own, in order.
     """
@@ -60,6 +88,8 @@ class SessionManager(Renewal):
         session_store: Any = None,
         refresh_buffer_seconds: int = 60,
         on_reauth_required: Callable[[], None] | None = None,
+        *,
+        allowed_origins: Collection[str] | None = None,
     ) -> None:
         super().__init__()
         self.provider = provider
@@ -68,8 +98,32 @@ class SessionManager(Renewal):
         self.session_store = session_store
         self.refresh_buffer_seconds = refresh_buffer_seconds
         self.on_reauth_required = on_reauth_required
+        self.allowed_origins = allowed_origins
         self._loaded = False
         self._loading: asyncio.Task[None] | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Any = None, **kwargs: Any) -> Self:
+        """Return a session for a provider and a token store that are configured elsewhere.
+
+        Args:
+            settings: An :class:`OAuth2Settings`, or anything with its attributes; made from the environment and the
+                configuration files when left out.
+            kwargs: What this class takes besides.
+
+        Raises:
+            ConfigurationError: Something is missing or wrong.
+        """
+        from .providers import create_provider_from_settings
+        from .settings import OAuth2Settings
+        from .token_store import get_token_store
+
+        settings = OAuth2Settings() if settings is None else settings
+        known = {
+            "token_store": get_token_store(getattr(settings, "token_store_backend", "memory")),
+            "refresh_buffer_seconds": getattr(settings, "refresh_buffer_seconds", 60),
+        }
+        return cls(create_provider_from_settings(settings), **(known | kwargs))
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -79,6 +133,41 @@ class SessionManager(Renewal):
         if snap.tokens is not None and time.time() < snap.due(self.refresh_buffer_seconds):
             return snap.tokens.access_token
         return run(self.get_access_token(), _READ_DEADLINE)
+
+    @property
+    def auth(self) -> SessionAuth:
+        """Credentials for httpx and requests: ``httpx.Client(auth=session.auth)``; see :class:`SessionAuth`."""
+        from .auth import SessionAuth
+
+        return SessionAuth(self, self.allowed_origins)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header that carries the token (RFC 6750 §2.1), valid now: take it anew for every request.
+
+        Raises:
+            LoginRequired: Nobody is signed in.
+            TokenExpiredError: The token is over and could not be renewed.
+        """
+        from .auth import authorization
+
+        return {"Authorization": authorization(self.access_token)}
+
+    def userinfo(self) -> dict[str, Any]:
+        """Ask the provider who is signed in, and wait for the answer (OIDC Core §5.3). ``session.user`` asks nobody.
+
+        Returns:
+            The claims; ``{}`` when the provider has no such endpoint.
+
+        Raises:
+            LoginRequired: Nobody is signed in.
+            TokenError: The provider could not be asked, or names somebody else (code ``userinfo_sub``, §5.3.2).
+        """
+        claims = run(self.provider.get_userinfo(self.access_token), _READ_DEADLINE)
+        subject = (self._snap.user or {}).get("sub")
+        if claims and subject and claims.get("sub") != subject:
+            raise TokenError("The provider names somebody else than who signed in. Sign in again.", code="userinfo_sub")
+        return claims
 
     @property
     def display_name(self) -> str:
@@ -120,7 +209,7 @@ class SessionManager(Renewal):
                     await asyncio.wait_for(self._refresh_once(), patience)
             except TokenRefreshError as failure:
                 error = failure
-        return self._usable(error or self._snap.error)
+        return self._usable(error or self._failure or self._snap.error)
 
     def _usable(self, error: AuthenticationError | None) -> str:
         """Return the access token if there is one that is not over; else raise, saying why."""
@@ -146,6 +235,8 @@ class SessionManager(Renewal):
             tokens = await asyncio.wait_for(self.token_store.load(self.session_key), STORE_DEADLINE)
         except Exception as failure:  # noqa: BLE001 - stores are anybody's
             log.warning("the token store could not be read (%s)", type(failure).__name__)
+            if isinstance(failure, TokenStoreError):
+                self._publish(error=bare(failure))
             return
         if tokens is not None and not self._loaded:
             self._take_over(tokens)
@@ -227,8 +318,12 @@ class SessionManager(Renewal):
     # -- signing out --------------------------------------------------------------------------------------------
 
     @on_loop
-    async def logout(self) -> None:
-        """Sign out: forget the tokens here and in the store, then revoke them at the provider (at most 5 s)."""
+    async def logout(self) -> LogoutResult:
+        """Sign out: forget the tokens here and in the store, then revoke them at the provider (at most 5 s).
+
+        Returns:
+            What became of each. Nobody is signed in here afterwards, whatever it says.
+        """
         await self._load()
         tokens = self._snap.tokens
         self._generation += 1
@@ -237,9 +332,8 @@ class SessionManager(Renewal):
             if call := callback():
                 call()
         self._publish(tokens=None, user=None, error=None, authorizing=False, refreshing=False, ended=False)
-        await self._forget()
-        if tokens is not None:
-            await self.discard(tokens)
+        store = await self._forget()
+        return LogoutResult(**(await self.discard(tokens) if tokens is not None else {}), store=store)
 
     # -- being shown ---------------------------------------------------------------------------------------------
 

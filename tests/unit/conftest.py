@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pywry_auth_nb._http import HttpClient
+from tests.support.api import Api
 from tests.support.idp import Idp
 
 if TYPE_CHECKING:
@@ -24,3 +25,10 @@ def shared_op() -> Iterator[Idp]:
     """One provider for all tests of this module."""
     with Idp() as op:
         yield op
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    """An API that wants tokens."""
+    with Api() as server:
+        yield server

@@ -1,0 +1,146 @@
+"""`session.auth`: sends a session's token with httpx and requests, and renews it when it is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from ._http import is_loopback
+from ._loop import run
+from .errors import AuthenticationError
+from .tokens import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Collection, Generator
+
+    from .session import SessionManager
+
+_UNAUTHORIZED = 401
+_RENEWAL_DEADLINE = 30.0  # seconds
+_PORTS = {"https": 443, "http": 80}
+
+
+class SessionAuth(httpx.Auth):
+    """Puts the session's access token into requests (RFC 6750 §2.1): ``httpx.Client(auth=session.auth)``.
+
+    It works the same with ``httpx.AsyncClient`` and ``requests.get(…, auth=session.auth)``. A server that answers 401
+    is asked once more, with a renewed token, if the request can be repeated as it was.
+
+    The token goes over https (or to a loopback host), to the origin of the request that you make, and not along with
+    a redirect to another one. Where ``allowed_origins`` is set, it goes to those alone.
+
+    Args:
+        session: Whose token.
+        allowed_origins: Such as ``https://api.example.org``; None for any that a request is made to.
+
+    Raises:
+        AuthenticationError: When a request is sent: code ``insecure_url`` or ``origin_not_allowed``; and whatever
+            ``session.access_token`` raises.
+    """
+
+    def __init__(self, session: SessionManager, allowed_origins: Collection[str] | None = None) -> None:
+        self._session = session
+        self._allowed = None if allowed_origins is None else {_origin(url) for url in allowed_origins}
+
+    def __repr__(self) -> str:
+        return f"<SessionAuth of {self._session!r}>"
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Send ``request`` with the token, and once more when that is refused."""
+        self._check(str(request.url))
+        sent = _sign(request, self._session.access_token)
+        response = yield request
+        if response.status_code == _UNAUTHORIZED:
+            renewed = renew(self._session, sent)
+            if renewed is not None and _repeatable(request, response):
+                _sign(request, renewed)
+                yield request
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Do the same without blocking the caller's event loop."""
+        self._check(str(request.url))
+        sent = _sign(request, await self._session.get_access_token())
+        response = yield request
+        if response.status_code == _UNAUTHORIZED:
+            renewed = await self._session.renew_refused(sent)
+            if renewed is not None and _repeatable(request, response):
+                _sign(request, renewed)
+                yield request
+
+    def __call__(self, request: Any) -> Any:
+        """Do the same for a ``requests.PreparedRequest``."""
+        self._check(request.url)
+        sent = _sign(request, self._session.access_token)
+        body = request.body
+        start = body.tell() if hasattr(body, "tell") else None
+
+        def again(response: Any, **options: Any) -> Any:
+            """Repeat the request as requests' own digest authentication does."""
+            redirected = response.request.url != request.url  # which may be another origin
+            if response.status_code != _UNAUTHORIZED or redirected:
+                return response
+            renewed = renew(self._session, sent)
+            if renewed is None or (start is None and not isinstance(body, (str, bytes, type(None)))):
+                return response
+            if start is not None:
+                body.seek(start)
+            response.content  # noqa: B018 - read, so that the connection can be used again
+            response.close()
+            repeated = response.request.copy()
+            _sign(repeated, renewed)
+            answer = response.connection.send(repeated, **options)
+            answer.history.append(response)
+            answer.request = repeated
+            return answer
+
+        request.register_hook("response", again)
+        return request
+
+    def _check(self, url: str) -> None:
+        """Refuse to send the token in the clear, or where it was not meant to go."""
+        scheme, host, _ = origin = _origin(url)
+        if scheme != "https" and not (scheme == "http" and is_loopback(host)):
+            raise AuthenticationError(
+                "The token is not sent over plain http, where others can read it. Use an https:// address.",
+                code="insecure_url",
+            )
+        if self._allowed is not None and origin not in self._allowed:
+            raise AuthenticationError(
+                f"The token is not meant for {host}. Add it to the session's allowed_origins if it is.",
+                code="origin_not_allowed",
+            )
+
+
+def renew(session: SessionManager, refused: str) -> str | None:
+    """Return a token in place of one that a server refused, or None when there is no other."""
+    try:
+        return run(session.renew_refused(refused), _RENEWAL_DEADLINE)
+    except AuthenticationError:
+        return None  # the server's 401 says enough
+
+
+def authorization(token: str) -> str:
+    """Return the value of the Authorization header (RFC 6750 §2.1), which shows itself as ``'***'``."""
+    return Secret(f"Bearer {token}")
+
+
+def _sign(request: Any, token: str) -> str:
+    request.headers["Authorization"] = authorization(token)
+    return token
+
+
+def _repeatable(request: httpx.Request, response: httpx.Response) -> bool:
+    """Whether sending ``request`` again means the same: it was not redirected, and its body is still there."""
+    return not response.history and isinstance(request.stream, httpx.ByteStream)
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port (RFC 6454 §4)."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    return parts.scheme.lower(), (parts.hostname or "").lower(), port or _PORTS.get(parts.scheme.lower(), 0)

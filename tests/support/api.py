@@ -1,0 +1,65 @@
+"""An API that wants tokens, on loopback: where the rest of a notebook sends them."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Api:
+    """An API on loopback that takes tokens: ``refuse`` of them get 401. It writes down what it was sent.
+
+    Use it as a context manager.
+    """
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, str]] = []
+        self.refuse: Callable[[str], bool] = lambda _: False
+        self.redirects: dict[str, tuple[int, str]] = {}
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Api:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def tokens(self) -> list[str]:
+        """The tokens it was sent, in order."""
+        return [token for _, token, _ in self.seen]
+
+    def _handler(api) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler has the self
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._serve()
+
+            def do_POST(self) -> None:
+                self._serve()
+
+            def _serve(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+                token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+                api.seen.append((self.path, token, body))
+                status, target = api.redirects.get(self.path, (200, ""))
+                if status == 200 and api.refuse(token):
+                    status = 401
+                self.send_response(status)
+                if target:
+                    self.send_header("Location", target)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler

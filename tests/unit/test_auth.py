@@ -1,0 +1,270 @@
+"""`session.auth` and `session.headers`: the token in requests of httpx and requests, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import requests
+
+from pywry_auth_nb import AuthenticationError, LoginRequired, SessionManager
+from pywry_auth_nb.auth import SessionAuth
+from tests.conftest import sign_in
+from tests.support.api import Api
+from tests.support.idp import Answer
+from tests.unit.test_session import expire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pywry_auth_nb import AuthFlowManager, GenericOIDCProvider
+    from tests.support.idp import Idp
+
+
+def ask_httpx(session: SessionManager, url: str, **options: Any) -> int:
+    """Ask with ``httpx.Client``."""
+    with httpx.Client(auth=session.auth, follow_redirects=True) as client:
+        return client.request(options.pop("method", "GET"), url, **options).status_code
+
+
+def ask_httpx_async(session: SessionManager, url: str, **options: Any) -> int:
+    """Ask with ``httpx.AsyncClient``."""
+
+    async def ask() -> int:
+        async with httpx.AsyncClient(auth=session.auth, follow_redirects=True) as client:
+            return (await client.request(options.pop("method", "GET"), url, **options)).status_code
+
+    return asyncio.run(ask())
+
+
+def ask_requests(session: SessionManager, url: str, **options: Any) -> int:
+    """Ask with requests."""
+    if "content" in options:
+        options["data"] = options.pop("content")
+    return requests.request(options.pop("method", "GET"), url, auth=session.auth, timeout=5, **options).status_code
+
+
+every_client = pytest.mark.parametrize("ask", [ask_httpx, ask_httpx_async, ask_requests])
+
+
+@every_client
+def test_the_token_is_sent(ask: Callable[..., int], signed_in: SessionManager, api: Api) -> None:
+    """A request carries the session's token."""
+    assert ask(signed_in, f"{api.url}/me") == 200
+    assert api.tokens() == [signed_in.access_token]
+
+
+@every_client
+def test_an_old_token_is_renewed_before_it_is_sent(
+    ask: Callable[..., int], signed_in: SessionManager, api: Api, idp: Idp
+) -> None:
+    """A token that is over is never sent."""
+    old = signed_in.access_token
+    expire(signed_in)
+
+    assert ask(signed_in, api.url) == 200
+    assert api.tokens() == [signed_in.access_token] != [old]
+    assert idp.requests_to("/token") == 2
+
+
+@every_client
+def test_a_refused_token_is_renewed_and_the_request_repeated_once(
+    ask: Callable[..., int], signed_in: SessionManager, api: Api, idp: Idp
+) -> None:
+    """R49: after 401 the token is renewed, though it looked good, and the same request is sent again with its body."""
+    old = signed_in.access_token
+    api.refuse = lambda token: token == old
+
+    assert ask(signed_in, f"{api.url}/write", method="POST", content=b"hello") == 200
+    assert api.seen == [("/write", old, "hello"), ("/write", signed_in.access_token, "hello")]
+    assert idp.requests_to("/token") == 2
+
+
+@every_client
+def test_a_server_that_refuses_every_token_causes_no_storm(
+    ask: Callable[..., int], signed_in: SessionManager, api: Api, idp: Idp
+) -> None:
+    """Ten requests to an API that answers 401 whatever it gets cause one refresh, and the person sees the 401."""
+    api.refuse = lambda _: True
+
+    assert [ask(signed_in, api.url) for _ in range(10)] == [401] * 10
+    assert idp.requests_to("/token") == 2
+    assert len(api.seen) == 11, "only the first was repeated"
+
+
+@every_client
+def test_a_401_is_shown_when_renewing_fails(
+    ask: Callable[..., int], signed_in: SessionManager, api: Api, idp: Idp
+) -> None:
+    """Where the refresh fails too, the API's own answer is what the caller gets."""
+    idp.refresh_tokens.clear()
+    api.refuse = lambda _: True
+
+    assert ask(signed_in, api.url) == 401
+    assert len(api.seen) == 1
+
+
+@every_client
+def test_nobody_signed_in_sends_nothing(ask: Callable[..., int], session: SessionManager, api: Api) -> None:
+    """Without a session the request is not made."""
+    with pytest.raises(LoginRequired):
+        ask(session, api.url)
+
+    assert not api.seen
+
+
+@every_client
+@pytest.mark.parametrize("url", ["http://example.org/", "http://192.0.2.1/", "http://localhost.example.org/"])
+def test_the_token_does_not_travel_in_the_clear(ask: Callable[..., int], signed_in: SessionManager, url: str) -> None:
+    """Plain http to another machine is refused before anything is sent."""
+    with pytest.raises(AuthenticationError) as caught:
+        ask(signed_in, url)
+
+    assert caught.value.code == "insecure_url"
+
+
+@every_client
+def test_the_token_goes_to_allowed_origins_alone(
+    ask: Callable[..., int], signed_in: SessionManager, api: Api, idp: Idp
+) -> None:
+    """Scheme, host and port must be those of an allowed origin."""
+    signed_in.allowed_origins = [f"{api.url}/some/path"]
+
+    assert ask(signed_in, f"{api.url}/me") == 200
+    for url in (idp.issuer, api.url.replace("127.0.0.1", "localhost")):
+        with pytest.raises(AuthenticationError) as caught:
+            ask(signed_in, url)
+        assert caught.value.code == "origin_not_allowed"
+
+
+@every_client
+def test_a_redirect_takes_the_token_to_no_other_origin(
+    ask: Callable[..., int], signed_in: SessionManager, api: Api
+) -> None:
+    """Another origin that a redirect leads to gets no token, also when it answers 401 to get one."""
+    with Api() as other:
+        other.refuse = lambda _: True
+        api.redirects["/away"] = (302, f"{other.url}/trap")
+
+        assert ask(signed_in, f"{api.url}/away") == 401
+        assert other.tokens() == [""]
+
+
+@every_client
+def test_a_redirected_request_is_not_repeated(ask: Callable[..., int], signed_in: SessionManager, api: Api) -> None:
+    """What was done before a redirect is not done twice."""
+    api.redirects["/order"] = (303, "/done")
+    api.refuse = lambda _: True
+
+    assert ask(signed_in, f"{api.url}/order", method="POST", content=b"one") == 401
+    assert [path for path, _, _ in api.seen].count("/order") == 1
+
+
+@pytest.mark.parametrize("ask", [ask_httpx, ask_requests])
+def test_a_body_that_is_used_up_is_not_sent_again(
+    ask: Callable[..., int], signed_in: SessionManager, api: Api, idp: Idp
+) -> None:
+    """A generator can be read once: the 401 is the caller's, but the next request has a renewed token."""
+    old = signed_in.access_token
+    api.refuse = lambda token: token == old
+
+    assert ask(signed_in, api.url, method="POST", content=(part for part in [b"x"])) == 401
+    assert len(api.seen) == 1
+    assert ask(signed_in, api.url) == 200
+
+
+def test_requests_sends_a_file_again_from_where_it_began(signed_in: SessionManager, api: Api) -> None:
+    """A file is wound back for the second attempt, to where the caller had it."""
+    old = signed_in.access_token
+    api.refuse = lambda token: token == old
+    body = io.BytesIO(b"skip this")
+    body.seek(5)
+
+    assert ask_requests(signed_in, api.url, method="POST", data=body) == 200
+    assert [sent for _, _, sent in api.seen] == ["this", "this"]
+
+
+def test_many_refused_at_once_share_one_refresh(signed_in: SessionManager, api: Api, idp: Idp) -> None:
+    """Sixteen threads whose token is refused cause one refresh, and all succeed."""
+    old = signed_in.access_token
+    api.refuse = lambda token: token == old
+    idp.delay = 0.2
+
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(lambda _: ask_httpx(signed_in, api.url), range(16)))
+
+    assert statuses == [200] * 16
+    assert idp.requests_to("/token") == 2
+
+
+def test_async_requests_do_not_block_the_callers_loop(
+    session: SessionManager, flow: AuthFlowManager, idp: Idp, api: Api
+) -> None:
+    """While the token is being renewed, the notebook's own loop goes on."""
+    sign_in(flow, idp)
+    expire(session)
+    idp.delay = 0.4
+    longest = 0.0
+
+    async def tick() -> None:
+        nonlocal longest
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - before)
+
+    async def ask() -> int:
+        ticking = asyncio.create_task(tick())
+        async with httpx.AsyncClient(auth=session.auth) as client:
+            status = (await client.get(api.url)).status_code
+        ticking.cancel()
+        return status
+
+    assert asyncio.run(ask()) == 200
+    assert longest < 0.3
+
+
+def test_the_headers_carry_the_token_and_show_nothing(signed_in: SessionManager) -> None:
+    """``session.headers`` works anywhere a dictionary of headers does, and as a cell's last line shows no token."""
+    headers = signed_in.headers
+
+    assert headers["Authorization"] == f"Bearer {signed_in.access_token}"
+    assert "CANARY" not in repr(headers)
+    headers["X"] = "changed"
+    assert "X" not in signed_in.headers
+
+
+def test_the_auth_shows_nothing(signed_in: SessionManager, api: Api) -> None:
+    """Neither the credentials nor a prepared request show a token."""
+    prepared = requests.Request("GET", api.url, auth=signed_in.auth).prepare()
+
+    assert isinstance(signed_in.auth, SessionAuth)
+    assert "CANARY" not in repr(signed_in.auth) + repr(prepared.headers)
+
+
+def test_userinfo_asks_the_provider(signed_in: SessionManager, idp: Idp) -> None:
+    """``session.userinfo()`` is what the provider says now."""
+    before = idp.requests_to("/userinfo")
+
+    assert signed_in.userinfo() == {"sub": "ada", "name": "Ada Lovelace"}
+    assert idp.requests_to("/userinfo") == before + 1
+
+
+def test_userinfo_of_somebody_else_is_refused(signed_in: SessionManager, idp: Idp) -> None:
+    """B2: UserInfo must name who signed in (OIDC Core §5.3.2)."""
+    idp.answers["/userinfo"] = Answer({"sub": "mallory"})
+
+    with pytest.raises(AuthenticationError) as caught:
+        signed_in.userinfo()
+    assert caught.value.code == "userinfo_sub"
+
+
+def test_userinfo_needs_somebody(session: SessionManager, provider: GenericOIDCProvider) -> None:
+    """Nobody signed in: nobody to ask about."""
+    with pytest.raises(LoginRequired):
+        session.userinfo()

@@ -1,0 +1,298 @@
+"""`OAuth2Settings`: where settings come from, which wins, and that secrets stay hidden."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import keyring
+import keyring.backend
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from pywry_auth_nb import (
+    AuthenticationError,
+    ConfigurationError,
+    GenericOIDCProvider,
+    GitHubProvider,
+    MemoryTokenStore,
+    OAuth2Settings,
+    SessionManager,
+    create_provider_from_settings,
+    get_token_store,
+    reset_token_store,
+)
+from pywry_auth_nb.settings import warn_if_in_a_cell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SECRET = "CANARY-client-secret"
+SEED = {
+    "provider": "custom",
+    "client_id": "",
+    "client_secret": "",
+    "scopes": "openid email profile",
+    "authorize_url": "",
+    "token_url": "",
+    "userinfo_url": "",
+    "issuer_url": "",
+    "tenant_id": "common",
+    "use_pkce": True,
+    "token_store_backend": "memory",
+    "auth_timeout_seconds": 120.0,
+    "refresh_buffer_seconds": 60,
+}
+
+
+@pytest.fixture(autouse=True)
+def config_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for Jupyter's configuration, and no settings in the environment."""
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("JUPYTER_NO_CONFIG", "")
+    return tmp_path
+
+
+@pytest.fixture
+def shell() -> Iterator[InteractiveShell]:
+    """The shell of a notebook."""
+    shell = InteractiveShell.instance()
+    yield shell
+    shell.history_manager.end_session()
+    InteractiveShell.clear_instance()
+
+
+def test_the_defaults_are_the_seeds() -> None:
+    """Names and defaults are those of ``pywry.auth``."""
+    settings = OAuth2Settings()
+
+    assert {name: getattr(settings, name) for name in SEED} == SEED
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("provider", "github", "github"),
+        ("client_id", "abc", "abc"),
+        ("use_pkce", "false", False),
+        ("use_pkce", "True", True),
+        ("auth_timeout_seconds", "45.5", 45.5),
+        ("refresh_buffer_seconds", "30", 30),
+        ("token_store_backend", "keyring", "keyring"),
+        ("revocation_url", "https://op.example/revoke", "https://op.example/revoke"),
+        ("require_id_token_validation", "0", False),
+    ],
+)
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: Any) -> None:
+    """``PYWRY_OAUTH2__…`` sets any of them, in the setting's own type."""
+    monkeypatch.setenv(f"PYWRY_OAUTH2__{name.upper()}", text)
+
+    assert getattr(OAuth2Settings(), name) == value
+
+
+def test_a_keyword_wins_over_the_environment_and_that_over_a_file(
+    config_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nearer to the code, the stronger."""
+    (config_folder / "jupyter_pywry_auth_config.py").write_text(
+        "c.OAuth2Settings.client_id = 'file'\nc.OAuth2Settings.tenant_id = 'file'\nc.OAuth2Settings.scopes = 'file'"
+    )
+    monkeypatch.setenv("PYWRY_OAUTH2__CLIENT_ID", "environment")
+    monkeypatch.setenv("PYWRY_OAUTH2__TENANT_ID", "environment")
+    settings = OAuth2Settings(client_id="keyword")
+
+    assert (settings.client_id, settings.tenant_id, settings.scopes) == ("keyword", "environment", "file")
+
+
+def test_jupyters_json_files_are_read_too(config_folder: Path) -> None:
+    """``jupyter_config.json`` holds settings for everything, ours among them, and ours alone win over it."""
+    (config_folder / "jupyter_config.json").write_text(
+        json.dumps({"OAuth2Settings": {"client_id": "general", "provider": "google"}})
+    )
+    (config_folder / "jupyter_pywry_auth_config.json").write_text(json.dumps({"OAuth2Settings": {"client_id": "own"}}))
+    settings = OAuth2Settings()
+
+    assert (settings.client_id, settings.provider) == ("own", "google")
+
+
+def test_the_kernels_own_configuration_is_read(shell: InteractiveShell) -> None:
+    """``c.OAuth2Settings…`` in ``ipython_kernel_config.py`` works."""
+    shell.config.OAuth2Settings.client_id = "kernel"
+
+    assert OAuth2Settings().client_id == "kernel"
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"provider": "gitlab"}, "provider"),
+        ({"auth_timeout_seconds": 9}, "at least 10"),
+        ({"refresh_buffer_seconds": 9}, "refresh_buffer_seconds"),
+        ({"use_pkce": "perhaps"}, "use_pkce"),
+        ({"client_secret": b"CANARY"}, "client_secret"),
+        ({"clientid": "x"}, "clientid"),
+    ],
+)
+def test_a_wrong_value_is_named_and_not_shown(settings: dict[str, Any], word: str) -> None:
+    """The error says which setting and what it must be."""
+    with pytest.raises(ConfigurationError, match=word) as caught:
+        OAuth2Settings(**settings)
+
+    assert caught.value.code == "configuration"
+    assert "CANARY" not in str(caught.value)
+
+
+def test_a_wrong_value_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the administrator finds it."""
+    monkeypatch.setenv("PYWRY_OAUTH2__REFRESH_BUFFER_SECONDS", "soon")
+
+    with pytest.raises(ConfigurationError, match="PYWRY_OAUTH2__REFRESH_BUFFER_SECONDS"):
+        OAuth2Settings()
+
+
+def test_a_broken_file_is_named(config_folder: Path) -> None:
+    """And the rest of it is not shown."""
+    (config_folder / "jupyter_pywry_auth_config.py").write_text(f"c.OAuth2Settings.client_secret = '{SECRET}'\n1/0")
+
+    with pytest.raises(ConfigurationError, match=r"jupyter_pywry_auth_config.py .*ZeroDivisionError") as caught:
+        OAuth2Settings()
+    assert caught.value.__cause__ is None
+    assert SECRET not in str(caught.value)
+
+
+# -- the client secret ------------------------------------------------------------------------------------------
+
+
+def test_a_secret_is_read_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of containers: the environment names the file."""
+    path = tmp_path / "secret"
+    path.write_text(f"{SECRET}\n")
+    monkeypatch.setenv("PYWRY_OAUTH2__CLIENT_SECRET_FILE", str(path))
+
+    assert OAuth2Settings().client_secret == SECRET
+
+
+def test_a_missing_secret_file_is_an_error(tmp_path: Path) -> None:
+    """It is said when the secret is wanted, and names the file."""
+    settings = OAuth2Settings(client_secret_file=str(tmp_path / "none"))
+
+    with pytest.raises(ConfigurationError, match="none"):
+        _ = settings.client_secret
+
+
+class FakeKeyring(keyring.backend.KeyringBackend):
+    """The system's keyring: what lies behind it is the wire here."""
+
+    priority = 5
+
+    def get_password(self, service: str, username: str) -> str | None:
+        """Know one secret."""
+        return SECRET if (service, username) == ("my-service", "my-client") else None
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        """Not needed."""
+
+    def delete_password(self, service: str, username: str) -> None:
+        """Not needed."""
+
+
+def test_a_secret_is_read_from_the_keyring() -> None:
+    """By service, the username being the client; or by both."""
+    before = keyring.get_keyring()
+    keyring.set_keyring(FakeKeyring())
+    try:
+        assert OAuth2Settings(client_id="my-client", client_secret_keyring="my-service").client_secret == SECRET
+        assert OAuth2Settings(client_secret_keyring="my-service:my-client").client_secret == SECRET
+        with pytest.raises(ConfigurationError, match="keyring set other my-client"):
+            _ = OAuth2Settings(client_id="my-client", client_secret_keyring="other").client_secret
+    finally:
+        keyring.set_keyring(before)
+
+
+def test_settings_show_no_secret() -> None:
+    """B6: a setting's secret is masked wherever Python shows values."""
+    settings = OAuth2Settings(client_id="me", client_secret=SECRET, provider="google")
+    provider = create_provider_from_settings(settings)
+
+    assert repr(settings) == "<OAuth2Settings google, client 'me'>"
+    assert SECRET not in repr([settings.client_secret, settings.trait_values(), vars(settings), vars(provider)])
+    assert provider.client_secret == SECRET
+
+
+@pytest.mark.parametrize("where", ["this cell", "an earlier cell"])
+def test_a_literal_secret_in_a_cell_earns_a_warning(shell: InteractiveShell, where: str) -> None:
+    """It would be saved with the notebook; the warning says what to do and does not repeat it."""
+    shell.run_cell(f"secret = {SECRET!r}", store_history=True)
+    if where == "an earlier cell":
+        shell.run_cell("1", store_history=True)
+
+    with pytest.warns(UserWarning, match="PYWRY_OAUTH2__CLIENT_SECRET") as caught:
+        GitHubProvider("me", client_secret=SECRET)
+    assert all("CANARY" not in str(warning.message) for warning in caught)
+    assert all("settings.py" in warning.filename for warning in caught), "Python prints the line a warning points at"
+
+
+def test_a_secret_from_elsewhere_earns_none(shell: InteractiveShell) -> None:
+    """A cell that reads the environment has no secret in it."""
+    shell.run_cell("import os; secret = os.environ.get('SECRET')", store_history=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        GitHubProvider("me", client_secret=SECRET)
+        GitHubProvider("me")
+        warn_if_in_a_cell("")
+
+
+def test_no_notebook_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain Python has no cells."""
+    monkeypatch.delitem(sys.modules, "IPython")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_if_in_a_cell(SECRET)
+
+
+# -- a session from settings ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _no_store() -> Iterator[None]:
+    reset_token_store()
+    yield
+    reset_token_store()
+
+
+@pytest.mark.usefixtures("_no_store")
+def test_a_session_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator sets everything; the notebook needs one line."""
+    for name, value in {
+        "PROVIDER": "oidc",
+        "CLIENT_ID": "me",
+        "ISSUER_URL": "https://op.example",
+        "REFRESH_BUFFER_SECONDS": "25",
+    }.items():
+        monkeypatch.setenv(f"PYWRY_OAUTH2__{name}", value)
+    session = SessionManager.from_settings()
+
+    assert isinstance(session.provider, GenericOIDCProvider)
+    assert (session.provider.issuer_url, session.refresh_buffer_seconds) == ("https://op.example", 25)
+    assert session.token_store is get_token_store("memory")
+
+
+@pytest.mark.usefixtures("_no_store")
+def test_arguments_of_the_session_win() -> None:
+    """What is given to ``from_settings`` besides goes to the session."""
+    settings = OAuth2Settings(provider="github", client_id="me")
+    store = MemoryTokenStore()
+    session = SessionManager.from_settings(settings, token_store=store, session_key="mine", refresh_buffer_seconds=5)
+
+    assert (session.token_store, session.session_key, session.refresh_buffer_seconds) == (store, "mine", 5)
+
+
+def test_settings_without_a_client_are_refused() -> None:
+    """Nothing works without; it is said before anything is tried."""
+    with pytest.raises(AuthenticationError, match="client_id"):
+        SessionManager.from_settings(OAuth2Settings(provider="google"))
