@@ -21,6 +21,7 @@ from .providers.base import as_refresh_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .errors import AuthenticationError
     from .providers import OAuthProvider
     from .token_store import TokenStore
     from .tokens import OAuthTokenSet
@@ -290,6 +291,9 @@ def _as_refresh_error(failure: Exception) -> TokenRefreshError:
     return TokenRefreshError(f"The refresh failed ({type(failure).__name__}). Try again.", code="internal")
 
 
-def nobody() -> LoginRequired:
-    """Return the error for a session without anybody in it."""
-    return LoginRequired("Nobody is signed in. Display the session in a cell and sign in, or call session.login().")
+def nobody(error: AuthenticationError | None = None) -> LoginRequired:
+    """Return the error for a session without anybody in it, perhaps because of an ``error`` of the store."""
+    why = f" {error.message}" if isinstance(error, TokenStoreError) else ""
+    return LoginRequired(
+        f"Nobody is signed in.{why} Display the session in a cell and sign in, or call session.login()."
+    )

@@ -215,7 +215,7 @@ class SessionManager(Renewal):
         """Return the access token if there is one that is not over; else raise, saying why."""
         snap = self._snap
         if snap.tokens is None:
-            raise nobody()
+            raise nobody(snap.error)
         if time.time() < snap.over:
             return snap.tokens.access_token
         if error is None:
@@ -238,6 +238,8 @@ class SessionManager(Renewal):
             if isinstance(failure, TokenStoreError):
                 self._publish(error=bare(failure))
             return
+        if isinstance(self._snap.error, TokenStoreError):
+            self._publish(error=None)  # it works again
         if tokens is not None and not self._loaded:
             self._take_over(tokens)
         self._loaded = True

@@ -1,0 +1,318 @@
+"""What a session makes of failures: of the provider, of the store, of signing out; and many who ask it at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pywry_auth_nb import (
+    LoginRequired,
+    LogoutResult,
+    MemoryTokenStore,
+    OAuthTokenSet,
+    SessionManager,
+    TokenExpiredError,
+    TokenRefreshError,
+    TokenStoreError,
+)
+from tests.conftest import sign_in
+from tests.support.idp import Answer
+from tests.unit.test_session import expire, tokens, until
+
+if TYPE_CHECKING:
+    from pywry_auth_nb import AuthFlowManager, GenericOIDCProvider
+    from tests.support.idp import Idp
+
+
+# -- the provider -----------------------------------------------------------------------------------------------
+
+
+def test_a_passing_outage_is_invisible(signed_in: SessionManager, idp: Idp) -> None:
+    """P4: a refresh that fails while the token is still good shows nothing, and is made up for."""
+    old, errors = signed_in.access_token, list[Any]()
+    signed_in.observe(lambda change: errors.append(change.new), names="error")
+    idp.answers["/token"] = Answer({}, status=503, times=1)
+    with pytest.raises(TokenRefreshError):
+        asyncio.run(signed_in.refresh())
+
+    assert signed_in.access_token == old
+    assert signed_in.error is None
+    until(lambda: signed_in.access_token != old)
+    assert errors == []
+
+
+def test_a_long_outage_is_told_once_and_ends_by_itself(
+    session: SessionManager, flow: AuthFlowManager, idp: Idp
+) -> None:
+    """P4, R21: when the token is over, the reason is shown once however often it is tried, and gone afterwards."""
+    idp.lifetime = 2
+    sign_in(flow, idp)
+    shown: list[str | None] = []
+    session.observe(lambda change: shown.append(change.new and change.new.code), names="error")
+    idp.answers["/token"] = Answer({}, status=503)
+    until(lambda: idp.requests_to("/token") >= 4, 15)
+
+    with pytest.raises(TokenExpiredError) as caught:
+        _ = session.access_token
+    assert caught.value.code == "provider_unavailable"
+    assert shown == ["provider_unavailable"]
+    idp.answers.clear()
+    until(lambda: session.error is None, 15)
+    assert session.access_token
+    until(lambda: shown == ["provider_unavailable", None])
+
+
+@pytest.mark.parametrize("code", ["invalid_client", "unauthorized_client", "invalid_scope"])
+def test_a_wrong_registration_is_told_at_once_and_not_hammered(signed_in: SessionManager, idp: Idp, code: str) -> None:
+    """Where somebody must change a registration first, they hear of it; asking again every minute would not help."""
+    idp.answers["/token"] = Answer({"error": code}, status=400)
+    with pytest.raises(TokenRefreshError) as caught:
+        asyncio.run(signed_in.refresh())
+
+    assert caught.value.code == code
+    assert signed_in.error is not None
+    assert signed_in.error.code == code
+    assert signed_in._resume_at > time.time() + 500
+    assert signed_in.status == "signed_in", "the token is still good"
+
+
+def test_tokens_of_somebody_else_are_revoked(signed_in: SessionManager, idp: Idp) -> None:
+    """C23: what comes with a refreshed ID token of another person is ended at the provider, not just dropped."""
+    idp.claims = {"sub": "mallory"}
+    with pytest.raises(TokenRefreshError) as caught:
+        asyncio.run(signed_in.refresh())
+
+    assert caught.value.code == "identity_changed"
+    assert not any(idp.refresh_tokens.values())
+
+
+def test_a_callback_may_sign_in_anew(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+    """A11: ``on_reauth_required`` runs on a thread where waiting for a whole new sign-in works."""
+    threads: list[threading.Thread] = []
+
+    def again() -> None:
+        threads.append(threading.current_thread())
+        sign_in(flow, idp)
+
+    session.on_reauth_required = again
+    sign_in(flow, idp)
+    idp.refresh_tokens.clear()
+    with pytest.raises(TokenRefreshError):
+        asyncio.run(session.refresh())
+    until(lambda: session.status == "signed_in")
+
+    assert len(threads) == 1
+    assert threads[0].name == "pywry-auth-observers"
+    assert session.access_token
+
+
+# -- many at once -----------------------------------------------------------------------------------------------
+
+
+def test_threads_and_loops_at_expiry_share_one_refresh(
+    session: SessionManager, flow: AuthFlowManager, idp: Idp
+) -> None:
+    """A10, B9, R35: 32 threads and 3 event loops find the token over: one request, one token, no error, no hang."""
+    sign_in(flow, idp)
+    expire(session)
+    idp.delay = 0.2
+    ready = threading.Barrier(35)
+
+    def read() -> list[str]:
+        ready.wait()
+        return [session.access_token]
+
+    def loop() -> list[str]:
+        ready.wait()
+
+        async def cells() -> list[str]:
+            plain = session.access_token  # plain code in an async cell
+            return [plain, *await asyncio.gather(*(session.get_access_token() for _ in range(8)))]
+
+        return asyncio.run(cells())
+
+    with ThreadPoolExecutor(35) as pool:
+        work = [pool.submit(loop if number % 12 == 0 and number < 36 else read) for number in range(35)]
+        found = [token for future in work for token in future.result(10)]
+
+    assert len(found) == 32 + 3 * 9
+    assert set(found) == {session.access_token}
+    assert idp.requests_to("/token") == 2, "the sign-in and one refresh"
+    assert session.error is None
+
+
+def test_one_provider_in_loops_that_end(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+    """A10: every ``asyncio.run`` brings a loop of its own and closes it; connections do not belong to it."""
+    sign_in(flow, idp)
+    for _ in range(3):
+        asyncio.run(session.refresh())
+
+    assert idp.requests_to("/token") == 4
+    assert session.status == "signed_in"
+
+
+# -- the store --------------------------------------------------------------------------------------------------
+
+
+class BrokenStore(MemoryTokenStore):
+    """A store that fails with what is in ``broken``, by method."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken: dict[str, Exception] = {}
+
+    async def load(self, key: str) -> OAuthTokenSet | None:
+        """Load, or fail."""
+        self._fail("load")
+        return await super().load(key)
+
+    async def save(self, key: str, tokens: OAuthTokenSet) -> None:
+        """Save, or fail."""
+        self._fail("save")
+        await super().save(key, tokens)
+
+    async def delete(self, key: str) -> None:
+        """Delete, or fail."""
+        self._fail("delete")
+        await super().delete(key)
+
+    def _fail(self, method: str) -> None:
+        if method in self.broken:
+            raise self.broken[method]
+
+
+@pytest.fixture
+def store() -> BrokenStore:
+    """A store that can fail."""
+    return BrokenStore()
+
+
+def test_a_store_that_cannot_be_read_says_so_before_anybody_signs_in(
+    provider: GenericOIDCProvider, store: BrokenStore
+) -> None:
+    """R23: its own sentence is what the widget shows; reading is tried again, and works when the store is back."""
+    asyncio.run(store.save("default", tokens()))
+    store.broken["load"] = TokenStoreError("The keyring is locked. Unlock it.", code="store_unavailable")
+    session = SessionManager(provider, store)
+
+    assert asyncio.run(session.initialize()) is None
+    assert session.error is store.broken["load"]
+    assert session.status == "signed_out"
+    with pytest.raises(LoginRequired, match="keyring is locked"):
+        _ = session.access_token
+    store.broken.clear()
+    assert session.access_token == "CANARY-at"
+    assert session.error is None
+
+
+def test_a_store_that_cannot_save_costs_nobody_the_session(
+    provider: GenericOIDCProvider, store: BrokenStore, idp: Idp
+) -> None:
+    """R31: signing in succeeds, in memory, and says what that means."""
+    store.broken["save"] = TokenStoreError("The disk is full.", code="store_unavailable")
+    session = SessionManager(provider, store)
+    asyncio.run(session.save_tokens(tokens()))
+
+    assert session.access_token == "CANARY-at"
+    assert session.error is not None
+    assert (session.error.code, "restarted kernel" in session.error.message) == ("store_unavailable", True)
+
+
+# -- signing out ------------------------------------------------------------------------------------------------
+
+
+def log_out(session: SessionManager) -> LogoutResult:
+    """Sign out, and see that it is so here whatever happened elsewhere."""
+    result = asyncio.run(session.logout())
+    assert session.status == "signed_out"
+    with pytest.raises(LoginRequired):
+        _ = session.access_token
+    return result
+
+
+def test_logout_says_that_both_tokens_are_revoked(signed_in: SessionManager) -> None:
+    """B7: the refresh token too, and the store is empty."""
+    result = log_out(signed_in)
+
+    assert result == LogoutResult(refresh_token="revoked", access_token="revoked", store="deleted")
+    assert result.complete
+
+
+@pytest.mark.parametrize(
+    ("answer", "became"),
+    [
+        (Answer({}, status=400), "not_revoked"),
+        (Answer({}, status=503), "not_revoked"),
+        (Answer({}, status=302, headers={"Location": "/"}), "redirect_refused"),
+    ],
+)
+def test_logout_says_what_the_provider_answered(
+    signed_in: SessionManager, idp: Idp, answer: Answer, became: str
+) -> None:
+    """A refusal is not called a success."""
+    idp.answers["/revoke"] = answer
+    result = log_out(signed_in)
+
+    assert (result.refresh_token, result.access_token, result.store) == (became, became, "deleted")
+    assert not result.complete
+
+
+def test_logout_says_when_there_is_no_revocation(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+    """Many providers offer none: then the tokens live on until they end, and that is said."""
+    idp.metadata = {"revocation_endpoint": ...}
+    sign_in(flow, idp)
+
+    assert log_out(session).refresh_token == "not_revoked"
+    assert idp.requests_to("/revoke") == 0
+
+
+def test_logout_says_when_the_provider_hangs(
+    signed_in: SessionManager, idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R23: what was not heard of in time is a time-out."""
+    monkeypatch.setattr("pywry_auth_nb._renewal._REVOKE_DEADLINE", 0.3)
+    idp.answers["/revoke"] = Answer(delay=2)
+
+    assert log_out(signed_in) == LogoutResult("timeout", "timeout", "deleted")
+
+
+def test_logout_says_when_the_store_keeps_the_tokens(
+    provider: GenericOIDCProvider, store: BrokenStore, idp: Idp
+) -> None:
+    """PyWry swallows it, and the secret stays behind."""
+    session = SessionManager(provider, store)
+    asyncio.run(session.save_tokens(tokens()))
+    store.broken["delete"] = TokenStoreError("The keyring is locked.", code="store_unavailable")
+    result = log_out(session)
+
+    assert result.store == "store_unavailable"
+    assert not result.complete
+
+
+def test_logout_of_nobody_is_fine(session: SessionManager) -> None:
+    """There is nothing to revoke."""
+    assert log_out(session) == LogoutResult("none", "none", "deleted")
+
+
+def test_logout_of_a_session_that_was_only_stored(
+    provider: GenericOIDCProvider, idp: Idp, flow: AuthFlowManager
+) -> None:
+    """B7: a fresh kernel that knows the tokens from its store alone revokes them all the same."""
+    sign_in(flow, idp)
+    cold = SessionManager(provider, flow.session.token_store)
+
+    assert log_out(cold).complete
+    assert not idp.refresh_tokens
+
+
+def test_a_session_keeps_one_copy(signed_in: SessionManager) -> None:
+    """B8: tokens rest under the session's key and no other, through sign-in and refresh."""
+    asyncio.run(signed_in.refresh())
+
+    assert asyncio.run(signed_in.token_store.list_keys()) == ["default"]
+    assert asyncio.run(signed_in.token_store.load("default")) == signed_in._snap.tokens
