@@ -118,7 +118,7 @@ def test_a_token_near_its_end_is_renewed_before_it_is_read(
 
 
 def test_many_readers_cause_one_refresh(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
-    """Thirty-two threads that find the token over share one refresh, and all get the same new token."""
+    """B9: Thirty-two threads that find the token over share one refresh, and all get the same new token."""
     sign_in(flow, idp)
     expire(session)
     idp.delay = 0.2
@@ -158,7 +158,7 @@ def test_the_background_renews_by_itself(session: SessionManager, flow: AuthFlow
 
 
 def test_short_tokens_cause_no_refresh_storm(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
-    """A token that lives 1 s is renewed about once in its life, also when it is read all the time."""
+    """A13: A token that lives 1 s is renewed about once in its life, also when it is read all the time."""
     idp.lifetime = 1
     sign_in(flow, idp)
     end = time.monotonic() + 3
@@ -198,7 +198,7 @@ def test_an_outage_keeps_the_session(signed_in: SessionManager, idp: Idp) -> Non
 
 
 def test_invalid_grant_ends_the_session_once(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
-    """A dead refresh token: status ``reauth_required``, one call of the callback, and no further request."""
+    """A14, A15: A dead refresh token: status ``reauth_required``, one call of the callback, and no further request."""
     called: list[str] = []
     session.on_reauth_required = lambda: called.append(threading.current_thread().name)
     sign_in(flow, idp)
@@ -219,7 +219,7 @@ def test_invalid_grant_ends_the_session_once(session: SessionManager, flow: Auth
 
 
 def test_a_token_without_refresh_ends_when_it_ends(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
-    """Without a refresh token nothing happens before the end; then the session asks for a new sign-in."""
+    """A14: Without a refresh token nothing happens before the end; then the session asks for a new sign-in."""
     idp.token_extra = {"refresh_token": ...}
     idp.lifetime = 2
     sign_in(flow, idp)
@@ -248,7 +248,7 @@ def test_a_refresh_that_names_somebody_else_ends_the_session(signed_in: SessionM
 
 
 def test_logout_forgets_and_revokes_both_tokens(signed_in: SessionManager, idp: Idp) -> None:
-    """Signing out clears the session and its store, and revokes the refresh token first (RFC 7009 §2.1)."""
+    """B7: Signing out clears the session and its store, and revokes the refresh token first (RFC 7009 §2.1)."""
     asyncio.run(signed_in.logout())
 
     assert signed_in.status == "signed_out"
@@ -258,7 +258,7 @@ def test_logout_forgets_and_revokes_both_tokens(signed_in: SessionManager, idp: 
 
 
 def test_logout_during_a_refresh_wins(signed_in: SessionManager, idp: Idp) -> None:
-    """Tokens that arrive after a logout are revoked, and bring nothing back."""
+    """B10: Tokens that arrive after a logout are revoked, and bring nothing back."""
     idp.answers["/token"] = Answer(delay=0.5)
 
     async def both() -> None:

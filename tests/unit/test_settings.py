@@ -132,7 +132,7 @@ def test_the_kernels_own_configuration_is_read(shell: InteractiveShell) -> None:
         ({"auth_timeout_seconds": 9}, "at least 10"),
         ({"refresh_buffer_seconds": 9}, "refresh_buffer_seconds"),
         ({"use_pkce": "perhaps"}, "use_pkce"),
-        ({"client_secret": b"CANARY"}, "client_secret"),
+        ({"client_secret": ["CANARY"]}, "client_secret"),
         ({"clientid": "x"}, "clientid"),
     ],
 )

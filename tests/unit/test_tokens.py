@@ -118,7 +118,7 @@ def tokens(**changes: Any) -> OAuthTokenSet:
 @pytest.mark.parametrize("show", [repr, str, pprint.pformat, pretty, lambda value: repr([value])])
 @pytest.mark.parametrize("look", [lambda value: value, dataclasses.asdict, dataclasses.astuple, vars])
 def test_a_token_set_shows_no_token(look: Callable[[Any], Any], show: Callable[[Any], str]) -> None:
-    """Shown in any way, also taken apart, a token set does not tell its tokens."""
+    """B6: Shown in any way, also taken apart, a token set does not tell its tokens."""
     assert "CANARY" not in show(look(tokens(raw={"access_token": "CANARY-at", "refresh_token": "CANARY-rt"})))
 
 
@@ -178,7 +178,7 @@ def test_an_empty_token_is_no_token(nothing: str | None) -> None:
 
 
 def test_raw_holds_no_second_copy_of_the_tokens() -> None:
-    """H099: ``raw`` keeps the other members only, and leaves the caller's dict alone."""
+    """B18, H099: ``raw`` keeps the other members only, and leaves the caller's dict alone."""
     answer = {"access_token": "a", "refresh_token": "r", "id_token": "i", "scope": "openid", "tenant": 7}
 
     held = tokens(raw=answer)
@@ -314,7 +314,7 @@ LIFETIMES = {
 
 @pytest.mark.parametrize(("value", "expected"), LIFETIMES.values(), ids=LIFETIMES)
 def test_a_lifetime_is_understood(value: Any, expected: float | None) -> None:
-    """H083 to H088: seconds, also as a string, at most a year; none at all is allowed."""
+    """A15: H083 to H088: seconds, also as a string, at most a year; none at all is allowed."""
     held = parse(expires_in=value)
 
     assert held.expires_in == expected
@@ -342,7 +342,7 @@ NO_LIFETIME = {
 
 @pytest.mark.parametrize("value", NO_LIFETIME.values(), ids=NO_LIFETIME)
 def test_a_lifetime_that_is_none_is_refused(value: Any) -> None:
-    """H085, H086: a negative, endless or meaningless lifetime is an error, not a guess."""
+    """A15, H085, H086: a negative, endless or meaningless lifetime is an error, not a guess."""
     with pytest.raises(TokenError) as caught:
         parse(expires_in=value)
 
