@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ._loop import Serial, bare, get_loop, on_loop
 from ._state import SessionState
 from .errors import LoginRequired, TokenError, TokenExpiredError, TokenRefreshError, TokenStoreError
-from .providers.base import _MISCONFIGURED as MISCONFIGURED
-from .providers.base import as_refresh_error
+from .providers.base import NEEDS_HELP, as_refresh_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pywry_auth_nb")
 
-REVOKED = "revoked"
-_REVOKE_DEADLINE = 5.0  # seconds
 STORE_DEADLINE = 10.0  # seconds
 _MIN_PAUSE = 1.0  # seconds between two refreshes, however short the tokens live
 _NAP = 30.0  # seconds: clocks stand still in suspend, so look at the wall clock that often
@@ -80,7 +77,7 @@ class Renewal(SessionState):
                 await self._refresh_failed(error)
             raise error from None
         if generation != self._generation:  # signed out or in anew meanwhile: these tokens are nobody's
-            await self.discard(new)
+            await self.provider.give_back(new)
             return
         new = new.succeed(old)
         await self._keep(new)
@@ -91,7 +88,7 @@ class Renewal(SessionState):
         try:
             self.provider.check_continuity(old, new)
         except TokenError:
-            await self.discard(new)  # somebody else's: nobody may use them
+            await self.provider.give_back(new)  # somebody else's: nobody may use them
             raise
         return new
 
@@ -125,7 +122,7 @@ class Renewal(SessionState):
         error = await self._store(tokens)
         if generation != self._generation:  # signed out, or in anew, while the store was slow: undo it
             await self._mend_store()
-            await self.discard(tokens)
+            await self.provider.give_back(tokens)
             return False
         self._failures, self._failure, self._resume_at = 0, None, 0.0
         self._publish(tokens=tokens, refreshing=False, error=error, **changes)
@@ -241,40 +238,10 @@ class Renewal(SessionState):
         with contextlib.suppress(TokenRefreshError):  # noted, and the next look is planned
             await self._refresh_once()
 
-    async def discard(self, tokens: OAuthTokenSet) -> dict[str, str]:
-        """Revoke the refresh token, then the access token (RFC 7009 §2.1), within 5 s.
-
-        Returns:
-            What became of each, by its kind: ``"revoked"``, ``"not_revoked"`` (refused, or not offered), or the code
-            of what went wrong.
-        """
-        outcome = {
-            kind: "timeout"
-            for kind, token in (("refresh_token", tokens.refresh_token), ("access_token", tokens.access_token))
-            if token
-        }
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._revoke(tokens, outcome), _REVOKE_DEADLINE)
-        for kind, became in outcome.items():
-            if became != REVOKED:
-                log.warning("%s: %s not revoked (%s)", self.provider.label, kind, became)
-        return outcome
-
-    async def _revoke(self, tokens: OAuthTokenSet, outcome: dict[str, str]) -> None:
-        """Revoke the tokens whose kinds ``outcome`` names, and note there how it went."""
-        for kind in outcome:
-            outcome[kind] = await self._revoke_one(getattr(tokens, kind), kind)
-
-    async def _revoke_one(self, token: str, kind: str) -> str:
-        try:
-            return REVOKED if await self.provider.revoke_token(token, kind) else "not_revoked"
-        except TokenError as error:
-            return error.code
-
 
 def _needs_help(error: TokenRefreshError) -> bool:
     """Whether somebody must change the client's registration first."""
-    return error.code in MISCONFIGURED
+    return error.code in NEEDS_HELP
 
 
 def _is_final(error: TokenRefreshError) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._loop import bare, get_loop, on_loop, run
-from ._renewal import REVOKED, STORE_DEADLINE, Renewal, nobody
+from ._renewal import STORE_DEADLINE, Renewal, nobody
 from ._state import View
 from .errors import (
     AuthenticationError,
@@ -19,6 +19,7 @@ from .errors import (
     TokenRefreshError,
     TokenStoreError,
 )
+from .providers.base import REVOKED
 from .token_store import MemoryTokenStore
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class SessionManager(Renewal):
         from .token_store import get_token_store
 
         settings = OAuth2Settings() if settings is None else settings
-        known = {
+        known: dict[str, Any] = {
             "token_store": get_token_store(getattr(settings, "token_store_backend", "memory")),
             "refresh_buffer_seconds": getattr(settings, "refresh_buffer_seconds", 60),
         }
@@ -335,7 +336,7 @@ class SessionManager(Renewal):
                 call()
         self._publish(tokens=None, user=None, error=None, authorizing=False, refreshing=False, ended=False)
         store = await self._forget()
-        return LogoutResult(**(await self.discard(tokens) if tokens is not None else {}), store=store)
+        return LogoutResult(**(await self.provider.give_back(tokens) if tokens is not None else {}), store=store)
 
     # -- being shown ---------------------------------------------------------------------------------------------
 

@@ -1,6 +1,17 @@
 """Identity providers: where one signs in, as data plus what differs."""
 
 from .base import OAuthProvider
+from .factory import create_provider_from_settings
+from .github import GitHubProvider
+from .google import GoogleProvider
+from .microsoft import MicrosoftProvider
 from .oidc import GenericOIDCProvider
 
-__all__ = ["GenericOIDCProvider", "OAuthProvider"]
+__all__ = [
+    "GenericOIDCProvider",
+    "GitHubProvider",
+    "GoogleProvider",
+    "MicrosoftProvider",
+    "OAuthProvider",
+    "create_provider_from_settings",
+]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,6 +13,7 @@ from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
 from .._http import Answer, HttpClient, check_url
 from .._loop import on_loop
 from ..errors import TokenError, TokenRefreshError
+from ..settings import warn_if_in_a_cell
 from ..tokens import Secret, parse_token_response
 
 if TYPE_CHECKING:
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 
     from ..pkce import PKCEChallenge
     from ..tokens import OAuthTokenSet
+
+log = logging.getLogger("pywry_auth_nb")
 
 #: What a caller may not override: these tie the answer to our request (RFC 9700 §2.1.1).
 _OURS = frozenset(
@@ -32,6 +38,13 @@ _MISCONFIGURED = {
     "invalid_scope": "The provider does not grant these scopes. Check them against the client's registration.",
     "invalid_request": "The provider did not understand the request. Check redirect URI and client registration.",
 }
+#: Codes with which trying again cannot help before somebody has changed the registration, or the settings here.
+NEEDS_HELP = frozenset(_MISCONFIGURED) | {
+    "client_auth_unsupported", "client_secret_missing", "client_secret_unwanted", "redirect_uri_mismatch",
+    "registered_as_spa", "tenant_mismatch",
+}  # fmt: skip
+REVOKED = "revoked"
+_GIVE_BACK_DEADLINE = 5.0  # seconds
 
 
 class OAuthProvider(ABC):
@@ -55,6 +68,8 @@ class OAuthProvider(ABC):
     error_names: ClassVar[Mapping[str, str]] = {}
     #: Whether the token endpoint may answer with a form instead of JSON.
     form_answers: ClassVar[bool] = False
+    #: Headers this provider's API wants besides the token.
+    api_headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
@@ -67,6 +82,7 @@ class OAuthProvider(ABC):
         revocation_url: str = "",
     ) -> None:
         self.client_id = client_id
+        warn_if_in_a_cell(client_secret)
         self.client_secret = Secret(client_secret)
         self.scopes = list(scopes or [])
         self.authorize_url = authorize_url
@@ -183,7 +199,7 @@ class OAuthProvider(ABC):
         await self.prepare()
         if not self.userinfo_url:
             return {}
-        answer = await self._http.request("GET", self.userinfo_url, headers={"Authorization": f"Bearer {access_token}"})
+        answer = await self._get(self.userinfo_url, access_token)
         if not answer.ok or not isinstance(answer.body, dict):
             raise TokenError(
                 f"The provider did not say who you are (HTTP {answer.status}).",
@@ -207,12 +223,40 @@ class OAuthProvider(ABC):
         if not self.revocation_url:
             return False
         form = {"token": token, "token_type_hint": token_type_hint}
-        answer = await self._post(self.revocation_url, form, expect_json=False)  # §2.2: the body says nothing
+        method = self._client_auth_method("revocation")
+        answer = await self._post(self.revocation_url, form, method, expect_json=False)  # §2.2: the body says nothing
         return answer.ok
+
+    @on_loop
+    async def give_back(self, tokens: OAuthTokenSet) -> dict[str, str]:
+        """Revoke the refresh token, then the access token (RFC 7009 §2.1), within 5 s.
+
+        Returns:
+            What became of each, by its kind: ``"revoked"``, ``"not_revoked"`` (refused, or not offered), or the code
+            of what went wrong.
+        """
+        outcome = {kind: "timeout" for kind in ("refresh_token", "access_token") if getattr(tokens, kind)}
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._revoke_all(tokens, outcome), _GIVE_BACK_DEADLINE)
+        for kind, became in outcome.items():
+            if became != REVOKED:
+                log.warning("%s: %s not revoked (%s)", self.label, kind, became)
+        return outcome
+
+    async def _revoke_all(self, tokens: OAuthTokenSet, outcome: dict[str, str]) -> None:
+        """Revoke the tokens whose kinds ``outcome`` names, and note there how it went."""
+        for kind in outcome:
+            outcome[kind] = await self._revoke_one(getattr(tokens, kind), kind)
+
+    async def _revoke_one(self, token: str, kind: str) -> str:
+        try:
+            return REVOKED if await self.revoke_token(token, kind) else "not_revoked"
+        except TokenError as error:
+            return error.code
 
     async def _grant(self, form: dict[str, str], *, requested_scope: str) -> OAuthTokenSet:
         """Ask the token endpoint and read its answer, or raise what it means."""
-        answer = await self._post(self.token_url, form)
+        answer = await self._post(self.token_url, form, self._client_auth_method("token"))
         body = answer.body if isinstance(answer.body, dict) else {}
         if answer.ok and body and "error" not in body:
             return parse_token_response(body, requested_scope=requested_scope, sent_at=answer.sent_at)
@@ -222,9 +266,13 @@ class OAuthProvider(ABC):
         """Return what a refusal of the token endpoint means at this provider, where more is known than its name."""
         return None
 
-    async def _post(self, url: str, form: dict[str, str], *, expect_json: bool = True) -> Answer:
+    async def _get(self, url: str, access_token: str) -> Answer:
+        """GET something that belongs to the token's owner (RFC 6750 §2.1)."""
+        headers = {**self.api_headers, "Authorization": f"Bearer {access_token}"}
+        return await self._http.request("GET", url, headers=headers)
+
+    async def _post(self, url: str, form: dict[str, str], method: str, *, expect_json: bool = True) -> Answer:
         """POST a form as this client: with its secret in the header or the body, or just its name (RFC 6749 §2.3.1)."""
-        method = self._client_auth_method()
         headers = {}
         if method == "client_secret_basic":
             headers["Authorization"] = self._basic()
@@ -241,7 +289,8 @@ class OAuthProvider(ABC):
         pair = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}".encode("ascii")
         return f"Basic {b64encode(pair).decode('ascii')}"
 
-    def _client_auth_method(self) -> str:
+    def _client_auth_method(self, endpoint: str) -> str:  # noqa: ARG002 - for providers that say so in metadata
+        """Choose how to authenticate at the ``"token"`` or the ``"revocation"`` endpoint (OIDC Core §9)."""
         return "client_secret_post" if self.client_secret else "none"
 
 

@@ -143,6 +143,32 @@ def check_claims(
     return claims
 
 
+def continues(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether the ID token of a refresh belongs to the sign-in that ``before`` came from (OIDC Core §12.2).
+
+    Issuer, subject and audience are the same; nonce and authorized party are, where the new token has them; the time
+    of the sign-in is, where both have it; and the new token is not older than the old one.
+    """
+    return (
+        all(before.get(name) == after.get(name) for name in ("iss", "sub"))
+        and _audience(before) == _audience(after)
+        and all(name not in after or after[name] == before.get(name) for name in ("nonce", "azp"))
+        and ("auth_time" not in before or after.get("auth_time", before["auth_time"]) == before["auth_time"])
+        and _issued_at(after) >= _issued_at(before) - LEEWAY
+    )
+
+
+def _issued_at(claims: dict[str, Any]) -> float:
+    iat = claims.get("iat")
+    return iat if isinstance(iat, (int, float)) else 0.0
+
+
+def _audience(claims: dict[str, Any]) -> set[str]:
+    """Return for whom a token is; order means nothing, nor whether a single one stands in a list (RFC 7519 §4.1.3)."""
+    aud = claims.get("aud")
+    return {each for each in (aud if isinstance(aud, list) else [aud]) if isinstance(each, str)}
+
+
 def _check_audience(claims: dict[str, Any], client_id: str, trusted: Container[str]) -> None:
     aud = claims.get("aud")
     audiences = [aud] if isinstance(aud, str) else aud

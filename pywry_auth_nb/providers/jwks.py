@@ -34,7 +34,8 @@ class KeyCache:
         self._fetched_at = float("-inf")
         self._tokens = float(_BURST)
         self._refilled_at = time.monotonic()
-        self._lock = asyncio.Lock()
+        self._lock: asyncio.Lock | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def warm(self, uri: str | None) -> None:
         """Have keys at hand, so that what they must check does not fail for want of them.
@@ -42,7 +43,7 @@ class KeyCache:
         Raises:
             TokenError: There are no keys to be had.
         """
-        async with self._lock:
+        async with self._guard():
             if uri:
                 await self._renew(uri)
 
@@ -51,31 +52,58 @@ class KeyCache:
 
         An unknown ``kid`` causes one refetch, since providers rotate keys; a flood of unknown ones does not.
 
+        Returns:
+            An empty list only when the provider was asked just now and has no such key.
+
         Raises:
-            TokenError: There are no keys to be had.
+            TokenError: There are no keys to be had, or none that fits while the provider cannot be asked.
         """
-        async with self._lock:
-            fresh = await self._renew(uri)
+        async with self._guard():
+            started = time.monotonic()
+            outage = await self._renew(uri)
             found = _matching(self._keys, alg, kid)
-            if not found and not fresh and self._may_refetch():
-                await self._fetch(uri)
+            if not found and self._fetched_at < started:
+                if outage is not None:
+                    raise outage
+                await self._refetch(uri)
                 found = _matching(self._keys, alg, kid)
             return found[:_MAX_TRIED]
 
     async def refetched(self, uri: str, *, alg: str, kid: str | None) -> list[dict[str, Any]]:
-        """Return candidates after asking the provider again: for a signature that fits no key we have."""
-        async with self._lock:
-            if not self._may_refetch():
-                return []
-            await self._fetch(uri)
+        """Return candidates after asking the provider again: for a signature that fits no key we have.
+
+        Raises:
+            TokenError: The provider cannot be asked, or was asked too often.
+        """
+        async with self._guard():
+            await self._refetch(uri)
             return _matching(self._keys, alg, kid)[:_MAX_TRIED]
 
-    async def _renew(self, uri: str) -> bool:
-        """Fetch the keys if there are none or old ones; return whether it was done."""
-        old = uri != self._uri or time.monotonic() - self._fetched_at > _MAX_AGE
-        if old:
+    def _guard(self) -> asyncio.Lock:
+        """Return this loop's lock. Another loop means: after a fork, where the old lock may be held for ever."""
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._loop is not loop:
+            self._lock, self._loop = asyncio.Lock(), loop
+        return self._lock
+
+    async def _renew(self, uri: str) -> TokenError | None:
+        """Fetch the keys if there are none or old ones; return why the old ones had to stay."""
+        if uri == self._uri and time.monotonic() - self._fetched_at <= _MAX_AGE:
+            return None
+        try:
             await self._fetch(uri)
-        return old
+        except TokenError as error:
+            if uri != self._uri or not self._keys:
+                raise
+            return error
+        return None
+
+    async def _refetch(self, uri: str) -> None:
+        if not self._may_refetch():
+            raise TokenError(
+                "The provider's signing keys were asked for too often. Try again in a minute.", code="jwks_failed"
+            )
+        await self._fetch(uri)
 
     def _may_refetch(self) -> bool:
         now = time.monotonic()
@@ -87,20 +115,19 @@ class KeyCache:
         return True
 
     async def _fetch(self, uri: str) -> None:
-        """Replace the keys; a failure leaves them as they are while there are any for this ``uri``."""
-        try:
-            keys = await self._download(uri)
-        except TokenError:
-            if uri == self._uri and self._keys:
-                return
-            raise
-        self._uri, self._fetched_at, self._keys = uri, time.monotonic(), keys
+        """Replace the keys; a failure leaves them as they are."""
+        self._keys = await self._download(uri)
+        self._uri, self._fetched_at = uri, time.monotonic()
 
     async def _download(self, uri: str) -> list[dict[str, Any]]:
         answer = await self._http.request("GET", uri)
         keys = answer.body.get("keys") if answer.ok and isinstance(answer.body, dict) else None
         if not isinstance(keys, list) or len(keys) > _MAX_KEYS:
-            raise TokenError("The provider's signing keys could not be read. Try again.", code="jwks_failed")
+            raise TokenError(
+                "The provider's signing keys could not be read. Try again.",
+                code="jwks_failed",
+                retry_after=answer.retry_after,
+            )
         return [key for key in keys if isinstance(key, dict)]
 
 

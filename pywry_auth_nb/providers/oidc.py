@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from urllib.parse import urlsplit, urlunsplit
 
 from .._http import check_url
 from .._loop import on_loop, run
@@ -15,9 +17,13 @@ from .base import OAuthProvider, as_refresh_error
 from .jwks import KeyCache
 
 if TYPE_CHECKING:
+    from .._http import Answer
     from ..pkce import PKCEChallenge
     from ..tokens import OAuthTokenSet
 
+log = logging.getLogger("pywry_auth_nb")
+
+_NOT_FOUND = 404
 _DISCOVERY_MAX_AGE = 3600.0  # seconds
 _DISCOVERY_DEADLINE = 30.0
 _ENDPOINTS = {
@@ -26,7 +32,7 @@ _ENDPOINTS = {
     "userinfo_url": "userinfo_endpoint",
     "revocation_url": "revocation_endpoint",
 }
-_BASIC = "client_secret_basic"
+_BASIC, _POST = "client_secret_basic", "client_secret_post"
 _PASSING = frozenset({"network", "timeout", "discovery_failed"})
 #: Claims that say something about the ID token and nothing about the person.
 _ABOUT_THE_TOKEN = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "aud", "azp", "exp", "iat", "nbf", "jti", "sid"})
@@ -47,7 +53,13 @@ class GenericOIDCProvider(OAuthProvider):
         revocation_url: Revocation endpoint.
         require_id_token_validation: Whether an ID token must come and be valid. Turn it off only for a provider that
             is not OpenID Connect.
+
+    Without ``issuer_url`` nothing says who may sign an ID token. Then none is asked for, one that comes is dropped, and
+    who signed in is what the UserInfo endpoint says.
     """
+
+    #: Whether the provider gives refresh tokens only after a consent prompt (OIDC Core §11).
+    offline_needs_consent: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -71,8 +83,7 @@ class GenericOIDCProvider(OAuthProvider):
         self._discovered_at = float("-inf")
         self._discovering: asyncio.Task[None] | None = None
         self._keys = KeyCache(self._http)
-        if "offline_access" in self.scopes:
-            # OIDC Core §11: without the consent prompt the provider must ignore offline_access
+        if "offline_access" in self.scopes and self.offline_needs_consent:
             self.authorize_params = {"prompt": "consent", **self.authorize_params}  # type: ignore[misc]
 
     @property
@@ -80,13 +91,17 @@ class GenericOIDCProvider(OAuthProvider):
         """The host where one signs in, for people."""
         return urlsplit(self.issuer_url or self.authorize_url).hostname or ""
 
+    @property
+    def _validates(self) -> bool:
+        return self.require_id_token_validation and bool(self.issuer_url)
+
     @on_loop
     async def prepare(self) -> None:
         """Read the provider's metadata, unless that was done within the hour.
 
         Raises:
             TokenError: Code ``discovery_failed``, ``issuer_mismatch``, ``missing_metadata``, ``pkce_unsupported`` or
-                one of the HTTP client's.
+                one of the HTTP client's; or ``client_auth_unsupported``.
         """
         if not self.issuer_url and not (self.authorize_url and self.token_url):
             _refuse("Give issuer_url (by name), or authorize_url and token_url.", "missing_metadata")
@@ -109,9 +124,7 @@ class GenericOIDCProvider(OAuthProvider):
             _refuse(
                 "An issuer is a URL without a query (OpenID Connect Discovery §3). Check issuer_url.", "insecure_url"
             )
-        answer = await self._http.request(
-            "GET", self.issuer_url.removesuffix("/") + "/.well-known/openid-configuration"
-        )
+        answer = await self._fetch_metadata()
         if not answer.ok or not isinstance(answer.body, dict):
             raise TokenError(
                 f"{self.label} is not an OpenID Connect issuer, or is not working (HTTP {answer.status}). Check "
@@ -121,9 +134,18 @@ class GenericOIDCProvider(OAuthProvider):
             )
         self._accept(answer.body)
 
+    async def _fetch_metadata(self) -> Answer:
+        """Ask at the place of OIDC Discovery §4; where there is nothing, at that of RFC 8414 §3.1."""
+        issuer = urlsplit(self.issuer_url.removesuffix("/"))
+        answer = await self._http.request("GET", urlunsplit(issuer) + "/.well-known/openid-configuration")
+        if answer.status != _NOT_FOUND:
+            return answer
+        path = f"/.well-known/oauth-authorization-server{issuer.path}"
+        return await self._http.request("GET", urlunsplit(issuer._replace(path=path)))
+
     def _accept(self, metadata: dict[str, Any]) -> None:
         """Take metadata over if it is sound (OIDC Discovery §3, §4.3)."""
-        if metadata.get("issuer") != self.issuer_url:
+        if not self._is_own_metadata(metadata.get("issuer")):
             _refuse(
                 "The provider calls itself by another issuer. Write issuer_url exactly as it does.", "issuer_mismatch"
             )
@@ -139,6 +161,8 @@ class GenericOIDCProvider(OAuthProvider):
                 _refuse(f"The provider's metadata has no {_ENDPOINTS[name]}.", "missing_metadata")
         if self.require_id_token_validation and not metadata.get("jwks_uri"):
             _refuse("The provider's metadata has no jwks_uri.", "missing_metadata")
+        if self.client_secret:
+            _choose_auth(metadata, "token")  # refuse now, not when somebody has signed in
         loopback = self.issuer_url.startswith("http:")  # else a provider could make us send requests to this machine
         for url in (*endpoints.values(), metadata.get("jwks_uri") or ""):
             if url:
@@ -173,8 +197,24 @@ class GenericOIDCProvider(OAuthProvider):
         if iss is None:
             if self._metadata.get("authorization_response_iss_parameter_supported") is True:
                 _refuse("The answer does not say which provider it comes from, though it should.", "issuer_missing")
-        elif self.issuer_url and iss != self.issuer_url:
+        elif self.issuer_url and not self._may_answer(iss):
             _refuse("The answer comes from another provider.", "issuer_mismatch")
+
+    def _is_own_metadata(self, issuer: Any) -> bool:
+        """Whether metadata that names this issuer is the one we asked for (OIDC Discovery §4.3)."""
+        return bool(issuer == self.issuer_url)
+
+    def _may_answer(self, issuer: str) -> bool:
+        """Whether an authorization response may come from this issuer (RFC 9207 §2.4)."""
+        return issuer == self.issuer_url
+
+    def _may_issue(self, claims: dict[str, Any]) -> bool:
+        """Whether the issuer of an ID token with these claims is ours (OIDC Core §3.1.3.7)."""
+        return bool(claims.get("iss") == self.issuer_url)
+
+    def _may_sign(self, key: dict[str, Any], claims: dict[str, Any]) -> bool:  # noqa: ARG002 - for keys with a scope
+        """Whether a published key may vouch for an ID token with these claims."""
+        return True
 
     @on_loop
     async def exchange_code(
@@ -196,30 +236,48 @@ class GenericOIDCProvider(OAuthProvider):
         if pkce_verifier:
             form["code_verifier"] = pkce_verifier
         tokens = await self._grant(form, requested_scope=" ".join(self.scopes))
-        if self.require_id_token_validation:
-            if tokens.id_token is None:
+        try:
+            if self._validates and tokens.id_token is None:
                 _refuse("The provider sent no ID token. Ask for the scope openid.", "id_token_missing")
+            return await self._checked(tokens, nonce)
+        except TokenError:
+            await self.give_back(tokens)
+            raise
+
+    async def _checked(self, tokens: OAuthTokenSet, nonce: str | None) -> OAuthTokenSet:
+        """Return the tokens with an ID token that is valid, or that the caller does not want validated, or none."""
+        if tokens.id_token is not None and self._validates:
             await self._validate(tokens.id_token, nonce, tokens.access_token)
-        return tokens
+        return tokens if self.issuer_url else replace(tokens, id_token=None)
 
     @on_loop
     async def refresh_tokens(self, refresh_token: str) -> OAuthTokenSet:
         """Get new tokens for a refresh token; an ID token that comes along is checked (OIDC Core §12.2).
+
+        An ID token that cannot be checked, because the provider's keys are not to be had, is dropped: the refresh token
+        may have been good only once, so the new one must not be lost. What is wrong is refused, and revoked.
 
         Raises:
             TokenRefreshError: Discovery or the refresh failed; code ``invalid_grant`` means: sign in again.
         """
         try:
             await self.prepare()
-            if self.require_id_token_validation:  # have the keys before a token is spent that may be good only once
+            if self._validates:  # have the keys before a token is spent that may be good only once
                 await self._keys.warm(self._metadata.get("jwks_uri"))
             form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-            tokens = await self._grant(form, requested_scope="")
-            if tokens.id_token and self.require_id_token_validation:
-                await self._validate(tokens.id_token, None, tokens.access_token)
+            return await self._checked_if_possible(await self._grant(form, requested_scope=""))
         except TokenError as error:
             raise as_refresh_error(error) from None
-        return tokens
+
+    async def _checked_if_possible(self, tokens: OAuthTokenSet) -> OAuthTokenSet:
+        try:
+            return await self._checked(tokens, None)
+        except TokenError as error:
+            if error.code.startswith("id_token_"):
+                await self.give_back(tokens)
+                raise
+            log.warning("%s: the ID token of a refresh could not be checked (%s)", self.label, error.code)
+            return replace(tokens, id_token=None)
 
     @on_loop
     async def validate_id_token(self, id_token: str, nonce: str | None = None) -> dict[str, Any]:
@@ -237,22 +295,24 @@ class GenericOIDCProvider(OAuthProvider):
         if not uri:
             _refuse("There are no keys to check the ID token with. Set issuer_url.", "jwks_failed")
         keys = await self._keys.candidates(uri, alg=token.alg, kid=token.kid)
-        verified = any(jws.verify_signature(token, key) for key in keys)
+        verified = self._is_signed(token, keys)
         if keys and not verified:  # rotated just before signing, under an old or no key id
-            keys = await self._keys.refetched(uri, alg=token.alg, kid=token.kid)
-            verified = any(jws.verify_signature(token, key) for key in keys)
+            verified = self._is_signed(token, await self._keys.refetched(uri, alg=token.alg, kid=token.kid))
         if not verified:
             _refuse("The provider's ID token has a signature that fits none of its keys.", "id_token_signature")
         return jws.check_claims(
-            token, issuer=self.issuer_url, client_id=self.client_id, nonce=nonce, access_token=access_token
+            token, issuer=self._may_issue, client_id=self.client_id, nonce=nonce, access_token=access_token
         )
+
+    def _is_signed(self, token: jws.Unverified, keys: list[dict[str, Any]]) -> bool:
+        return any(self._may_sign(key, token.claims) and jws.verify_signature(token, key) for key in keys)
 
     def claims(self, tokens: OAuthTokenSet) -> dict[str, Any]:
         """Return what the ID token, which was checked when it came, says about its owner."""
         return {name: value for name, value in self._id_claims(tokens).items() if name not in _ABOUT_THE_TOKEN}
 
     def _id_claims(self, tokens: OAuthTokenSet) -> dict[str, Any]:
-        if tokens.id_token is None or not self.require_id_token_validation:
+        if tokens.id_token is None or not self._validates:
             return {}
         return jws.read(tokens.id_token).claims
 
@@ -274,27 +334,38 @@ class GenericOIDCProvider(OAuthProvider):
         return claims | profile
 
     def check_continuity(self, old: OAuthTokenSet, new: OAuthTokenSet) -> None:
-        """Check that a refreshed ID token names the same person at the same issuer (OIDC Core §12.2).
+        """Check that a refreshed ID token belongs to the same sign-in (OIDC Core §12.2).
 
         Raises:
             TokenRefreshError: Code ``identity_changed``.
         """
         before, after = self._id_claims(old), self._id_claims(new)
-        if not (before and after):
-            return
-        same = all(before.get(name) == after.get(name) for name in ("iss", "sub"))
-        if not same or after.get("nonce", before.get("nonce")) != before.get("nonce"):
+        if before and after and not jws.continues(before, after):
             raise TokenRefreshError(
-                "The renewed tokens belong to somebody else. Sign in again.", code="identity_changed"
+                "The renewed tokens belong to another sign-in. Sign in again.", code="identity_changed"
             )
 
-    def _client_auth_method(self) -> str:
-        """Choose how to authenticate (OIDC Core §9): ``client_secret_basic`` is the default of the specification."""
-        if not self.client_secret:
-            return "none"
-        offered = self._metadata.get("token_endpoint_auth_methods_supported")
-        only_post = isinstance(offered, list) and "client_secret_post" in offered and _BASIC not in offered
-        return "client_secret_post" if only_post else _BASIC
+    def _client_auth_method(self, endpoint: str) -> str:
+        return _choose_auth(self._metadata, endpoint) if self.client_secret else "none"
+
+
+def _choose_auth(metadata: dict[str, Any], endpoint: str) -> str:
+    """Choose how a client with a secret authenticates, as an endpoint's metadata offers (RFC 8414 §2).
+
+    Raises:
+        TokenError: Code ``client_auth_unsupported``.
+    """
+    listed = metadata.get(f"{endpoint}_endpoint_auth_methods_supported")
+    offered = [method for method in listed if isinstance(method, str)] if isinstance(listed, list) else []
+    if not offered or _BASIC in offered:  # the specification's default
+        return _BASIC
+    if _POST not in offered:
+        _refuse(
+            "The provider takes no client secret. Leave client_secret out, if the client is registered as public; else "
+            "register it for client_secret_basic.",
+            "client_auth_unsupported",
+        )
+    return _POST
 
 
 def _refuse(message: str, code: str) -> NoReturn:

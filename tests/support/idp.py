@@ -188,9 +188,9 @@ class Idp:
         self.refresh_tokens.pop(request.form.get("token", ""), None)
         return 200, None
 
-    def _respond(self, request: Request) -> tuple[int, bytes, dict[str, str]]:
-        path = request.path.removeprefix(self._path)
-        routes = {
+    def _routes(self) -> dict[str, Callable[[Request], tuple[int, Any]]]:
+        """Who answers at which path."""
+        return {
             "/.well-known/openid-configuration": self._metadata,
             "/authorize": self._authorize,
             "/jwks": self._jwks,
@@ -198,6 +198,9 @@ class Idp:
             "/userinfo": self._userinfo,
             "/revoke": self._revoke,
         }
+
+    def _respond(self, request: Request) -> tuple[int, bytes, dict[str, str]]:
+        path, routes = request.path.removeprefix(self._path), self._routes()
         answer = self.answers.get(path)
         time.sleep(self.delay)
         if answer is not None and answer.times > 0:
@@ -209,6 +212,8 @@ class Idp:
         time.sleep(answer.delay if answer is not None else 0)  # done, but not yet said
         if content is None:
             return status, b"", {}
+        if isinstance(content, bytes):  # a form
+            return status, content, {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
         return status, json.dumps(content).encode(), {"Content-Type": "application/json"}
 
     def _handler(idp) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler below has the self
@@ -218,7 +223,10 @@ class Idp:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                self._serve(dict(parse_qsl(body.decode())))
+                as_json = self.headers.get("Content-Type") == "application/json"
+                self._serve(json.loads(body) if as_json else dict(parse_qsl(body.decode())))
+
+            do_DELETE = do_POST  # noqa: N815 - http.server looks for this name
 
             def _serve(self, form: dict[str, str]) -> None:
                 headers = {name.lower(): value for name, value in self.headers.items()}

@@ -62,14 +62,15 @@ def exchange(rp: GenericOIDCProvider, op: Idp, nonce: str = NONCE) -> OAuthToken
 
 
 def refused(rp: GenericOIDCProvider, op: Idp) -> str:
-    """Sign in, be refused, and return the code; nothing is asked after that, and nothing leaks (I1, I3, I4)."""
+    """Sign in, be refused, and return the code; the tokens are given back, and nothing leaks (I1, I3, I4)."""
     with pytest.raises(TokenError) as caught:
         exchange(rp, op)
 
     assert "CANARY" not in str(caught.value) + repr(caught.value)
     assert caught.value.__cause__ is caught.value.__context__ is None
     assert op.requests_to("/token") == 1
-    assert {request.path for request in op.requests} <= {"/.well-known/openid-configuration", "/jwks", "/token"}
+    asked = {request.path for request in op.requests}
+    assert asked <= {"/.well-known/openid-configuration", "/jwks", "/token", "/revoke"}
     return caught.value.code
 
 
@@ -207,7 +208,7 @@ BAD_CLAIMS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("claims", "rule"), BAD_CLAIMS.values(), ids=BAD_CLAIMS)
 def test_a_bad_claim_is_refused(rp: GenericOIDCProvider, op: Idp, claims: dict[str, Any], rule: str) -> None:
-    """Each rule about what an ID token says refuses it, and the code names the claim."""
+    """B2, B3: each rule about what an ID token says refuses it, and the code names the claim."""
     op.claims = {name: value(op) if callable(value) else value for name, value in claims.items()}
 
     assert refused(rp, op) == f"id_token_{rule}"
@@ -233,7 +234,7 @@ GOOD_CLAIMS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("claims", GOOD_CLAIMS.values(), ids=GOOD_CLAIMS)
 def test_a_good_claim_is_accepted(rp: GenericOIDCProvider, op: Idp, claims: dict[str, Any]) -> None:
-    """What the specification allows signs in, clocks that differ by 20 s included."""
+    """B3: what the specification allows signs in, clocks that differ by 20 s included."""
     op.claims = {name: value(op) if callable(value) else value for name, value in claims.items()}
 
     tokens = exchange(rp, op)
@@ -280,7 +281,7 @@ def test_a_sign_in_succeeds_after_a_refused_one(rp: GenericOIDCProvider, op: Idp
 
 @pytest.mark.parametrize("value", [..., None], ids=["H095-missing", "H095-null"])
 def test_an_answer_without_id_token_is_refused(rp: GenericOIDCProvider, op: Idp, value: Any) -> None:
-    """H095: without it nobody has repeated our nonce (OIDC Core §3.1.3.3)."""
+    """B2, H095: without it nobody has repeated our nonce (OIDC Core §3.1.3.3)."""
     op.token_extra["id_token"] = value
 
     assert refused(rp, op) == "id_token_missing"
@@ -581,7 +582,7 @@ def _swapped(other: str, header: dict[str, Any], claims: dict[str, Any], op: Idp
 
 @pytest.mark.parametrize(("published", "forge"), BAD_SIGNATURES.values(), ids=BAD_SIGNATURES)
 def test_a_bad_signature_is_refused(rp: GenericOIDCProvider, op: Idp, published: Any, forge: Any) -> None:
-    """Only a key that the provider publishes for just this signs an ID token; whatever the token says about keys."""
+    """B3: only a key that the provider publishes for just this signs an ID token, whatever the token says."""
     if published is not None:
         op.answers["/jwks"] = Answer({"keys": [published(op)]})
     op.forge = functools.partial(forge, op)

@@ -27,12 +27,13 @@ from pywry_auth_nb import (
 from pywry_auth_nb._http import HttpClient
 from pywry_auth_nb.providers.jwks import KeyCache
 from tests.conftest import REDIRECT_URI
-from tests.support.idp import CLIENT, Answer, Idp
+from tests.support.idp import CLIENT, Answer, Idp, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 DISCOVERY = "/.well-known/openid-configuration"
+RFC_8414 = "/.well-known/oauth-authorization-server"
 NONCE = "nonce-of-this-sign-in"
 PKCE = ("code_challenge", "code_challenge_method")
 
@@ -92,6 +93,11 @@ async def _await(work: Coroutine[Any, Any, Any]) -> Any:
     return await work
 
 
+def metadata_of(op: Idp) -> dict[str, Any]:
+    """What the provider publishes of itself."""
+    return op._metadata(Request("GET", DISCOVERY, {}, {}))[1]
+
+
 def paths(op: Idp) -> list[str]:
     """Where requests arrived, in order."""
     return [request.path for request in op.requests]
@@ -130,13 +136,33 @@ def test_the_keys_come_from_where_the_metadata_says(rp: GenericOIDCProvider, op:
 
 @pytest.mark.parametrize("path", ["", "/", "/realms/x", "/realms/x/", "/a//b"])
 def test_an_issuer_is_taken_as_it_is_written(path: str) -> None:
-    """H036, H037: with a final slash (Auth0), with a path (Keycloak): the well-known path follows, ``iss`` matches."""
+    """A5, H036, H037: with a final slash (Auth0), with a path (Keycloak): the well-known path follows, ``iss`` fits."""
     with Idp(path) as op:
         rp = GenericOIDCProvider(CLIENT, issuer_url=op.issuer)
         tokens = exchange(rp, op)
 
         assert paths(op)[0] == path.removesuffix("/") + DISCOVERY
         assert rp.claims(tokens)["iss"] == op.issuer
+
+
+@pytest.mark.parametrize("path", ["", "/", "/realms/x", "/realms/x/"])
+def test_the_place_of_rfc_8414_is_asked_next(path: str) -> None:
+    """A5: where OpenID Connect's place is empty, the well-known part goes between host and path (RFC 8414 §3.1)."""
+    with Idp(path) as op:
+        op.answers[DISCOVERY] = Answer({}, 404)
+        op.answers[RFC_8414 + path.removesuffix("/")] = Answer(metadata_of(op))
+        rp = GenericOIDCProvider(CLIENT, issuer_url=op.issuer)
+
+        assert rp.claims(exchange(rp, op))["iss"] == op.issuer
+        assert paths(op)[:2] == [path.removesuffix("/") + DISCOVERY, RFC_8414 + path.removesuffix("/")]
+
+
+def test_another_issuer_at_the_place_of_rfc_8414_is_refused(rp: GenericOIDCProvider, op: Idp) -> None:
+    """C17: the second place is believed no more than the first."""
+    op.answers[DISCOVERY] = Answer({}, 404)
+    op.answers[RFC_8414] = Answer(metadata_of(op) | {"issuer": "https://evil.example"})
+
+    assert failure(rp.prepare()).code == "issuer_mismatch"
 
 
 WRONG_ISSUERS: dict[str, Callable[[str], Any]] = {
@@ -215,7 +241,7 @@ BAD_ENDPOINTS = [
 @pytest.mark.parametrize("value", BAD_ENDPOINTS, ids=repr)
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_a_bad_endpoint_is_refused(rp: GenericOIDCProvider, op: Idp, name: str, value: Any) -> None:
-    """H040: one endpoint that must not be given secrets refuses the metadata as a whole."""
+    """B16, H040: one endpoint that must not be given secrets refuses the metadata as a whole."""
     op.metadata = {name: value}
 
     assert failure(rp.prepare()).code == "insecure_url"
@@ -274,10 +300,10 @@ FAILING: dict[str, tuple[Answer, str]] = {
 
 @pytest.mark.parametrize(("answer", "code"), FAILING.values(), ids=FAILING)
 def test_a_failed_discovery_is_an_error(rp: GenericOIDCProvider, op: Idp, answer: Answer, code: str) -> None:
-    """H041 to H043: it is raised, not swallowed; nothing else is asked; and the next call asks again."""
+    """A15, H041 to H043: it is raised, not swallowed; nothing else is asked; and the next call asks again."""
     op.answers[DISCOVERY] = answer
     assert failure(rp.prepare()).code == code
-    assert paths(op) == [DISCOVERY]
+    assert paths(op) == ([DISCOVERY, RFC_8414] if answer.status == 404 else [DISCOVERY])
 
     op.answers.clear()
     prepare(rp)
@@ -288,7 +314,7 @@ def test_a_failed_discovery_is_an_error(rp: GenericOIDCProvider, op: Idp, answer
     "method", ["exchange_code", "refresh_tokens", "validate_id_token", "get_userinfo", "revoke_token"]
 )
 def test_every_method_says_when_discovery_failed(rp: GenericOIDCProvider, op: Idp, method: str) -> None:
-    """H042: nothing goes on with empty addresses."""
+    """A18, H042: nothing goes on with empty addresses: not ``get_userinfo``, not ``revoke_token``."""
     op.answers[DISCOVERY] = Answer({}, 500)
     arguments = ["x", REDIRECT_URI] if method == "exchange_code" else ["x"]
 
@@ -327,7 +353,7 @@ BAD_ISSUERS = [
 
 @pytest.mark.parametrize("issuer", BAD_ISSUERS)
 def test_a_bad_issuer_is_refused(client: Callable[..., GenericOIDCProvider], issuer: str) -> None:
-    """H038, H039: no http beyond this machine, no query, no fragment, no user; and no request is made."""
+    """B16, H038, H039: no http beyond this machine, no query, no fragment, no user; and no request is made."""
     assert failure(client(issuer_url=issuer).prepare()).code == "insecure_url"
 
 
@@ -451,7 +477,7 @@ def test_keys_are_fetched_once(warm: GenericOIDCProvider, op: Idp) -> None:
 
 
 def test_a_key_that_rotates_just_before_signing_is_fetched(warm: GenericOIDCProvider, op: Idp) -> None:
-    """C19, H161: a key id we have never seen causes exactly one more request."""
+    """A9, C19, H161: a key id we have never seen causes exactly one more request."""
     op.rotate_key()
 
     assert validate(warm, op.id_token()) == ""
@@ -487,15 +513,24 @@ def test_an_unknown_key_id_is_looked_for_once(warm: GenericOIDCProvider, op: Idp
     assert op.requests_to("/jwks") == 2
 
 
+def test_keys_of_this_moment_are_not_asked_for_again(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H161: the first token of all, with an invented key id, costs one request as well."""
+    op.header = {"kid": "invented"}
+
+    assert validate(rp, op.id_token()) == "id_token_signature"
+    assert op.requests_to("/jwks") == 1
+
+
 @pytest.mark.parametrize("kid", [None, "key-1"], ids=["H163-random-kids", "H163-bad-signatures"])
 def test_a_flood_of_bad_tokens_causes_few_requests(warm: GenericOIDCProvider, op: Idp, kid: str | None) -> None:
-    """H163: a hundred tokens that no key fits are looked for three times (CVE-2026-48524)."""
+    """H163: a hundred tokens that no key fits are looked for three times (CVE-2026-48524); then nobody can tell."""
     head, body, _ = op.id_token().split(".")
+    said = []
     for _ in range(100):
         op.header = {"kid": kid or secrets.token_hex(4)}
-        token = f"{head}.{body}.AAAA" if kid else op.id_token()
-        assert validate(warm, token) == "id_token_signature"
+        said.append(validate(warm, f"{head}.{body}.AAAA" if kid else op.id_token()))
 
+    assert said == ["id_token_signature"] * 3 + ["jwks_failed"] * 97
     assert op.requests_to("/jwks") <= 4
     op.header = {}
     assert validate(warm, op.id_token()) == ""
@@ -508,7 +543,7 @@ def test_a_minute_later_a_rotation_is_found_again(warm: GenericOIDCProvider, op:
         validate(warm, op.id_token())
     op.header = {}
     op.rotate_key()
-    assert validate(warm, op.id_token()) == "id_token_signature"
+    assert validate(warm, op.id_token()) == "jwks_failed"
 
     warm._keys._refilled_at -= 61
     assert validate(warm, op.id_token()) == ""
@@ -529,26 +564,31 @@ NO_KEYS: dict[str, Answer] = {
     "H169-65-keys": Answer({"keys": [{}] * 65}),
     "H169-10000-keys": Answer({"keys": [{}] * 10_000}),
 }
+NO_KEYS_CODES = {"jwks_failed", "bad_response", "redirect_refused", "too_large"}
 
 
 @pytest.mark.parametrize("answer", NO_KEYS.values(), ids=NO_KEYS)
 def test_a_failed_fetch_keeps_the_keys(warm: GenericOIDCProvider, op: Idp, answer: Answer) -> None:
-    """H164: while the key endpoint is broken, tokens of known keys are still verified (CVE-2026-48524)."""
+    """H164: while the key endpoint is broken, tokens of known keys are still verified (CVE-2026-48524).
+
+    Of an unknown key nothing is said: the provider may have published it just now.
+    """
     good = op.id_token()
     op.header = {"kid": "invented"}
     op.answers["/jwks"] = answer
 
-    assert validate(warm, op.id_token()) == "id_token_signature"
+    assert validate(warm, op.id_token()) in NO_KEYS_CODES
     assert validate(warm, good) == ""
     warm._keys._fetched_at -= 301
     assert validate(warm, good) == ""
+    assert validate(warm, op.id_token()) in NO_KEYS_CODES
 
 
 @pytest.mark.parametrize("answer", NO_KEYS.values(), ids=NO_KEYS)
 def test_keys_that_cannot_be_had_are_a_typed_error(rp: GenericOIDCProvider, op: Idp, answer: Answer) -> None:
-    """H169, H171: without any key nobody signs in; when they are back, the next sign-in succeeds."""
+    """A15, H169, H171: without any key nobody signs in; when they are back, the next sign-in succeeds."""
     op.answers["/jwks"] = answer
-    assert validate(rp, op.id_token()) in {"jwks_failed", "bad_response", "redirect_refused", "too_large"}
+    assert validate(rp, op.id_token()) in NO_KEYS_CODES
     assert op.requests_to("/jwks") == 1
 
     op.answers.clear()
@@ -650,7 +690,6 @@ METHODS: dict[str, tuple[Any, str]] = {
     "both": (["client_secret_post", "client_secret_basic"], "basic"),
     "post": (["client_secret_post"], "post"),
     "post-and-others": (["none", "private_key_jwt", "client_secret_post"], "post"),
-    "others": (["private_key_jwt", "tls_client_auth"], "basic"),
     "empty": ([], "basic"),
     "null": (None, "basic"),
     "number": (5, "basic"),
@@ -671,6 +710,51 @@ def test_the_secret_is_sent_as_the_provider_wants_it(
     request = op.last("/token")
     assert ("authorization" in request.headers) == (chosen == "basic")
     assert request.form.get("client_secret") == ("CANARY-secret" if chosen == "post" else None)
+
+
+@pytest.mark.parametrize("offered", [["private_key_jwt", "tls_client_auth"], ["none"]], ids=repr)
+def test_a_secret_that_cannot_be_sent_is_said_before_anybody_signs_in(
+    client: Callable[..., GenericOIDCProvider], op: Idp, offered: Any
+) -> None:
+    """H049: a provider that wants keys or certificates, or no secret at all, is refused with the metadata."""
+    op.metadata = {"token_endpoint_auth_methods_supported": offered}
+
+    assert failure(client(client_secret="CANARY-secret").prepare()).code == "client_auth_unsupported"
+    assert client().build_authorize_url(REDIRECT_URI, "s"), "a public client has nothing to send"
+
+
+REVOCATION_METHODS: dict[str, tuple[Any, str]] = {
+    "missing": (..., "basic"),
+    "basic": (["client_secret_basic"], "basic"),
+    "post": (["client_secret_post"], "post"),
+    "both": (["client_secret_post", "client_secret_basic"], "basic"),
+}
+
+
+@pytest.mark.parametrize(("offered", "chosen"), REVOCATION_METHODS.values(), ids=REVOCATION_METHODS)
+def test_revocation_has_a_method_of_its_own(
+    client: Callable[..., GenericOIDCProvider], op: Idp, offered: Any, chosen: str
+) -> None:
+    """B7: ``revoke_token`` authenticates as *its* endpoint wants; Basic when it does not say (RFC 8414 §2)."""
+    op.metadata = {
+        "token_endpoint_auth_methods_supported": ["client_secret_post"],
+        "revocation_endpoint_auth_methods_supported": offered,
+    }
+
+    assert asyncio.run(client(client_secret="CANARY-secret").revoke_token("CANARY-t")) is True
+    request = op.last("/revoke")
+    assert ("authorization" in request.headers) == (chosen == "basic")
+    assert request.form.get("client_secret") == ("CANARY-secret" if chosen == "post" else None)
+
+
+def test_revocation_without_a_method_of_ours_is_an_error(client: Callable[..., GenericOIDCProvider], op: Idp) -> None:
+    """B7: it is said, not swallowed, and the token does not travel."""
+    op.metadata = {"revocation_endpoint_auth_methods_supported": ["private_key_jwt"]}
+    rp = client(client_secret="CANARY-secret")
+
+    assert failure(rp.revoke_token("CANARY-t")).code == "client_auth_unsupported"
+    assert op.requests_to("/revoke") == 0
+    assert asyncio.run(client().revoke_token("CANARY-t")) is True
 
 
 @pytest.mark.parametrize("offered", [["client_secret_basic"], ["none"], None, ...], ids=repr)
@@ -725,7 +809,7 @@ def test_every_sign_in_has_secrets_of_its_own(rp: GenericOIDCProvider) -> None:
 
 
 def test_an_existing_query_is_kept(rp: GenericOIDCProvider, op: Idp) -> None:
-    """H002: an authorization endpoint may have a query of its own (RFC 6749 §3.1)."""
+    """A18, H002: an authorization endpoint may have a query of its own (RFC 6749 §3.1)."""
     op.metadata = {"authorization_endpoint": f"{op.issuer}/authorize?p=b2c_1%20a&empty=&p=2"}
     asked = begun(rp)
 
@@ -749,7 +833,7 @@ OURS = ["state", "redirect_uri", "client_id", "response_type", "response_mode", 
 
 @pytest.mark.parametrize("name", [*OURS, "client_secret"])
 def test_extra_parameters_cannot_override_ours(rp: GenericOIDCProvider, name: str) -> None:
-    """H006, H010: what ties the answer to our request, and how it comes back, is not for the caller to set."""
+    """B16, H006, H010: what ties the answer to our request, and how it comes back, is not for the caller to set."""
     with pytest.raises(ValueError, match=name):
         rp.build_authorize_url(REDIRECT_URI, "state", PKCEChallenge.generate(), {name: "evil"})
 
@@ -789,7 +873,7 @@ def test_offline_access_comes_with_consent(client: Callable[..., GenericOIDCProv
 
 
 def test_the_url_of_an_endpoint_that_is_not_known_yet_is_discovered(rp: GenericOIDCProvider, op: Idp) -> None:
-    """``build_authorize_url`` works by itself, from a plain thread."""
+    """A3: ``build_authorize_url`` works by itself, from a plain thread."""
     assert rp.build_authorize_url(REDIRECT_URI, "s").startswith(f"{op.issuer}/authorize?")
 
 
@@ -883,7 +967,7 @@ REFUSALS: dict[str, tuple[Answer, str]] = {
 
 @pytest.mark.parametrize(("answer", "code"), REFUSALS.values(), ids=REFUSALS)
 def test_a_refused_code_is_not_sent_again(rp: GenericOIDCProvider, op: Idp, answer: Answer, code: str) -> None:
-    """H053 to H098: a typed error; the code is sent once (H074), nothing is asked after that, nothing is quoted."""
+    """A15, H053 to H098: a typed error; the code is sent once (H074), nothing is asked after that, or quoted."""
     op.answers["/token"] = answer
 
     assert failure(rp.exchange_code("CANARY-code", REDIRECT_URI, "CANARY-verifier", NONCE)).code == code
@@ -954,7 +1038,7 @@ def test_the_access_token_travels_in_the_header(rp: GenericOIDCProvider, op: Idp
 
 @pytest.mark.parametrize("sub", ["eve", "ADA", "ada ", "", None, 5, ["ada"], ...], ids=lambda sub: f"C11-{sub!r}")
 def test_userinfo_about_somebody_else_is_refused(rp: GenericOIDCProvider, op: Idp, sub: Any) -> None:
-    """C11, H186: ``sub`` must be there and be the ID token's (OIDC Core §5.3.2); none of its claims are used."""
+    """B2, C11, H186: ``sub`` must be there and be the ID token's (OIDC Core §5.3.2); none of its claims are used."""
     tokens = exchange(rp, op)
     op.answers["/userinfo"] = Answer({"name": "CANARY"} | ({} if sub is ... else {"sub": sub}))
 
@@ -1066,7 +1150,7 @@ def test_a_refresh_may_leave_things_out(rp: GenericOIDCProvider, op: Idp) -> Non
     ids=["C22-iss", "H202-aud", "H202-azp", "exp", "iat", "sub", "at_hash"],
 )
 def test_a_refreshed_id_token_is_checked(rp: GenericOIDCProvider, op: Idp, claims: dict[str, Any], code: str) -> None:
-    """C22, H200, H202: by the rules of the first one; UserInfo is not asked after a bad one."""
+    """B2, C22, H200, H202: by the rules of the first one; UserInfo is not asked after a bad one."""
     old = exchange(rp, op)
     op.claims = claims
     error = failure(rp.refresh_tokens(str(old.refresh_token)))
@@ -1074,6 +1158,79 @@ def test_a_refreshed_id_token_is_checked(rp: GenericOIDCProvider, op: Idp, claim
     assert isinstance(error, TokenRefreshError)
     assert error.code == code
     assert op.requests_to("/userinfo") == 0
+
+
+def test_what_is_not_accepted_is_revoked(rp: GenericOIDCProvider, op: Idp) -> None:
+    """B7: the tokens beside a bad ID token, of a sign-in and of a refresh, are nobody's: refresh token first."""
+    refresh_token = str(exchange(rp, op).refresh_token)
+    op.claims = {"aud": "stranger"}
+
+    assert failure(rp.refresh_tokens(refresh_token)).code == "id_token_aud"
+    first, second = (request.form for request in op.requests if request.path == "/revoke")
+    assert first["token_type_hint"] == "refresh_token"
+    assert first["token"].startswith("CANARY-rt-")
+    assert first["token"] != refresh_token
+    assert second["token"].startswith("CANARY-at-")
+
+    with pytest.raises(TokenError):
+        exchange(rp, op)
+    assert op.requests_to("/revoke") == 4
+
+
+def test_a_revocation_that_fails_changes_no_verdict(rp: GenericOIDCProvider, op: Idp) -> None:
+    """B7: the person learns what was wrong with the sign-in; both tokens were tried."""
+    op.claims = {"aud": "stranger"}
+    op.answers["/revoke"] = Answer({}, 302, {"Location": "/x"})
+
+    with pytest.raises(TokenError) as caught:
+        exchange(rp, op)
+    assert caught.value.code == "id_token_aud"
+    assert op.requests_to("/revoke") == 2
+
+
+@pytest.mark.parametrize("gone", ["jwks", "network"])
+@pytest.mark.parametrize("age", [0, 301], ids=["keys-young", "keys-old"])
+def test_keys_that_are_down_during_a_refresh_cost_no_session(
+    rp: GenericOIDCProvider, op: Idp, gone: str, age: int
+) -> None:
+    """The provider rotates its key, and its keys cannot be had: the new tokens are kept, the ID token is not."""
+    old = exchange(rp, op)
+    op.rotate_key()
+    rp._keys._fetched_at -= age
+    if gone == "jwks":
+        op.answers["/jwks"] = Answer({}, 503)
+    else:
+        rp._metadata["jwks_uri"] = rp._keys._uri = "http://127.0.0.1:1/jwks"
+
+    new = refresh(rp, old.refresh_token)
+
+    assert new.refresh_token not in {None, old.refresh_token}
+    assert new.id_token is None
+    rp.check_continuity(old, new)
+    assert new.succeed(old).id_token == old.id_token
+    assert op.requests_to("/revoke") == 0
+
+
+def test_keys_that_are_down_during_a_sign_in_are_not_a_wrong_signature(rp: GenericOIDCProvider, op: Idp) -> None:
+    """A sign-in that nobody can check fails, and says that waiting may help."""
+    exchange(rp, op)
+    op.rotate_key()
+    op.answers["/jwks"] = Answer({}, 503, {"Retry-After": "7"})
+
+    with pytest.raises(TokenError) as caught:
+        exchange(rp, op)
+    assert (caught.value.code, caught.value.retry_after) == ("jwks_failed", 7)
+
+
+def test_a_refresh_waits_for_its_first_keys(rp: GenericOIDCProvider, op: Idp) -> None:
+    """In a fresh kernel without keys nothing is spent: the refresh token is still good afterwards."""
+    refresh_token = exchange(rp, op).refresh_token
+    rp._keys = KeyCache(rp._http)
+    op.answers["/jwks"] = Answer({}, 503)
+    assert failure(rp.refresh_tokens(str(refresh_token))).code == "jwks_failed"
+
+    op.answers.clear()
+    assert refresh(rp, refresh_token).id_token
 
 
 def test_a_refreshed_id_token_needs_a_signature(rp: GenericOIDCProvider, op: Idp) -> None:
@@ -1086,10 +1243,20 @@ def test_a_refreshed_id_token_needs_a_signature(rp: GenericOIDCProvider, op: Idp
     assert (type(error), error.code) == (TokenRefreshError, "id_token_signature")
 
 
+NOW = int(time.time())
 CHANGES: dict[str, tuple[dict[str, Any], bool]] = {
     "same": ({}, True),
     "H203-nonce-absent": ({"nonce": ...}, True),
     "new-name": ({"name": "Countess"}, True),
+    "aud-as-array": ({"aud": [CLIENT]}, True),
+    "auth_time-absent": ({"auth_time": ...}, True),
+    "iat-20-s-before": ({"iat": NOW - 20}, True),
+    "iat-later": ({"iat": NOW + 3600}, True),
+    "aud-other": ({"aud": "other"}, False),
+    "aud-more": ({"aud": [CLIENT, "other"]}, False),
+    "auth_time-now": ({"auth_time": NOW}, False),
+    "azp-appears": ({"azp": CLIENT}, False),
+    "iat-before": ({"iat": NOW - 60}, False),
     "C23-sub": ({"sub": "eve"}, False),
     "C22-iss": ({"iss": "https://evil.example"}, False),
     "H203-nonce-other": ({"nonce": "other"}, False),
@@ -1098,9 +1265,10 @@ CHANGES: dict[str, tuple[dict[str, Any], bool]] = {
 
 @pytest.mark.parametrize(("changes", "same"), CHANGES.values(), ids=CHANGES)
 def test_a_refresh_continues_one_sign_in(rp: GenericOIDCProvider, op: Idp, changes: dict[str, Any], same: bool) -> None:
-    """C22, C23, H200 to H203: issuer, subject and, where it is given, nonce stay (OIDC Core §12.2)."""
-    old = OAuthTokenSet("CANARY-at", id_token=op.id_token(nonce=NONCE))
-    new = OAuthTokenSet("CANARY-at2", id_token=op.id_token(**({"nonce": NONCE} | changes)))
+    """B2, C22, C23, H200 to H203: who, for whom, since when, and no older than what it replaces (OIDC Core §12.2)."""
+    first: dict[str, Any] = {"nonce": NONCE, "iat": NOW, "auth_time": NOW - 5000}
+    old = OAuthTokenSet("CANARY-at", id_token=op.id_token(**first))
+    new = OAuthTokenSet("CANARY-at2", id_token=op.id_token(**first | changes))
 
     try:
         rp.check_continuity(old, new)
@@ -1120,6 +1288,69 @@ def test_a_nonce_that_appears_on_refresh_is_another_sign_in(rp: GenericOIDCProvi
     assert caught.value.code == "identity_changed"
 
 
+# -- without an issuer --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def explicit(client: Callable[..., GenericOIDCProvider], op: Idp) -> GenericOIDCProvider:
+    """A client that knows the addresses and not the issuer; scopes and all else are the defaults."""
+    urls = {f"{name}_url": f"{op.issuer}/{path}" for name, path in (("authorize", "authorize"), ("token", "token"))}
+    return client(issuer_url="", userinfo_url=f"{op.issuer}/userinfo", **urls)
+
+
+def test_without_an_issuer_userinfo_says_who_it_is(explicit: GenericOIDCProvider, op: Idp) -> None:
+    """A4: an ID token that nobody can check does not make the sign-in fail; it is dropped, and UserInfo is asked."""
+    op.claims = {"sub": "eve"}
+    tokens = exchange(explicit, op)
+
+    assert tokens.id_token is None
+    assert explicit.claims(tokens) == {}
+    assert asyncio.run(explicit.identify(tokens)) == {"sub": "ada", "name": "Ada Lovelace"}
+    assert explicit.claims(OAuthTokenSet("CANARY-at", id_token=op.id_token())) == {}
+    assert op.requests_to(DISCOVERY) == op.requests_to("/jwks") == 0
+
+
+def test_without_an_issuer_a_refresh_works(explicit: GenericOIDCProvider, op: Idp) -> None:
+    """A4: an ID token that comes with the new tokens is dropped as the first one was."""
+    old = exchange(explicit, op)
+    new = refresh(explicit, old.refresh_token)
+
+    assert new.access_token != old.access_token
+    assert new.id_token is None
+    explicit.check_continuity(old, new)
+
+
+def test_with_an_issuer_validation_stays(client: Callable[..., GenericOIDCProvider], op: Idp) -> None:
+    """A4: naming the addresses, too, switches nothing off."""
+    rp = client(authorize_url=f"{op.issuer}/authorize", token_url=f"{op.issuer}/token")
+    op.claims = {"aud": "stranger"}
+
+    with pytest.raises(TokenError) as caught:
+        exchange(rp, op)
+    assert caught.value.code == "id_token_aud"
+
+
+# -- after a fork -------------------------------------------------------------------------------------------------
+
+
+def test_keys_are_fetched_although_the_old_loop_died_with_the_lock(op: Idp, http: HttpClient) -> None:
+    """A fork in the middle of a fetch leaves the lock held for ever: another loop has a lock of its own."""
+    keys, uri = KeyCache(HttpClient()), f"{op.issuer}/jwks"
+    op.answers["/jwks"] = Answer(delay=0.2, times=1)
+    dead = asyncio.new_event_loop()
+    fetch = dead.create_task(keys.warm(uri))
+    dead.run_until_complete(asyncio.sleep(0.1))
+    assert not fetch.done()
+
+    found = asyncio.run(asyncio.wait_for(keys.candidates(uri, alg="RS256", kid=op.kid), 2))
+
+    assert [key["kid"] for key in found] == [op.kid]
+    fetch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        dead.run_until_complete(fetch)
+    dead.close()
+
+
 # -- revoke -------------------------------------------------------------------------------------------------------
 
 
@@ -1127,7 +1358,7 @@ def test_a_nonce_that_appears_on_refresh_is_another_sign_in(rp: GenericOIDCProvi
 def test_revoking_names_the_token_and_the_client(
     client: Callable[..., GenericOIDCProvider], op: Idp, hint: str
 ) -> None:
-    """H216: RFC 7009 §2.1, for public clients and for clients with a secret."""
+    """B7, H216: ``revoke_token`` follows RFC 7009 §2.1, for public clients and for clients with a secret."""
     assert asyncio.run(client().revoke_token("CANARY-t", hint)) is True
     assert op.last("/revoke").form == {"token": "CANARY-t", "token_type_hint": hint, "client_id": CLIENT}
     assert op.last("/revoke").method == "POST"
@@ -1164,6 +1395,16 @@ def test_revoking_where_one_cannot_is_false(rp: GenericOIDCProvider, op: Idp) ->
 
     assert asyncio.run(rp.revoke_token("CANARY-t")) is False
     assert paths(op) == [DISCOVERY]
+
+
+def test_a_closed_provider_can_be_used_again(rp: GenericOIDCProvider, op: Idp) -> None:
+    """``close`` ends the connections, once or twice, and forgets nothing that was learned."""
+    tokens = exchange(rp, op)
+    asyncio.run(rp.close())
+    asyncio.run(rp.close())
+
+    assert asyncio.run(rp.get_userinfo(tokens.access_token))["sub"] == "ada"
+    assert op.requests_to(DISCOVERY) == 1
 
 
 def test_revoking_never_follows_a_redirect(rp: GenericOIDCProvider, op: Idp) -> None:

@@ -1,0 +1,185 @@
+"""`GitHubProvider`: GitHub's OAuth apps and GitHub Apps, which follow RFC 6749 in their own way."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
+
+from .._loop import on_loop
+from ..errors import TokenError
+from .base import OAuthProvider, as_refresh_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..tokens import OAuthTokenSet
+
+log = logging.getLogger("pywry_auth_nb")
+
+_NO_CONTENT = 204
+
+
+class GitHubProvider(OAuthProvider):
+    """GitHub.
+
+    Args:
+        client_id: Client identifier of the OAuth app or GitHub App.
+        client_secret: Its secret; GitHub wants one from every app that signs people in with a browser.
+        scopes: What to ask for; ``read:user user:email`` when left out. A GitHub App has permissions instead and
+            ignores them.
+
+    Tokens of OAuth apps do not end by themselves. Those of GitHub Apps do, unless the app opted out, and are renewed.
+    For GitHub Enterprise Server make a subclass with its ``web_url`` and ``api_url``.
+    """
+
+    #: Where people sign in.
+    web_url: ClassVar[str] = "https://github.com"
+    #: Where the REST API is; ``https://HOST/api/v3`` on GitHub Enterprise Server.
+    api_url: ClassVar[str] = "https://api.github.com"
+
+    form_answers = True
+    api_headers: ClassVar[Mapping[str, str]] = {
+        "Accept": "application/vnd.github+json",
+        "X-GitHub-Api-Version": "2022-11-28",
+    }
+    error_names: ClassVar[Mapping[str, str]] = {
+        "bad_verification_code": "invalid_grant",
+        "bad_refresh_token": "invalid_grant",
+        "incorrect_client_credentials": "invalid_client",
+        "Not Found": "invalid_client",  # what a client id gets that GitHub does not know
+        "redirect_uri_mismatch": "invalid_request",
+        "application_suspended": "unauthorized_client",
+    }
+
+    def __init__(self, client_id: str, client_secret: str = "", scopes: list[str] | None = None) -> None:
+        super().__init__(
+            client_id,
+            client_secret,
+            ["read:user", "user:email"] if scopes is None else scopes,
+            f"{self.web_url}/login/oauth/authorize",
+            f"{self.web_url}/login/oauth/access_token",
+            f"{self.api_url}/user",
+            f"{self.api_url}/applications/{quote(client_id, safe='')}/token",
+        )
+
+    def check_issuer(self, iss: str | None) -> None:
+        """Check the ``iss`` of an authorization response (RFC 9207 §2.4), which GitHub sends without promising it.
+
+        Raises:
+            TokenError: Code ``issuer_mismatch``.
+        """
+        if iss is not None and iss not in {self.web_url, f"{self.web_url}/login/oauth"}:
+            raise TokenError("The answer comes from another provider.", code="issuer_mismatch")
+
+    @on_loop
+    async def exchange_code(
+        self,
+        code: str,
+        redirect_uri: str,
+        pkce_verifier: str | None = None,
+        nonce: str | None = None,  # noqa: ARG002 - GitHub has no ID tokens
+    ) -> OAuthTokenSet:
+        """Exchange an authorization code for an access token.
+
+        Args:
+            code: The authorization code.
+            redirect_uri: The very one that the code was sent to.
+            pkce_verifier: The secret behind the code challenge; GitHub insists on it where a challenge was sent.
+            nonce: Not used: there is no ID token to repeat it.
+
+        Raises:
+            TokenError: The exchange failed; GitHub answers 200 also then.
+        """
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
+        if pkce_verifier:
+            form["code_verifier"] = pkce_verifier
+        return await self._grant(form, requested_scope="")  # GitHub always says what it granted; "" is nothing
+
+    @on_loop
+    async def refresh_tokens(self, refresh_token: str) -> OAuthTokenSet:
+        """Get new tokens for the refresh token of a GitHub App; the old ones end with that.
+
+        Raises:
+            TokenRefreshError: The refresh failed; code ``invalid_grant`` means: sign in again.
+        """
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        try:
+            return await self._grant(form, requested_scope="")
+        except TokenError as error:
+            raise as_refresh_error(error) from None
+
+    async def _grant(self, form: dict[str, str], *, requested_scope: str) -> OAuthTokenSet:
+        tokens = await super()._grant(form, requested_scope=requested_scope)
+        return replace(tokens, scope=tokens.scope.replace(",", " "))
+
+    def explain(self, body: dict[str, Any]) -> TokenError | None:
+        """Say what GitHub means where RFC 6749 has no word for it, or a misleading one."""
+        error = body.get("error")
+        if error == "incorrect_client_credentials" and not self.client_secret:
+            return TokenError(
+                "GitHub wants a client secret. Generate one on the app's page in GitHub's developer settings and pass "
+                "it as client_secret.",
+                code="client_secret_missing",
+            )
+        if error == "redirect_uri_mismatch":
+            return TokenError(
+                "The redirect URI is not the app's callback URL. Register it on the app's page in GitHub's developer "
+                "settings.",
+                code="invalid_request",
+            )
+        if error == "unverified_user_email":
+            return TokenError(
+                "GitHub signs in nobody without a verified e-mail address. Verify it in GitHub's settings, then sign "
+                "in again.",
+                code="unverified_email",
+            )
+        return None
+
+    @on_loop
+    async def get_userinfo(self, access_token: str) -> dict[str, Any]:
+        """Return the user's profile; with the primary e-mail address, also a private one, if the token may see it.
+
+        Raises:
+            TokenError: GitHub could not be asked, or refused the token.
+        """
+        profile = await super().get_userinfo(access_token)
+        email = None if profile.get("email") else await self._primary_email(access_token)
+        return {**profile, "email": email} if email else profile
+
+    async def _primary_email(self, access_token: str) -> str | None:
+        """Return the address that is primary and verified; None when there is none, or GitHub does not tell."""
+        with contextlib.suppress(TokenError):  # an extra: the profile has said who it is
+            answer = await self._get(f"{self.api_url}/user/emails", access_token)
+            if answer.ok and isinstance(answer.body, list):
+                return next((entry["email"] for entry in answer.body if _is_primary(entry)), None)
+        return None
+
+    @on_loop
+    async def revoke_token(self, token: str, token_type_hint: str = "access_token") -> bool:  # noqa: S107 - a kind
+        """End an access token. GitHub offers that to apps with a secret, and not for refresh tokens.
+
+        Returns:
+            Whether GitHub confirmed it.
+        """
+        if token_type_hint == "refresh_token":  # noqa: S105 - a kind of token
+            return False
+        if not self.client_secret:
+            log.warning("%s: a token can be revoked only with client_secret", self.label)
+            return False
+        headers = {**self.api_headers, "Authorization": self._basic()}
+        answer = await self._http.request(
+            "DELETE", self.revocation_url, json={"access_token": str(token)}, headers=headers, expect_json=False
+        )
+        return answer.status == _NO_CONTENT
+
+
+def _is_primary(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and entry.get("primary") is True
+        and entry.get("verified") is True
+        and isinstance(entry.get("email"), str)
+    )

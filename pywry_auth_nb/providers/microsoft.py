@@ -1,0 +1,146 @@
+"""`MicrosoftProvider`: Microsoft Entra ID and personal Microsoft accounts, where one address has many issuers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import ConfigurationError, TokenError
+from .oidc import GenericOIDCProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PERSONAL = "9188040d-6c67-4c5b-b112-36a304b66dad"  # the tenant of all personal accounts
+_MANY = frozenset({"common", "organizations"})  # names that stand for many tenants
+_TEMPLATE = "{tenantid}"
+_GUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_TENANT = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_NUMBER = re.compile(r"AADSTS([0-9]{3,10})\b")
+
+_AS_PUBLIC = (
+    "In the app's registration, under Authentication, add the redirect URI as 'Mobile and desktop applications' and "
+    "set 'Allow public client flows' to Yes"
+)
+#: What Microsoft's error numbers mean: our code, and a sentence.
+_EXPLAINED = {
+    9002327: (
+        "registered_as_spa",
+        f"The redirect URI is registered for a single-page application. {_AS_PUBLIC}; or make it 'Web' with a secret.",
+    ),
+    7000218: (
+        "client_secret_missing",
+        f"Microsoft wants a secret from this client. {_AS_PUBLIC}; or pass client_secret.",
+    ),
+    700025: ("client_secret_unwanted", "This client is registered as public. Leave client_secret out."),
+    7000215: ("invalid_client", "client_secret is wrong. Pass the secret's value, which is shown once, not its ID."),
+    7000222: ("invalid_client", "client_secret has expired. Make a new one in the app's registration."),
+    700016: ("unauthorized_client", "Microsoft does not know this client there. Check client_id and tenant_id."),
+    50011: ("redirect_uri_mismatch", "The redirect URI is not registered. Add it to the app, character by character."),
+    500113: ("redirect_uri_mismatch", "The app has no redirect URI. Add one in its registration."),
+    50194: ("tenant_mismatch", "The app is registered for one tenant. Pass that tenant's ID as tenant_id."),
+    9002346: ("tenant_mismatch", "The app is registered for personal accounts. Pass tenant_id='consumers'."),
+}
+
+
+class MicrosoftProvider(GenericOIDCProvider):
+    """Microsoft Entra ID (formerly Azure AD) and personal Microsoft accounts.
+
+    Args:
+        client_id: Application (client) ID.
+        client_secret: Its secret, if it is registered as a web application.
+        tenant_id: Who may sign in: a tenant's GUID or one of its domains, ``"organizations"`` (any tenant),
+            ``"consumers"`` (personal accounts), or ``"common"`` (both).
+        scopes: What to ask for; ``openid email profile offline_access`` when left out. With ``"common"`` and
+            ``"organizations"`` keep ``profile``: without it Microsoft may not say which tenant a person belongs to.
+
+    Microsoft has no way to revoke tokens. With several tenants a person is ``iss`` *and* ``sub``, never ``sub`` alone.
+
+    Raises:
+        ConfigurationError: ``tenant_id`` is no name of a tenant.
+    """
+
+    #: Another one for national clouds, as in ``https://login.microsoftonline.us``.
+    authority: ClassVar[str] = "https://login.microsoftonline.com"
+
+    offline_needs_consent = False  # Microsoft asks by itself when it must
+    error_names: ClassVar[Mapping[str, str]] = {
+        "interaction_required": "invalid_grant",  # a policy wants the person to come again
+        "login_required": "invalid_grant",
+        "consent_required": "invalid_grant",
+    }
+
+    def __init__(
+        self,
+        client_id: str,
+        client_secret: str = "",
+        tenant_id: str = "common",
+        scopes: list[str] | None = None,
+    ) -> None:
+        self.tenant_id = tenant_id.lower()
+        if not _TENANT.fullmatch(self.tenant_id):
+            raise ConfigurationError(
+                "tenant_id must be a tenant's GUID or domain, or one of common, organizations and consumers."
+            )
+        scopes = ["openid", "email", "profile", "offline_access"] if scopes is None else scopes
+        super().__init__(client_id, client_secret, self._issuer_of(self.tenant_id), scopes)
+        # known beforehand; discovery may correct them
+        self.authorize_url = f"{self.authority}/{self.tenant_id}/oauth2/v2.0/authorize"
+        self.token_url = f"{self.authority}/{self.tenant_id}/oauth2/v2.0/token"
+        self.userinfo_url = "https://graph.microsoft.com/oidc/userinfo"
+
+    def _issuer_of(self, tenant: str) -> str:
+        return f"{self.authority}/{tenant}/v2.0"
+
+    def _tenant_in(self, issuer: Any) -> str | None:
+        """Return the GUID in an issuer's URL; None when it is not one of Microsoft's issuers."""
+        start, end = self._issuer_of(_TEMPLATE).split(_TEMPLATE)
+        if not isinstance(issuer, str) or not issuer.startswith(start) or not issuer.endswith(end):
+            return None
+        guid = issuer[len(start) : -len(end)]
+        return guid if _GUID.fullmatch(guid) else None
+
+    def _is_own_metadata(self, issuer: Any) -> bool:
+        """Whether metadata is that of ``tenant_id``: a template where it means many, the tenant's GUID else."""
+        if self.tenant_id in _MANY:
+            return bool(issuer == self._issuer_of(_TEMPLATE))
+        if self.tenant_id == "consumers":
+            return self._tenant_in(issuer) == _PERSONAL
+        guid = self._tenant_in(issuer)
+        return guid is not None and (guid == self.tenant_id or not _GUID.fullmatch(self.tenant_id))
+
+    def _admits(self, tenant: str | None) -> bool:
+        """Whether people of a tenant may sign in here."""
+        if tenant is None or (self.tenant_id == "organizations" and tenant == _PERSONAL):
+            return False
+        return self.tenant_id in _MANY or tenant == self._tenant_in(self._metadata.get("issuer"))
+
+    def _may_answer(self, issuer: str) -> bool:
+        return self._admits(self._tenant_in(issuer))
+
+    def _may_issue(self, claims: dict[str, Any]) -> bool:
+        """Whether ``iss`` is the issuer of the very tenant ``tid``, and that tenant may sign in."""
+        tenant = self._tenant_in(claims.get("iss"))
+        said = claims.get("tid", None if self.tenant_id in _MANY else tenant)
+        return said == tenant and self._admits(tenant)
+
+    def _may_sign(self, key: dict[str, Any], claims: dict[str, Any]) -> bool:
+        """Whether a key is the token's issuer's: Microsoft says beside each key for whom it signs."""
+        if "issuer" not in key:
+            return True
+        owner, tenant = key["issuer"], self._tenant_in(claims.get("iss"))
+        return isinstance(owner, str) and owner.replace(_TEMPLATE, tenant or "") == claims.get("iss")
+
+    def explain(self, body: dict[str, Any]) -> TokenError | None:
+        """Say what to change, by the number of Microsoft's error; its text stays unread but for that."""
+        known = next((_EXPLAINED[number] for number in _numbers(body) if number in _EXPLAINED), None)
+        return TokenError(known[1], code=known[0]) if known else None
+
+
+def _numbers(body: dict[str, Any]) -> list[int]:
+    """Return the numbers of an error: ``error_codes``, or else what its description begins with."""
+    codes = body.get("error_codes")
+    if isinstance(codes, list):
+        return [code for code in codes if isinstance(code, int)]
+    found = _NUMBER.match(str(body.get("error_description")))
+    return [int(found[1])] if found else []
