@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
 
 log = logging.getLogger("pywry_auth_nb")
 
@@ -158,7 +159,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     return await asyncio.shield(asyncio.wrap_future(future))
 
 
-def bare(error: BaseException | None) -> BaseException:
+def bare(error: E | None) -> E:
     """Return ``error`` without frames, cause and context."""
     assert error is not None  # noqa: S101 - only asked about futures that failed
     error.__cause__ = error.__context__ = None
