@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import httpx
+import requests
 from typing_extensions import assert_type
 
 from pywry_auth_nb import (
@@ -10,21 +14,54 @@ from pywry_auth_nb import (
     AuthFlowResult,
     AuthFlowState,
     AuthFlowTimeout,
+    ConfigurationError,
+    FileTokenStore,
     GenericOIDCProvider,
+    GitHubProvider,
+    GoogleProvider,
+    KeyringTokenStore,
     LoginRequired,
     LoginWidget,
+    LogoutResult,
     MemoryTokenStore,
+    MicrosoftProvider,
+    OAuth2Settings,
+    OAuthCallbackServer,
+    OAuthProvider,
     OAuthTokenSet,
     PKCEChallenge,
+    RedisTokenStore,
     SessionManager,
     TokenError,
     TokenRefreshError,
+    TokenStore,
+    TokenStoreError,
+    create_provider_from_settings,
+    get_token_store,
+    reset_token_store,
 )
+from pywry_auth_nb.adapters import as_azure_credential, as_google_credentials
+from pywry_auth_nb.auth import SessionAuth
 
 provider = GenericOIDCProvider(
     "client", "", "https://login.example.org", ["openid"], "", "", "", "", require_id_token_validation=True
 )
-session = SessionManager(provider, MemoryTokenStore(), "default", None, 60, lambda: None)
+providers: list[OAuthProvider] = [
+    GoogleProvider("client", "secret", ["openid"]),
+    GitHubProvider("client", "secret", ["read:user"]),
+    MicrosoftProvider("client", "", "common", ["openid"]),
+    create_provider_from_settings(OAuth2Settings(provider="github", client_id="client")),
+]
+stores: list[TokenStore] = [
+    MemoryTokenStore(),
+    KeyringTokenStore("pywry-oauth", encryption_key=None),
+    FileTokenStore("~/tokens", encryption_key=None),
+    RedisTokenStore("redis://localhost:6379/0", "pywry", 10, encryption_key=None),
+    get_token_store("memory"),
+]
+session = SessionManager(
+    provider, stores[0], "default", None, 60, lambda: None, allowed_origins=["https://api.example.org"]
+)
 flow = AuthFlowManager(provider, MemoryTokenStore(), session, use_pkce=True, auth_timeout=120.0)
 widget = LoginWidget(session)
 challenge = PKCEChallenge.generate(64)
@@ -38,16 +75,51 @@ async def use() -> None:
     assert_type(session.login(timeout=300), AuthFlowResult)
     assert_type(session.display_name, str)
     await session.save_tokens(OAuthTokenSet("token", expires_in=3600))
-    await session.logout()
+    assert_type(await session.logout(), LogoutResult)
+    assert_type(SessionManager.from_settings(OAuth2Settings(), session_key="mine"), SessionManager)
     request = await flow.begin("https://jupyter.example.org/pywry-auth/callback")
     assert_type(request.url, str)
     assert_type(await flow.complete({"code": "…", "state": request.state}), AuthFlowResult)
     assert_type(flow.flow_state, AuthFlowState)
     flow.cancel()
+    assert_type(flow.run_native(lambda url, config: (url, config), str, {"title": "Sign In"}), AuthFlowResult)
+    assert_type(flow.run_deploy("/base"), str)
+    assert_type(flow.authenticate(None), AuthFlowResult)
     assert_type(provider.build_authorize_url("https://…", "state", challenge, {"hd": "example.org"}), str)
     assert_type(await provider.exchange_code("code", "https://…", challenge.verifier, "nonce"), OAuthTokenSet)
     assert_type(await provider.revoke_token("token"), bool)
+    assert_type(await provider.get_userinfo("token"), dict[str, Any])
+    assert_type(await provider.validate_id_token("token", "nonce"), dict[str, Any])
     await provider.close()
+
+
+async def keep(store: TokenStore) -> None:
+    """Every method of a store."""
+    await store.save("key", OAuthTokenSet("token"))
+    assert_type(await store.load("key"), OAuthTokenSet | None)
+    assert_type(await store.exists("key"), bool)
+    assert_type(await store.list_keys(), list[str])
+    await store.delete("key")
+    reset_token_store()
+
+
+def send() -> None:
+    """The token in the rest of the notebook."""
+    assert_type(session.auth, SessionAuth)
+    assert_type(session.headers, dict[str, str])
+    assert_type(session.userinfo(), dict[str, Any])
+    httpx.Client(auth=session.auth)
+    httpx.AsyncClient(auth=session.auth)
+    requests.get("https://api.example.org", auth=session.auth, timeout=5)
+    as_google_credentials(session)
+    as_azure_credential(session)
+
+
+def receive() -> None:
+    """The loopback server by itself."""
+    with OAuthCallbackServer("127.0.0.1", 0) as server:
+        assert_type(server.redirect_uri, str)
+        assert_type(server.wait_for_callback(timeout=120.0), dict[str, str] | None)
 
 
 def fail(error: AuthenticationError) -> str:
@@ -56,6 +128,8 @@ def fail(error: AuthenticationError) -> str:
         assert_type(error.timeout, float)
     if isinstance(error, (LoginRequired, TokenRefreshError)):
         return error.message
+    if isinstance(error, (ConfigurationError, TokenStoreError)):
+        return error.code
     if isinstance(error, TokenError):
         assert_type(error.retry_after, float | None)
     return error.code
