@@ -32,7 +32,7 @@ session = SessionManager(provider)
 session""",
     """import httpx
 
-api = httpx.get(provider.userinfo_url, headers={{"Authorization": f"Bearer {{session.access_token}}"}})
+api = httpx.get(provider.userinfo_url, auth=session.auth)
 api.status_code, api.json()["name"]""",
     "session.access_token",
 )
