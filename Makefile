@@ -7,7 +7,7 @@ BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test lint types imports js python chromium screenshots clean
+.PHONY: help demo test lint types imports js python programs screenshots clean
 
 help:
 	@echo "make demo   JupyterLab with the quickstart notebook and a provider to sign in at"
@@ -38,7 +38,7 @@ js: js/node_modules/.installed
 	cd js && npm run --silent build
 	diff -r $(VENV)/static-before pywry_auth_nb/static && rm -r $(VENV)/static-before
 
-python: $(VENV)/.test tests/e2e/node_modules/.installed chromium
+python: $(VENV)/.test tests/e2e/node_modules/.installed programs
 	pytest
 
 # -- what they need ---------------------------------------------------------------------------------------------------
@@ -62,13 +62,20 @@ $(VENV)/.test: $(VENV)/.created pyproject.toml
 	cd $* && npm ci --silent --no-fund --no-audit
 	touch $@
 
-chromium:
-	@test -n "$$CHROMIUM" || command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
-	  || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } \
-	  || { echo "The browser tests need Chromium. As root: apt-get install chromium. Or set CHROMIUM=/path/to/chromium"; exit 1; }
+# Programs that the tests start: a browser, a Redis server, a keyring on a D-Bus of its own.
+programs:
+	@missing=; \
+	test -n "$$CHROMIUM" || command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+	  || command -v google-chrome >/dev/null || missing="chromium fonts-dejavu-core"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	command -v gnome-keyring-daemon >/dev/null || missing="$$missing gnome-keyring"; \
+	command -v dbus-daemon >/dev/null && command -v dbus-send >/dev/null || missing="$$missing dbus"; \
+	test -z "$$missing" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } \
+	  || { echo "The tests need programs that are not here. Debian, Ubuntu, as root: apt-get install $$missing."; \
+	       echo "Elsewhere, install Chromium (or set CHROMIUM=/path/to/chromium), Redis, GNOME Keyring and D-Bus."; exit 1; }
 
-screenshots: $(VENV)/.test tests/e2e/node_modules/.installed chromium
+screenshots: $(VENV)/.test tests/e2e/node_modules/.installed programs
 	python -m tests.e2e.screenshots
 
 clean:

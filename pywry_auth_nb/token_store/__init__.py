@@ -1,6 +1,51 @@
-"""Token stores: where a session's tokens rest between uses."""
+"""Token stores: where a session's tokens rest between uses.
 
-from .base import TokenStore
-from .memory import MemoryTokenStore
+Names are imported when first used (PEP 562): a store in memory must not cost the import of Redis, keyring and
+cryptography.
+"""
 
-__all__ = ["MemoryTokenStore", "TokenStore"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .base import TokenStore
+    from .codec import make_encryption_key
+    from .factory import get_token_store, reset_token_store
+    from .file import FileTokenStore
+    from .keyring import KeyringTokenStore
+    from .memory import MemoryTokenStore
+    from .redis import RedisTokenStore
+
+__all__ = [
+    "FileTokenStore",
+    "KeyringTokenStore",
+    "MemoryTokenStore",
+    "RedisTokenStore",
+    "TokenStore",
+    "get_token_store",
+    "make_encryption_key",
+    "reset_token_store",
+]
+
+_HOME = {
+    "FileTokenStore": "file",
+    "KeyringTokenStore": "keyring",
+    "MemoryTokenStore": "memory",
+    "RedisTokenStore": "redis",
+    "TokenStore": "base",
+    "get_token_store": "factory",
+    "make_encryption_key": "codec",
+    "reset_token_store": "factory",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,281 @@
+"""How tokens become bytes and come back, the same for every persistent store.
+
+A record is one JSON object in ASCII::
+
+    {"v": 1, "tokens": {…}}                                      without a key
+    {"v": 1, "kid": "…", "nonce": "…", "data": "…"}              AES-256-GCM of {"tokens": {…}}
+
+Members that this version does not know are left alone, and a higher ``v`` is refused. The name of the record is
+authenticated together with the ciphertext, so that a record laid under another user's name does not open.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..errors import TokenStoreError
+from ..tokens import OAuthTokenSet, Secret
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+KEY_VARIABLE = "PYWRY_AUTH_ENCRYPTION_KEY"
+KEY_FILE_VARIABLE = "PYWRY_AUTH_ENCRYPTION_KEY_FILE"
+
+_VERSION = 1
+_KEY_BYTES = 32
+_NONCE_BYTES = 12  # the size AES-GCM is made for; random ones are safe for 2³² records of one key
+
+
+def make_encryption_key() -> str:
+    """Return a new random key for ``encryption_key``: 32 bytes as URL-safe base64."""
+    return base64.urlsafe_b64encode(os.urandom(_KEY_BYTES)).decode()
+
+
+class Codec:
+    """Packs tokens into records and unpacks them.
+
+    Args:
+        encryption_key: One key, or several separated by commas or line ends: the first encrypts, all decrypt. Left
+            out, ``PYWRY_AUTH_ENCRYPTION_KEY`` or the file named by ``PYWRY_AUTH_ENCRYPTION_KEY_FILE`` has them; with
+            neither set, records are plain text.
+
+    Raises:
+        TokenStoreError: Code ``store_key``, for a key that is none. A variable that is set and empty is one, too: it
+            must not mean "store in plain text".
+    """
+
+    def __init__(self, encryption_key: str | None = None) -> None:
+        text = _configured(encryption_key)
+        self._keys: dict[str, AESGCM] = {} if text is None else _parse_keys(text)
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether records are encrypted."""
+        return bool(self._keys)
+
+    def encode(self, tokens: OAuthTokenSet, name: str) -> bytes:
+        """Pack ``tokens`` into the record called ``name``.
+
+        Raises:
+            TokenStoreError: Code ``store_unreadable``: ``tokens.raw`` holds something that is no JSON.
+        """
+        body = {"tokens": _members(tokens)}
+        if not self._keys:
+            return _dump({"v": _VERSION, **body})
+        kid, cipher = next(iter(self._keys.items()))
+        nonce = os.urandom(_NONCE_BYTES)
+        data = cipher.encrypt(nonce, _dump(body), _context(name))
+        return _dump({"v": _VERSION, "kid": kid, "nonce": _to_text(nonce), "data": _to_text(data)})
+
+    def decode(self, record: bytes, name: str) -> OAuthTokenSet:
+        """Unpack the record called ``name``.
+
+        Raises:
+            TokenStoreError: Whatever the bytes are, it is this or tokens. Code ``store_key``: the key that is needed
+                is not configured; ``store_unreadable``: damaged, tampered with, of another record, of a newer
+                version, or in plain text although a key is configured.
+        """
+        envelope = _parse(record)
+        _check_version(envelope.get("v"))
+        if self._keys:
+            envelope = _parse(self._decrypt(envelope, _context(name)))
+        elif "data" in envelope:
+            raise TokenStoreError(
+                f"These tokens are encrypted, and no key is configured. Set {KEY_VARIABLE} to the key that they were "
+                "stored with.",
+                code="store_key",
+            )
+        return _tokens(envelope.get("tokens"))
+
+    def _decrypt(self, envelope: dict[str, Any], context: bytes) -> bytes:
+        if "data" not in envelope:  # an attacker who can write must not get round the encryption
+            raise TokenStoreError(
+                "These tokens were stored without encryption, and an encryption key is configured. Sign in again to "
+                "replace them.",
+                code="store_unreadable",
+            )
+        kid = envelope.get("kid")
+        if not isinstance(kid, str) or kid not in self._keys:
+            raise TokenStoreError(
+                "These tokens are encrypted with a key that is not configured. Add that key after the current one, "
+                "or sign in again to replace them.",
+                code="store_key",
+            )
+        return _open(self._keys[kid], _from_text(envelope.get("nonce")), _from_text(envelope["data"]), context)
+
+    def __repr__(self) -> str:
+        return f"<Codec, {'encrypted' if self._keys else 'plain text'}>"
+
+
+def _configured(argument: str | None) -> Secret | None:
+    """Return the configured text of the keys, or None when no setting names any."""
+    if argument is not None:
+        return Secret(argument)
+    if KEY_VARIABLE in os.environ:
+        return Secret(os.environ[KEY_VARIABLE])
+    if KEY_FILE_VARIABLE in os.environ:
+        return _read_key_file(os.environ[KEY_FILE_VARIABLE])
+    return None
+
+
+def _read_key_file(path: str) -> Secret:
+    try:
+        return Secret(Path(path).read_text("ascii"))
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    except ValueError:
+        problem = "it is not a text of keys"
+    raise TokenStoreError(
+        f"The file named by {KEY_FILE_VARIABLE} could not be read: {problem}. Name a file with one key per line.",
+        code="store_key",
+    )
+
+
+def _parse_keys(text: Secret) -> dict[str, AESGCM]:
+    keys = dict(_parse_key(Secret(part.strip())) for part in text.replace("\n", ",").split(",") if part.strip())
+    if not keys:
+        _refuse_key()
+    return keys
+
+
+def _parse_key(text: Secret) -> tuple[str, AESGCM]:
+    """Return a key's public name, a hash of it, and its cipher."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    raw = _unpadded(text)
+    if raw is None or len(raw) != _KEY_BYTES:
+        _refuse_key()
+    return hashlib.sha256(b"pywry-auth-nb key id:" + raw).hexdigest()[:16], AESGCM(raw)
+
+
+def _refuse_key() -> NoReturn:
+    raise TokenStoreError(
+        "The encryption key is not 32 bytes in URL-safe base64. Make one with "
+        'python -c "from pywry_auth_nb.token_store import make_encryption_key as make; print(make())"',
+        code="store_key",
+    )
+
+
+def _context(name: str) -> bytes:
+    """Return what GCM authenticates beside the ciphertext (the associated data of NIST SP 800-38D)."""
+    return f"pywry-auth-nb:record:{_VERSION}:{name}".encode("utf-8", "surrogatepass")  # a key may be any string
+
+
+def _open(cipher: AESGCM, nonce: bytes, data: bytes, context: bytes) -> bytes:
+    from cryptography.exceptions import InvalidTag
+
+    try:
+        return cipher.decrypt(nonce, data, context)
+    except (InvalidTag, ValueError):  # ValueError: a nonce of an impossible length
+        raise _damaged() from None
+
+
+def _members(tokens: OAuthTokenSet) -> dict[str, Any]:
+    """Return what is stored: each secret once, since ``raw`` has no copy of them."""
+    return {
+        "access_token": tokens.access_token,
+        "token_type": tokens.token_type,
+        "refresh_token": tokens.refresh_token,
+        "expires_in": tokens.expires_in,
+        "id_token": tokens.id_token,
+        "scope": tokens.scope,
+        "raw": tokens.raw,
+        "issued_at": tokens.issued_at,
+    }
+
+
+def _tokens(value: Any) -> OAuthTokenSet:
+    """Build tokens of a record's members, each of exactly the type that was written."""
+    members = _as(dict, value)
+    return OAuthTokenSet(
+        access_token=_as(str, members.get("access_token")) or _refuse(),
+        token_type=_as(str, members.get("token_type")),
+        refresh_token=_optional(str, members.get("refresh_token")),
+        expires_in=None if members.get("expires_in") is None else _number(members["expires_in"]),
+        id_token=_optional(str, members.get("id_token")),
+        scope=_as(str, members.get("scope")),
+        raw=_as(dict, members.get("raw")),
+        issued_at=_number(members.get("issued_at")),
+    )
+
+
+def _as(kind: type, value: Any) -> Any:
+    return value if isinstance(value, kind) else _refuse()
+
+
+def _optional(kind: type, value: Any) -> Any:
+    return None if value is None else _as(kind, value)
+
+
+def _number(value: Any) -> float:
+    """Return a finite number; Python's JSON also knows numbers that no float can hold."""
+    try:
+        finite = type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:
+        finite = False
+    number: float = value if finite else _refuse()
+    return number
+
+
+def _check_version(version: Any) -> None:
+    if type(version) is int and version > _VERSION:
+        raise TokenStoreError(
+            "These tokens were stored by a newer version of pywry-auth-nb. Upgrade it here as well, or sign in again "
+            "to replace them.",
+            code="store_unreadable",
+        )
+    if type(version) is not int or version != _VERSION:
+        raise _damaged()
+
+
+def _dump(value: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except (TypeError, ValueError, RecursionError):
+        raise TokenStoreError(
+            "These tokens cannot be stored: their `raw` holds something that is no JSON.", code="store_unreadable"
+        ) from None
+
+
+def _parse(record: bytes) -> dict[str, Any]:
+    """Read one JSON object as it was written: in ASCII, with no NaN."""
+    try:
+        value = json.loads(record.decode("ascii"), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise _damaged() from None
+    return value if isinstance(value, dict) else _refuse()
+
+
+def _to_text(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).decode()
+
+
+def _from_text(value: Any) -> bytes:
+    raw = _unpadded(value) if isinstance(value, str) else None
+    return _refuse() if raw is None else raw
+
+
+def _unpadded(text: str) -> bytes | None:
+    """Decode strict URL-safe base64, whose padding may be missing; None when it is something else."""
+    try:
+        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _damaged() -> TokenStoreError:
+    return TokenStoreError(
+        "The stored record of these tokens is damaged. Sign in again to replace it.", code="store_unreadable"
+    )
+
+
+def _refuse(_: object = None) -> NoReturn:
+    raise _damaged()

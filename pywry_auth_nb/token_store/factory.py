@@ -1,0 +1,94 @@
+"""`get_token_store`: one token store for the whole process."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from .base import TokenStore
+
+_BACKENDS = {
+    "memory": ("memory", "MemoryTokenStore"),
+    "keyring": ("keyring", "KeyringTokenStore"),
+    "redis": ("redis", "RedisTokenStore"),
+    "file": ("file", "FileTokenStore"),
+}
+
+
+class _Singleton:
+    """The store, and what was asked for when it was made."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.store: TokenStore | None = None
+        self.request: object = None
+
+
+_the = _Singleton()
+
+
+def _renew_lock() -> None:
+    """In a forked child the thread that held the lock is gone; the store is good in the child, too."""
+    _the.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+def get_token_store(backend: str = "memory", **kwargs: Any) -> TokenStore:
+    """Return this process's token store; the first call makes it.
+
+    Args:
+        backend: ``"memory"``, ``"keyring"``, ``"redis"`` or ``"file"``.
+        **kwargs: The arguments of that store.
+
+    Raises:
+        ConfigurationError: There is no such backend or argument; or there is a store already, and it is another one
+            than is asked for now.
+        TokenStoreError: The store cannot be used here.
+    """
+    store_class = _class_of(backend)
+    request = (backend, _arguments(store_class, kwargs))
+    with _the.lock:
+        if _the.store is None:
+            _the.store, _the.request = store_class(**kwargs), request
+        elif _the.request != request:
+            raise ConfigurationError(
+                "This process has a token store already, with another backend or other arguments. Ask for the same "
+                "one, or call reset_token_store() first."
+            )
+        return _the.store
+
+
+def reset_token_store() -> None:
+    """Forget this process's token store, but none of the tokens in it; the next call makes a new one."""
+    with _the.lock:
+        _the.store = _the.request = None
+
+
+def _class_of(backend: str) -> type[TokenStore]:
+    if backend not in _BACKENDS:
+        raise ConfigurationError(f"There is no such token store. Choose one of: {', '.join(sorted(_BACKENDS))}.")
+    module, name = _BACKENDS[backend]
+    store_class: type[TokenStore] = getattr(import_module(f".{module}", __package__), name)
+    return store_class
+
+
+def _arguments(store_class: type[TokenStore], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return all arguments of the store, defaults included: naming a default asks for nothing else."""
+    signature = inspect.signature(store_class)
+    try:
+        bound = signature.bind(**kwargs)
+    except TypeError:
+        raise ConfigurationError(
+            f"{store_class.__name__} has no such argument. It takes: {', '.join(signature.parameters) or 'none'}."
+        ) from None
+    bound.apply_defaults()
+    return dict(bound.arguments)

@@ -1,0 +1,185 @@
+"""`FileTokenStore`: one file per session in a folder of one's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import TokenStoreError
+from .base import RecordStore, bounded
+from .locks import LOCK_DEADLINE, Locks, digest, own_folder, unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SLOW = "The folder of the tokens does not answer. If it is on a network drive, check the connection, then try again."
+_SUFFIX = ".tokens"
+_TEMPORARY = ".tmp"
+
+
+class FileTokenStore(RecordStore):
+    """Tokens in files that survive the kernel, readable by their owner alone.
+
+    A file is the key as JSON on the first line and the record on the second. It is replaced whole: whoever reads, and
+    whoever is killed while writing, sees or leaves the old record or the new one.
+
+    Args:
+        path: The folder; the user's data folder for applications when left out.
+        encryption_key: As :class:`~pywry_auth_nb.token_store.codec.Codec` takes it.
+
+    Raises:
+        TokenStoreError: Code ``store_key``, for a key that is none.
+    """
+
+    kind = "file"
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, encryption_key: str | None = None) -> None:
+        super().__init__(encryption_key)
+        self.path = _default_folder() if path is None else Path(path).expanduser().absolute()
+        self._locks = Locks(self.path / "locks")
+
+    async def _read(self, key: str) -> bytes | None:
+        return await bounded(_SLOW, self._read_file, key)
+
+    async def _write(self, key: str, record: bytes, lifetime: float | None) -> None:  # noqa: ARG002 - files stay
+        await bounded(_SLOW, self._write_file, key, record)
+
+    async def _remove(self, key: str) -> None:
+        await bounded(_SLOW, self._remove_file, key)
+
+    async def _names(self) -> list[str]:
+        return await bounded(_SLOW, self._list_files)
+
+    # -- the same, blocking -------------------------------------------------------------------------------------------
+
+    def _read_file(self, key: str) -> bytes | None:
+        try:
+            if not self.path.exists():
+                return None  # reading makes no folders
+            own_folder(self.path)
+            head, _, record = self._file(key).read_bytes().partition(b"\n")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise unusable(self.path, error) from None
+        if _key_in(head) != key:
+            raise TokenStoreError(
+                "The file of these tokens is damaged. Sign in again to replace it.", code="store_unreadable"
+            )
+        return record
+
+    def _write_file(self, key: str, record: bytes) -> None:
+        try:
+            own_folder(self.path)
+            with self._locks.hold(key):
+                self._clear_temporary(key)
+                self._replace(self._file(key), json.dumps(key).encode("ascii") + b"\n" + record)
+        except OSError as error:
+            raise unusable(self.path, error) from None
+
+    def _remove_file(self, key: str) -> None:
+        try:
+            if not self.path.exists():
+                return
+            own_folder(self.path)
+            with self._locks.hold(key):
+                self._clear_temporary(key)
+                self._file(key).unlink(missing_ok=True)
+                _sync_folder(self.path)
+        except OSError as error:
+            raise unusable(self.path, error) from None
+
+    def _list_files(self) -> list[str]:
+        try:
+            return list(self._keys()) if self.path.exists() else []
+        except OSError as error:
+            raise unusable(self.path, error) from None
+
+    def _keys(self) -> Iterator[str]:
+        """Yield the keys of the files whose name and first line agree; others are not ours, or damaged."""
+        own_folder(self.path)
+        for file in self.path.glob(f"*{_SUFFIX}"):
+            with suppress(FileNotFoundError):  # removed since it was listed
+                with file.open("rb") as stream:
+                    key = _key_in(stream.readline().rstrip(b"\n"))
+                if key is not None and self._file(key).name == file.name:
+                    yield key
+
+    def _replace(self, file: Path, content: bytes) -> None:
+        """Put ``content`` on the disk, then under the name; the old file is intact until the one moment of change."""
+        temporary = file.with_name(f".{file.name}.{secrets.token_hex(8)}{_TEMPORARY}")
+        try:
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:  # noqa: PTH123
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            _rename(temporary, file)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        _sync_folder(self.path)
+
+    def _clear_temporary(self, key: str) -> None:
+        """Remove what a killed writer of this record left; its lock is ours, so nobody is writing now."""
+        start = f".{self._file(key).name}."
+        for entry in os.scandir(self.path):
+            if entry.name.startswith(start) and entry.name.endswith(_TEMPORARY):
+                Path(entry.path).unlink(missing_ok=True)
+
+    def _file(self, key: str) -> Path:
+        """Return the file of ``key``: a prefix for people to read, and a hash that makes it the key's own."""
+        readable = re.sub(r"[^A-Za-z0-9_-]", "_", key)[:40]
+        return self.path / f"{readable}-{digest(key)}{_SUFFIX}"
+
+    def __repr__(self) -> str:
+        return f"<FileTokenStore {self.path}, {'encrypted' if self._codec.encrypts else 'plain text'}>"
+
+
+def _default_folder() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("pywry-auth-nb") / "tokens"
+
+
+def _key_in(line: bytes) -> str | None:
+    """Return the key that a file's first line holds, or None when it holds none."""
+    try:
+        key = json.loads(line.decode("ascii"))
+    except (ValueError, RecursionError):
+        return None
+    return key if isinstance(key, str) else None
+
+
+def _rename(temporary: Path, file: Path) -> None:
+    """Rename over ``file``; Windows refuses while a reader or a virus scanner has it open, so try for a while."""
+    end = time.monotonic() + LOCK_DEADLINE
+    while not _renamed(temporary, file, patient=os.name == "nt" and time.monotonic() < end):
+        time.sleep(0.02)
+
+
+def _renamed(temporary: Path, file: Path, *, patient: bool) -> bool:
+    try:
+        temporary.replace(file)
+    except PermissionError:
+        if not patient:
+            raise
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the change of a name survive a power cut; Windows has no such call."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,219 @@
+"""`KeyringTokenStore`: tokens in the system's keyring.
+
+Windows' Credential Manager keeps 2,560 bytes of UTF-16 in one entry, and tokens are longer. So a long record lies in
+chunks, in one of two slots, and a header names the slot that counts::
+
+    SERVICE/DIGEST            the record itself, or  chunks:a:3:SHA256
+    SERVICE/DIGEST/a/0 …      the chunks of slot a
+    SERVICE/DIGEST/b/0 …      the chunks of slot b
+
+Writing fills the other slot, then changes the header, then clears the old slot. Chunks are written upwards and removed
+downwards, so that what a killed program leaves always begins at 0 and is found again. Every entry has a service name of
+its own, because Windows shares one entry among the users of a service.
+
+A keyring cannot list, so one more record, the index, holds the keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from typing import TYPE_CHECKING
+
+from .. import _keyring
+from ..errors import TokenStoreError
+from .base import DEADLINE, RecordStore, bounded
+from .locks import Locks, digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHUNK = 1200  # characters; 2,400 of the 2,560 bytes that Windows allows
+
+_USER = "pywry-auth"
+_HEADER = re.compile(r"chunks:([ab]):([0-9]{1,4}):([0-9a-f]{64})", re.ASCII)
+_INDEX = "index"  # no key's record is called so: those are called by a hash
+
+
+class KeyringTokenStore(RecordStore):
+    """Tokens in the keyring of the desktop or the operating system; they survive the kernel.
+
+    Args:
+        service_name: Under which name the entries are filed.
+        encryption_key: As :class:`~pywry_auth_nb.token_store.codec.Codec` takes it; rarely needed, since a keyring
+            encrypts by itself.
+
+    Raises:
+        TokenStoreError: Here, before anybody signs in. Code ``store_missing``: there is no keyring, or none that
+            keeps secrets; ``store_unavailable``: it stays locked for 15 seconds; ``store_key``: a key that is none.
+    """
+
+    kind = "keyring"
+
+    def __init__(self, service_name: str = "pywry-oauth", *, encryption_key: str | None = None) -> None:
+        super().__init__(encryption_key)
+        self.service_name = service_name
+        self._locks = Locks(_lock_folder())
+        _keyring.check(service_name, encrypted=self._codec.encrypts)
+
+    def _full_name(self, key: str) -> str:
+        return f"{self.kind}:{json.dumps(self.service_name)}:{key}"
+
+    async def _read(self, key: str) -> bytes | None:
+        return await bounded(_keyring.UNLOCK, self._read_entry, key)
+
+    async def _write(self, key: str, record: bytes, lifetime: float | None) -> None:  # noqa: ARG002 - entries stay
+        await bounded(_keyring.UNLOCK, self._write_entry, key, record)
+
+    async def _remove(self, key: str) -> None:
+        await bounded(_keyring.UNLOCK, self._remove_entry, key)
+
+    async def _names(self) -> list[str]:
+        return await bounded(_keyring.UNLOCK, self._list_entries)
+
+    # -- the same, blocking, under the record's lock -------------------------------------------------------------------
+
+    def _read_entry(self, key: str) -> bytes | None:
+        entry = self._entry(digest(key))
+        with self._locks.hold(entry.service):
+            text = entry.read()
+        return None if text is None else text.encode("utf-8", "surrogatepass")
+
+    def _write_entry(self, key: str, record: bytes) -> None:
+        entry = self._entry(digest(key))
+        with self._locks.hold(entry.service):
+            self._change_index(key, listed=True)  # first: what exists must be listed
+            entry.write(record.decode("ascii"))
+
+    def _remove_entry(self, key: str) -> None:
+        entry = self._entry(digest(key))
+        with self._locks.hold(entry.service):
+            entry.remove()
+            self._change_index(key, listed=False)
+
+    def _list_entries(self) -> list[str]:
+        """Return the listed keys that have a record; a program killed between the two leaves one that has none."""
+        index = self._entry(_INDEX)
+        with self._locks.hold(index.service):
+            keys = _keys_in(index.read())
+        return [key for key in keys if self._entry(digest(key)).exists()]
+
+    def _change_index(self, key: str, *, listed: bool) -> None:
+        index = self._entry(_INDEX)
+        with self._locks.hold(index.service):
+            keys = _keys_in(index.read())
+            if (key in keys) is not listed:
+                index.write(json.dumps([*keys, key] if listed else [other for other in keys if other != key]))
+
+    def _entry(self, name: str) -> _Entry:
+        return _Entry(f"{self.service_name}/{name}")
+
+    def __repr__(self) -> str:
+        return f"<KeyringTokenStore {self.service_name}>"
+
+
+class _Entry:
+    """One record in the keyring, of any length. Whoever uses it holds its lock.
+
+    It gives up between two calls of the keyring once :data:`DEADLINE` has passed: its caller has been told that it
+    failed, and must not find a record that appears minutes later, when somebody unlocks the keyring.
+    """
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        self._end = time.monotonic() + DEADLINE
+
+    def exists(self) -> bool:
+        return self._get(self.service) is not None
+
+    def read(self) -> str | None:
+        """Return the record, or None.
+
+        Raises:
+            TokenStoreError: Code ``store_unreadable``: chunks are missing or changed.
+        """
+        head = self._get(self.service)
+        header = _HEADER.fullmatch(head or "")
+        if header is None:
+            return head
+        slot, count, checksum = header.groups()
+        text = "".join(self._get(self._chunk(slot, number)) or "" for number in range(int(count)))
+        if _checksum(text) != checksum:
+            raise TokenStoreError(
+                "The tokens in the keyring are damaged. Sign in again to replace them.", code="store_unreadable"
+            )
+        return text
+
+    def write(self, text: str) -> None:
+        """Put ``text`` in place of the record: the old one is whole until the header changes."""
+        header = _HEADER.fullmatch(self._get(self.service) or "")
+        old = header[1] if header else None
+        if len(text) <= CHUNK:
+            self._set(self.service, text)
+            slot, count = "a", 0
+        else:
+            slot = "a" if old == "b" else "b"
+            count = self._write_chunks(slot, text)
+            self._set(self.service, f"chunks:{slot}:{count}:{_checksum(text)}")
+        self._clear(slot, count)
+        self._clear("b" if slot == "a" else "a", 0)
+
+    def remove(self) -> None:
+        """Remove the header, which ends the record, and every chunk, also those of killed writers."""
+        self._delete(self.service)
+        for slot in "ab":
+            self._clear(slot, 0)
+
+    def _write_chunks(self, slot: str, text: str) -> int:
+        chunks = [text[start : start + CHUNK] for start in range(0, len(text), CHUNK)]
+        for number, chunk in enumerate(chunks):
+            self._set(self._chunk(slot, number), chunk)
+        return len(chunks)
+
+    def _clear(self, slot: str, keep: int) -> None:
+        """Remove the chunks of ``slot`` from number ``keep`` on, the last one first."""
+        end = keep
+        while self._get(self._chunk(slot, end)) is not None:
+            end += 1
+        for number in reversed(range(keep, end)):
+            self._delete(self._chunk(slot, number))
+
+    def _chunk(self, slot: str, number: int) -> str:
+        return f"{self.service}/{slot}/{number}"
+
+    def _get(self, service: str) -> str | None:
+        self._check_deadline()
+        return _keyring.get(service, _USER)
+
+    def _set(self, service: str, value: str) -> None:
+        self._check_deadline()
+        _keyring.set_(service, _USER, value)
+
+    def _delete(self, service: str) -> None:
+        self._check_deadline()
+        _keyring.delete(service, _USER)
+
+    def _check_deadline(self) -> None:
+        if time.monotonic() > self._end:
+            raise TokenStoreError(_keyring.UNLOCK)
+
+
+def _lock_folder() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("pywry-auth-nb") / "locks"
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _keys_in(text: str | None) -> list[str]:
+    """Return the keys in an index; one that somebody damaged counts as empty, and fills again."""
+    try:
+        keys = json.loads(text or "[]")
+    except (ValueError, RecursionError):
+        return []
+    return [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []

@@ -1,0 +1,151 @@
+"""One program at a time: a file lock per record, and a folder that only its owner can write to.
+
+The operating system owns the lock and frees it when the holder dies, so nobody has to judge whether a lock is stale.
+The lock files stay: deleting one would give two programs two different files to lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..errors import TokenStoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: Seconds to wait for another program to finish.
+LOCK_DEADLINE = 5.0
+
+_POLL = 0.01  # seconds between two looks at a lock that is held
+
+
+class _Threads:
+    """One lock per lock file among this process's threads: a file lock may belong to the process (NFS)."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+
+    def lock(self, path: str) -> threading.Lock:
+        with self._guard:
+            return self._locks.setdefault(path, threading.Lock())
+
+
+_threads = _Threads()
+
+
+def _start_over() -> None:
+    """In a forked child the threads that held these locks are gone."""
+    global _threads  # noqa: PLW0603 - one per process is the point
+    _threads = _Threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_over)
+
+
+class Locks:
+    """The locks of one store.
+
+    Args:
+        folder: Where the lock files lie; made when first needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        """Hold the lock of the record called ``name``. Blocks: never call it on an event loop.
+
+        Raises:
+            TokenStoreError: Code ``store_unavailable``: held by others for :data:`LOCK_DEADLINE` seconds, or the
+                folder cannot be used.
+        """
+        end = time.monotonic() + LOCK_DEADLINE
+        own_folder(self.folder)
+        path = str(self.folder / f"{digest(name)}.lock")
+        thread_lock = _threads.lock(path)
+        if not thread_lock.acquire(timeout=LOCK_DEADLINE):
+            raise _busy()
+        try:
+            with _file_lock(path, end - time.monotonic()):
+                yield
+        finally:
+            thread_lock.release()
+
+
+@contextmanager
+def _file_lock(path: str, seconds: float) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    # A new object each time: its state is neither shared with other threads nor inherited by a forked child.
+    lock = FileLock(path, mode=0o600)
+    try:
+        lock.acquire(timeout=max(seconds, 0), poll_interval=_POLL)
+    except Timeout:
+        raise _busy() from None
+    except (OSError, NotImplementedError) as error:
+        raise unusable(path, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def digest(name: str) -> str:
+    """Return a file name for any string: 32 hexadecimal digits, the same in every process."""
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def own_folder(folder: Path) -> None:
+    """Make ``folder`` for us alone, or check that nobody else can write to the one that is there.
+
+    Raises:
+        TokenStoreError: Code ``store_forbidden`` for a link, another user's folder, or one that others may write to;
+            ``store_unavailable`` when it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise unusable(folder, error) from None
+    complaint = _complaint(found)
+    if complaint:
+        raise TokenStoreError(
+            f"The folder {folder} {complaint}, so others could change what is stored there. Name a folder that only "
+            "you can write to.",
+            code="store_forbidden",
+        )
+
+
+def _complaint(found: os.stat_result) -> str | None:
+    if not stat.S_ISDIR(found.st_mode):
+        return "is a link"
+    if os.name != "posix":  # Windows gives a profile's folders to their owner alone, and has no such bits
+        return None
+    if found.st_uid != os.geteuid():
+        return "belongs to another user"
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "may be written to by other users"
+    return None
+
+
+def unusable(path: Path | str, error: Exception) -> TokenStoreError:
+    """Return the error for a path that the operating system refuses."""
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return TokenStoreError(
+        f"The tokens could not be stored, read or removed at {path}: {reason}. Make that possible, or choose another "
+        "token store."
+    )
+
+
+def _busy() -> TokenStoreError:
+    return TokenStoreError("Another program is using these tokens and does not finish. Try again.")
