@@ -50,7 +50,7 @@ def record(**changes: Any) -> bytes:
 
 
 def test_secrets_are_stored_once(tokens: OAuthTokenSet) -> None:
-    """A record is compact ASCII and holds no second copy of a token (B18)."""
+    """B18: A record is compact ASCII and holds no second copy of a token."""
     twice = OAuthTokenSet("CANARY-at", refresh_token="CANARY-rt", raw={"access_token": "CANARY-at", "é": "ü"})
 
     plain = PLAIN.encode(twice, NAME)
@@ -73,13 +73,13 @@ def test_an_encrypted_record_shows_nothing() -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes(junk: bytes) -> None:
-    """Whatever lies in the store, it gives tokens or our error (R25)."""
+    """R25: Whatever lies in the store, it gives tokens or our error."""
     assert code_of(PLAIN, junk) == code_of(ENCRYPTED, junk) == "store_unreadable"
 
 
 @given(json_values)
 def test_any_json(value: Any) -> None:
-    """JSON of any shape, also inside a good envelope, gives tokens or our error (R25)."""
+    """R25: JSON of any shape, also inside a good envelope, gives tokens or our error."""
     for document in (value, {"v": 1, "tokens": value}, {"v": value, "tokens": RECORD["tokens"]}):
         text = json.dumps(document).encode()
         assert code_of(PLAIN, text) in {"tokens", "store_unreadable"}
@@ -88,7 +88,7 @@ def test_any_json(value: Any) -> None:
 
 @given(st.sampled_from(sorted(RECORD["tokens"])), json_values)
 def test_members_of_any_type(member: str, value: Any) -> None:
-    """A member of any type gives usable tokens or our error: no surprise later, when they are used (A15)."""
+    """A15: A member of any type gives usable tokens or our error: no surprise later, when they are used."""
     text = record(**{member: value})
     if code_of(PLAIN, text) == "tokens":
         loaded = PLAIN.decode(text, NAME)
@@ -114,7 +114,7 @@ def test_members_of_any_type(member: str, value: Any) -> None:
     ],
 )
 def test_wrong_types(changes: dict[str, Any]) -> None:
-    """Types are those that were written; nothing is converted (A15)."""
+    """A15: Types are those that were written; nothing is converted."""
     assert code_of(PLAIN, record(**changes)) == "store_unreadable"
 
 
@@ -133,7 +133,7 @@ def test_members_of_a_later_version() -> None:
 
 @given(st.data())
 def test_tampering(data: st.DataObject) -> None:
-    """No changed bit of an encrypted record goes unnoticed, nor does a missing end (R25)."""
+    """R25: No changed bit of an encrypted record goes unnoticed, nor does a missing end."""
     good = bytearray(ENCRYPTED.encode(SMALL, NAME))
     envelope = json.loads(good)
     member = data.draw(st.sampled_from(["nonce", "data"]))

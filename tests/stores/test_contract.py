@@ -127,7 +127,7 @@ async def test_keys_are_any_strings(store: TokenStore) -> None:
 
 
 def test_from_several_event_loops(store: TokenStore, tokens: OAuthTokenSet) -> None:
-    """Each asyncio.run has a loop of its own, and a store has none that it insists on (A10)."""
+    """A10: Each asyncio.run has a loop of its own, and a store has none that it insists on."""
     asyncio.run(store.save("default", tokens))
 
     assert asyncio.run(store.load("default")) == tokens

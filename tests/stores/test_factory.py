@@ -47,7 +47,7 @@ def test_one_store() -> None:
     ("backend", "arguments"), [("memory", {}), ("file", {"path": "/elsewhere"}), ("redis", {}), ("file", {})]
 )
 def test_something_else(backend: str, arguments: dict[str, Any], tmp_path: Path) -> None:
-    """Another backend, or the same with other arguments, is refused and not ignored (A17)."""
+    """A17: Another backend, or the same with other arguments, is refused and not ignored."""
     get_token_store("file", path=tmp_path)
 
     with pytest.raises(ConfigurationError, match=r"reset_token_store\(\)"):
@@ -58,7 +58,7 @@ def test_something_else(backend: str, arguments: dict[str, Any], tmp_path: Path)
 
 
 def test_unknown_backend() -> None:
-    """A misspelt backend is refused, also when there is a store already (A17); it is a ValueError as in PyWry."""
+    """A17: A misspelt backend is refused, also when there is a store already; it is a ValueError as in PyWry."""
     for _ in range(2):
         with pytest.raises(ValueError, match="file, keyring, memory, redis"):
             get_token_store("CANARY-nonsense")

@@ -154,7 +154,7 @@ def test_a_path_that_is_none(tmp_path: Path) -> None:
 
 @posix
 def test_full_disk(store: FileTokenStore, folder: Path) -> None:
-    """When the disk takes no more, saving fails, and the old record is whole (R31)."""
+    """R31: When the disk takes no more, saving fails, and the old record is whole."""
     save(store, "-old")
 
     program = start(
@@ -176,7 +176,7 @@ except TokenStoreError as error:
 @posix
 @pytest.mark.parametrize("moment", ["os.fsync", "Path.replace"])
 def test_killed_while_writing(store: FileTokenStore, folder: Path, moment: str) -> None:
-    """A writer that is killed leaves the old record; what it left besides is removed by the next (R02)."""
+    """R02: A writer that is killed leaves the old record; what it left besides is removed by the next."""
     save(store, "-old")
     program = start(f"{moment} = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\nsave('-new')", folder)
 

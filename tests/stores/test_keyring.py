@@ -124,7 +124,7 @@ def refused(action: Callable[[], object]) -> TokenStoreError:
 
 
 def test_no_keyring() -> None:
-    """Without a session bus, as in a container, the constructor says what to install or use instead (R26)."""
+    """R26: Without a session bus, as in a container, the constructor says what to install or use instead."""
     error = refused(KeyringTokenStore)
 
     assert error.code == "store_missing"
@@ -134,7 +134,7 @@ def test_no_keyring() -> None:
 
 @pytest.mark.parametrize("backend", ["keyring.backends.null.Keyring", "no.such.Keyring", "keyring.core.Nothing"])
 def test_a_keyring_that_is_none(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The null backend drops what it is given (R28); a backend that is not installed cannot be loaded."""
+    """R28: The null backend drops what it is given; a backend that is not installed cannot be loaded."""
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", backend)
 
     assert refused(KeyringTokenStore).code == "store_missing"
@@ -182,7 +182,7 @@ def test_the_self_test_leaves_nothing(fake: FakeKeyring) -> None:
 
 
 def test_a_keyring_that_hangs(fake: FakeKeyring, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that waits for a password that nobody enters costs a deadline: in the constructor and later (R27)."""
+    """R27: One that waits for a password that nobody enters costs a deadline: in the constructor and later."""
     release = threading.Event()
     store = KeyringTokenStore()
     fake.before_change = release.wait
@@ -218,7 +218,7 @@ def test_a_keyring_that_hangs(fake: FakeKeyring, monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_errors_of_backends(fake: FakeKeyring, raised: Exception, code: str, advice: str) -> None:
-    """Whatever a backend raises becomes our error with advice, and without the backend's words (R27, R30)."""
+    """R27, R30: Whatever a backend raises becomes our error with advice, and without the backend's words."""
 
     def fail() -> None:
         raise raised
@@ -237,7 +237,7 @@ def test_errors_of_backends(fake: FakeKeyring, raised: Exception, code: str, adv
 
 
 def test_long_records_are_split(fake: FakeKeyring, tokens: OAuthTokenSet) -> None:
-    """Windows takes 2,560 bytes of UTF-16 (R29, B18): longer records lie in several entries."""
+    """R29, B18: Windows takes 2,560 bytes of UTF-16: longer records lie in several entries."""
     store = KeyringTokenStore("pywry-oauth")
 
     asyncio.run(store.save("default", tokens))
@@ -261,7 +261,7 @@ def test_nothing_is_left(fake: FakeKeyring) -> None:
 
 @pytest.mark.parametrize(("old", "new"), [(3000, 5000), (5000, 3000), (10, 3000), (3000, 10), (3000, 3000)])
 def test_killed_between_two_entries(fake: FakeKeyring, old: int, new: int) -> None:
-    """Killed at any point of a write, it leaves the old record or the new one; deleting finds all of it (R29)."""
+    """R29: Killed at any point of a write, it leaves the old record or the new one; deleting finds all of it."""
     for changes in range(100):
         store = KeyringTokenStore()
         save(store, "o" * old)
@@ -388,7 +388,7 @@ for number in range(10**6):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # keyring leaves a socket where it fails
 def test_locked_and_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A collection that is locked where nobody can unlock it, and a daemon that died, are errors with advice (R27)."""
+    """R27: A collection that is locked where nobody can unlock it, and a daemon that died, are errors with advice."""
     import secretstorage
 
     monkeypatch.setattr(base, "DEADLINE", 3.0)

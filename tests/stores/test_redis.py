@@ -102,7 +102,7 @@ def free_port() -> int:
     ],
 )
 def test_how_long(store: RedisTokenStore, redis_server: RedisServer, fields: dict[str, Any], seconds: int) -> None:
-    """As long as the refresh token, if the provider says; never as short as the access token (A16)."""
+    """A16: As long as the refresh token, if the provider says; never as short as the access token."""
     if fields.get("issued_at", 0) < 0:  # that long before the test
         fields = fields | {"issued_at": time.time() + fields["issued_at"]}
     save(store, **fields)
@@ -292,7 +292,7 @@ def test_nobody_there() -> None:
 
 
 def test_killed_and_started_again(own_server: RedisServer, own_store: RedisTokenStore) -> None:
-    """An outage is an error while it lasts, and nothing needs to be done after it; what is gone is gone (R23, R24)."""
+    """R23, R24: An outage is an error while it lasts, and nothing needs to be done after it; what is gone is gone."""
     save(own_store)
 
     own_server.stop(signal.SIGKILL)
@@ -342,7 +342,7 @@ def test_a_record_of_another_type(store: RedisTokenStore, redis_server: RedisSer
 def test_a_server_that_does_not_answer(
     own_server: RedisServer, own_store: RedisTokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is stopped costs a deadline, for each of many callers; when it goes on, so do we (P5)."""
+    """P5: One that is stopped costs a deadline, for each of many callers; when it goes on, so do we."""
     monkeypatch.setattr(redis, "DEADLINE", 0.5)
     save(own_store)
     own_server.signal(signal.SIGSTOP)
