@@ -2,26 +2,29 @@
 
 Two steps, with a browser in between: :meth:`~AuthFlowManager.begin` gives the URL to open, and
 :meth:`~AuthFlowManager.complete` takes what came back. Everything that must not be known outside stays here meanwhile.
+How the browser is opened, and waited for, stands in :mod:`pywry_auth_nb.login`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import secrets
+import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._http import is_safe
-from ._loop import get_loop, on_loop
-from .errors import AuthenticationError, AuthFlowCancelled, AuthFlowTimeout, TokenError
+from ._loop import bare, get_loop, on_loop
+from .errors import AuthenticationError, AuthFlowCancelled, AuthFlowTimeout, ConfigurationError, TokenError
 from .pkce import PKCEChallenge
 from .session import SessionManager
 from .tokens import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from .providers import OAuthProvider
     from .token_store import TokenStore
@@ -53,6 +56,7 @@ class AuthFlowState(str, Enum):
 
 
 _OVERTAKEN = "The sign-in was cancelled, or another one was faster. Look at the notebook."
+_GIVEN_UP = "The sign-in was given up. Sign in again."
 _ENDS = {AuthFlowCancelled: AuthFlowState.CANCELLED, AuthFlowTimeout: AuthFlowState.TIMED_OUT}
 
 
@@ -78,28 +82,57 @@ class AuthFlowResult:
 
 @dataclass(frozen=True, repr=False)
 class AuthorizationRequest:
-    """What to open in a browser, and the ``state`` that will come back with the answer."""
+    """What to open in a browser, and how the answer will be known.
+
+    Attributes:
+        url: What to open. It holds secrets of this sign-in, so show it to nobody else.
+        state: Names the sign-in; comes back with the answer.
+        outcome: Done when the sign-in is over, in whatever way: has its result or its :class:`AuthenticationError`.
+    """
 
     url: str
     state: str
+    outcome: concurrent.futures.Future[AuthFlowResult]
 
 
 @dataclass(frozen=True, repr=False)
 class _Pending:
     redirect_uri: str
-    verifier: str | None
+    pkce: PKCEChallenge | None
     nonce: str | None
+    outcome: concurrent.futures.Future[AuthFlowResult] = field(default_factory=concurrent.futures.Future)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def verifier(self) -> str | None:
+        return self.pkce.verifier if self.pkce else None
+
+    def settle(self, how: AuthFlowResult | AuthenticationError) -> None:
+        """Tell whoever waits how it ended. Called once."""
+        if isinstance(how, AuthFlowResult):
+            self.outcome.set_result(how)
+        else:
+            self.outcome.set_exception(how)
+        self.over.set()
 
 
 class AuthFlowManager:
     """Runs the sign-ins of one session; several may be open at once, and the first to succeed ends the others.
 
+    :meth:`authenticate` picks a way: the widget in a notebook, or :meth:`run_native` with a window or browser of this
+    machine. :meth:`run_deploy` gives an address for a link of one's own. All of them are :meth:`begin` and
+    :meth:`complete` in the end.
+
     Args:
         provider: Where one signs in.
         token_store: Where the tokens go when there is no ``session_manager``.
         session_manager: The session that a sign-in begins; made from the other two when left out.
-        use_pkce: Whether to send a code challenge; turn it off only for a provider that refuses it.
-        auth_timeout: Accepted for the sake of ``pywry.auth``; not used yet.
+        use_pkce: Whether to send a code challenge (RFC 7636); turn it off only for a provider that refuses it.
+        auth_timeout: Seconds that :meth:`run_native` and :meth:`authenticate` wait at most.
+
+    Raises:
+        ConfigurationError: ``auth_timeout`` is not a time one can wait; or nothing would protect the code, since a
+            client without a secret needs PKCE (RFC 9700 §2.1.1).
     """
 
     def __init__(
@@ -110,15 +143,21 @@ class AuthFlowManager:
         use_pkce: bool = True,
         auth_timeout: float = 120.0,
     ) -> None:
+        if not 0 < auth_timeout <= threading.TIMEOUT_MAX:
+            raise ConfigurationError("auth_timeout must be a number of seconds above 0.")
+        if not use_pkce and not provider.client_secret:
+            raise ConfigurationError(
+                "Without a client secret, PKCE is all that protects a sign-in. Leave use_pkce on, or give the provider "
+                "its client_secret."
+            )
         self.provider = provider
         self.session = session_manager or SessionManager(provider, token_store)
         self.use_pkce = use_pkce
         self.auth_timeout = auth_timeout
         self._flow_state = AuthFlowState.PENDING
-        self._pending: dict[str, _Pending] = {}
+        self._pending: dict[str, _Pending] = {}  # by state: no answer yet
+        self._redeeming: dict[str, _Pending] = {}  # by state: the answer is being redeemed
         self._used: deque[str] = deque(maxlen=4 * _MAX_PENDING)
-        self._round = 0  # counts successes and cancellations: what was under way before one is void
-        self._exchanging = 0  # answers being redeemed in this round
         self.session.on_sign_out(self._cancel)
 
     @property
@@ -128,46 +167,154 @@ class AuthFlowManager:
 
     @property
     def _open(self) -> bool:
-        return bool(self._pending) or self._exchanging > 0
+        return bool(self._pending or self._redeeming)
 
     def knows(self, state: str) -> bool:
         """Whether ``state`` belongs to a sign-in begun here, open or over."""
-        return state in self._pending or state in self._used
+        return state in self._pending or self.is_over(state)
+
+    def is_over(self, state: str) -> bool:
+        """Whether ``state`` belongs to a sign-in begun here whose answer has come, or is not wanted any more."""
+        return state in self._used
+
+    def expects(self, state: str, redirect_uri: str) -> concurrent.futures.Future[AuthFlowResult] | None:
+        """Return the outcome of the sign-in ``state`` if its answer is still to come, and to ``redirect_uri``."""
+        pending = self._pending.get(state)
+        return pending.outcome if pending is not None and pending.redirect_uri == redirect_uri else None
+
+    # -- ways to sign in and wait -------------------------------------------------------------------------------
+
+    def authenticate(
+        self,
+        app: Any,
+        show_window: Callable[[str, dict[str, Any]], Any] | None = None,
+        close_window: Callable[[Any], object] | None = None,
+        window_config: Mapping[str, Any] | None = None,
+    ) -> AuthFlowResult:
+        """Sign in, in the way that fits where this runs, and wait for it.
+
+        With ``show_window``, and wherever no notebook is, that is :meth:`run_native`. In a notebook it is the widget;
+        there, whoever is signed in already stays so and nobody is asked.
+
+        Args:
+            app: The application that asks. For one of PyWry in browser mode, which has pages of its own, the result
+                says where to go; anything else will do, also None.
+            show_window: As for :meth:`run_native`.
+            close_window: As for :meth:`run_native`.
+            window_config: As for :meth:`run_native`.
+
+        Raises:
+            AuthFlowTimeout: Nobody signed in within ``auth_timeout`` seconds.
+            AuthFlowCancelled: Cancelled here, or declined at the provider.
+            AuthenticationError: Whatever else the sign-in ended with.
+        """
+        from . import login
+
+        if getattr(getattr(app, "_mode_enum", None), "name", "") == "BROWSER":
+            return AuthFlowResult(success=False, error=f"Navigate to {login.page_of(self)} to sign in.")
+        if show_window is None and login.in_notebook():
+            return login.login(self.session, self.auth_timeout, self)
+        return self.run_native(show_window, close_window, window_config)
+
+    def run_deploy(self, base_url: str = "") -> str:
+        """Return the address at the Jupyter server that begins a sign-in of this manager, as long as that lives.
+
+        Its key cannot be guessed. Whoever opens it must be signed in to Jupyter as somebody who may run code there.
+
+        Args:
+            base_url: Of the Jupyter server, as the browser sees it; this kernel's own when left out.
+
+        Raises:
+            AuthenticationError: Code ``no_kernel``: only a Jupyter kernel has a server in front of it.
+        """
+        from . import login
+
+        return login.deploy_url(self, base_url)
+
+    def run_native(
+        self,
+        show_window: Callable[[str, dict[str, Any]], Any] | None = None,
+        close_window: Callable[[Any], object] | None = None,
+        window_config: Mapping[str, Any] | None = None,
+    ) -> AuthFlowResult:
+        """Sign in with a window or browser of this machine (RFC 8252), and wait until that is over.
+
+        It is this very sign-in that is waited for, also when somebody is signed in already. Where another one of this
+        manager succeeds first, its result is returned: somebody is signed in, and that was the point.
+
+        Args:
+            show_window: Gets the address and ``window_config``, opens a window and returns a label for it. It is
+                called on this thread and not interrupted, so it must not wait for the sign-in. What it raises comes
+                out unchanged. When left out, the default browser is opened.
+            close_window: Gets the label when the sign-in is over, however it ended. What it raises is only logged.
+            window_config: Changes to ``title``, ``width`` and ``height`` (pixels), ``center`` and ``resizable``.
+
+        Returns:
+            A success: everything else is raised.
+
+        Raises:
+            AuthFlowTimeout: It was not over within ``auth_timeout`` seconds. (If good tokens are just being saved by
+                a slow store, that is waited for: up to 11 s more.)
+            AuthFlowCancelled: Ended by :meth:`cancel`, by signing out, or by declining at the provider.
+            TokenError: The provider could not be asked, or its answer was refused.
+            AuthenticationError: Any other failure, such as code ``no_browser`` in a notebook on a machine without one,
+                or ``wrong_thread`` on the background thread.
+        """
+        from . import login
+
+        return login.native(self, login.Window(show_window, close_window, window_config))
+
+    def cancel(self) -> None:
+        """Give up every open sign-in, and end :meth:`run_native`; may be called from any thread.
+
+        An answer that still comes is refused, and tokens that are still on their way are revoked. Tokens that are good
+        already stay: sign out to be rid of them.
+        """
+        get_loop().call_soon_threadsafe(self._cancel)
+
+    # -- begin and complete -------------------------------------------------------------------------------------
 
     @on_loop
-    async def begin(self, redirect_uri: str) -> AuthorizationRequest:
+    async def begin(self, redirect_uri: str, *, lifetime: float | None = None) -> AuthorizationRequest:
         """Open a sign-in: file a fresh state, nonce and code verifier, and return what the browser must open.
 
         Args:
             redirect_uri: Where the provider sends the browser afterwards; registered there.
+            lifetime: Seconds within which an answer must come; ten minutes when left out.
 
         Raises:
+            AuthFlowCancelled: Cancelled while the provider was being asked.
             AuthenticationError: Code ``insecure_redirect_uri``.
             TokenError: The provider cannot be asked, or must not be trusted.
         """
+        state, pending = self._file(redirect_uri)
+        lifetime = LIFETIME if lifetime is None else lifetime
+        get_loop().call_later(lifetime, self._expire, state, lifetime)
         try:
             _check_redirect_uri(redirect_uri)
-            await self.provider.prepare()
-            state, pending, url = self._new_request(redirect_uri)
-        except AuthenticationError as error:
-            self.session.note_login_failed(error, authorizing=self._open)
+            await _unless_over(pending, self.provider.prepare())
+            url = self._authorize_url(state, pending)
+        except BaseException as error:  # also a reader that gives up must leave nothing open
+            self._end(state, error)
             raise
-        while len(self._pending) >= _MAX_PENDING:
-            self._take(next(iter(self._pending)))
-        self._pending[state] = pending
-        self._flow_state = AuthFlowState.IN_PROGRESS
-        self.session.note_authorizing()
-        get_loop().call_later(LIFETIME, self._expire, state)
-        return AuthorizationRequest(Secret(url), state)
+        if state in self._pending:
+            self.session.note_authorizing()
+        return AuthorizationRequest(url, state, pending.outcome)
 
-    def _new_request(self, redirect_uri: str) -> tuple[str, _Pending, str]:
-        """Return a fresh state, what it stands for, and the authorize URL that carries it."""
+    def _file(self, redirect_uri: str) -> tuple[str, _Pending]:
+        """Note a new sign-in under a fresh state; where too many are open, the oldest gives way."""
         state = Secret(secrets.token_urlsafe(32))
         nonce = Secret(secrets.token_urlsafe(32)) if "openid" in self.provider.scopes else None
         pkce = PKCEChallenge.generate() if self.use_pkce else None
-        extra = {"nonce": str(nonce)} if nonce else None
-        url = self.provider.build_authorize_url(redirect_uri, state, pkce, extra)
-        return state, _Pending(redirect_uri, pkce.verifier if pkce else None, nonce), url
+        while len(self._pending) >= _MAX_PENDING:
+            self._take(next(iter(self._pending))).settle(AuthFlowCancelled(_OVERTAKEN))
+        self._pending[state] = _Pending(redirect_uri, pkce, nonce)
+        self._flow_state = AuthFlowState.IN_PROGRESS
+        return state, self._pending[state]
+
+    def _authorize_url(self, state: str, pending: _Pending) -> str:
+        extra = {"nonce": str(pending.nonce)} if pending.nonce else None
+        return Secret(self.provider.build_authorize_url(pending.redirect_uri, state, pending.pkce, extra))
 
     @on_loop
     async def complete(self, params: Mapping[str, str]) -> AuthFlowResult:
@@ -177,29 +324,37 @@ class AuthFlowManager:
             AuthenticationError: Code ``unknown_flow`` or ``already_used``: nothing has changed. Any other code: that
                 sign-in is over and must be begun anew.
         """
-        pending = self._take(params.get("state", ""))
-        flow_round = self._round
-        failure: AuthenticationError | None = AuthFlowCancelled("The sign-in was given up. Sign in again.")
-        self._exchanging += 1
+        state = params.get("state", "")
+        pending = self._redeeming[state] = self._take(state)
         try:
             tokens, user = await self._redeem(pending, params)
-            failure = None
-        except AuthenticationError as error:
-            failure = error
+        except BaseException as error:  # also a reader that gives up must leave nothing open
+            self._end(state, error)
             raise
-        finally:
-            if flow_round == self._round:
-                self._exchanging -= 1
-                if failure is not None:
-                    self._fail(failure)
-        if flow_round != self._round:
-            await self.session.discard(tokens)
+        if self._redeeming.pop(state, None) is None:  # it was ended meanwhile
+            await self.provider.give_back(tokens)
             raise AuthFlowCancelled(_OVERTAKEN)
-        self._next_round()
+        ended = [pending, *self._void()]
         self._flow_state = AuthFlowState.COMPLETED
-        if not await asyncio.shield(self.session.sign_in(tokens, user)):  # good tokens are not given up half way
-            raise AuthFlowCancelled(_OVERTAKEN)
-        return AuthFlowResult(success=True, tokens=tokens, user_info=user)
+        result = AuthFlowResult(success=True, tokens=tokens, user_info=user)
+        return await asyncio.shield(self._begin_session(result, tokens, ended))  # good tokens are not given up half way
+
+    async def _begin_session(
+        self, result: AuthFlowResult, tokens: OAuthTokenSet, ended: list[_Pending]
+    ) -> AuthFlowResult:
+        """Give the session its tokens, and tell the sign-ins that this one ended."""
+        how: AuthFlowResult | AuthFlowCancelled = AuthFlowCancelled(_OVERTAKEN)
+        try:
+            if await self.session.sign_in(tokens, result.user_info or {}):
+                how = result
+        finally:
+            if how is not result and not self._open and self.session.status == "signed_out":
+                self._flow_state = AuthFlowState.CANCELLED
+            for pending in ended:
+                pending.settle(how)
+        if isinstance(how, AuthFlowCancelled):
+            raise how
+        return result
 
     async def _redeem(self, pending: _Pending, params: Mapping[str, str]) -> tuple[OAuthTokenSet, dict[str, Any]]:
         """Check the response, and return the tokens and claims it is worth."""
@@ -208,24 +363,36 @@ class AuthFlowManager:
         try:
             return tokens, await self.provider.identify(tokens)
         except AuthenticationError:
-            await self.session.discard(tokens)  # nobody will use them
+            await self.provider.give_back(tokens)  # nobody will use them
             raise
 
-    def cancel(self) -> None:
-        """Give up every open sign-in; an answer that still comes is refused, its tokens revoked. Any thread."""
-        get_loop().call_soon_threadsafe(self._cancel)
+    def abandon(self, state: str, error: BaseException) -> None:
+        """Give up one sign-in if it is still open, because of ``error``; may be called from any thread."""
+        get_loop().call_soon_threadsafe(self._end, state, error)
 
     def _cancel(self) -> None:
-        if self._flow_state is AuthFlowState.IN_PROGRESS:
-            self._next_round()
-            self._fail(AuthFlowCancelled("The sign-in was cancelled. Sign in again to go on."))
+        if self._open:
+            error = AuthFlowCancelled("The sign-in was cancelled. Sign in again to go on.")
+            ended = self._void()
+            self._fail(error)
+            for pending in ended:
+                pending.settle(error)
 
-    def _next_round(self) -> None:
-        """Void every sign-in that is open, and every exchange that is under way."""
-        self._round += 1
-        self._exchanging = 0
+    def _void(self) -> list[_Pending]:
+        """End every sign-in that is open, answered or not, and return them, yet to be told how they ended."""
+        ended = [*self._pending.values(), *self._redeeming.values()]
         self._used.extend(self._pending)
         self._pending.clear()
+        self._redeeming.clear()
+        return ended
+
+    def _end(self, state: str, error: BaseException) -> None:
+        """End one sign-in, if it has not ended in another way."""
+        pending = self._redeeming.pop(state, None) or (self._take(state) if state in self._pending else None)
+        if pending is not None:
+            ours = error if isinstance(error, AuthenticationError) else AuthFlowCancelled(_GIVEN_UP)
+            self._fail(ours)
+            pending.settle(ours)
 
     def _validate(self, params: Mapping[str, str]) -> str:
         """Return the authorization code of a sound response (RFC 6749 §4.1.2, RFC 9207 §2.4, RFC 9700 §2.1.2)."""
@@ -261,16 +428,28 @@ class AuthFlowManager:
         self._used.append(state)
         return pending
 
-    def _expire(self, state: str) -> None:
+    def _expire(self, state: str, lifetime: float) -> None:
         if state in self._pending:
-            self._take(state)
-            self._fail(AuthFlowTimeout("Nobody finished the sign-in in time. Sign in again.", LIFETIME))
+            self._end(state, AuthFlowTimeout("Nobody finished the sign-in in time. Sign in again.", lifetime))
 
     def _fail(self, error: AuthenticationError) -> None:
         """Note that one sign-in failed, and whether another is still open."""
         ended = next((state for kind, state in _ENDS.items() if isinstance(error, kind)), AuthFlowState.FAILED)
         self._flow_state = AuthFlowState.IN_PROGRESS if self._open else ended
         self.session.note_login_failed(error, authorizing=self._open)
+
+
+async def _unless_over(pending: _Pending, work: Coroutine[Any, Any, None]) -> None:
+    """Await ``work``, unless the sign-in that needs it fails first: then raise why, and leave ``work`` to itself."""
+    working, over = asyncio.ensure_future(work), asyncio.ensure_future(pending.over.wait())
+    working.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen, also when nobody waits
+    try:
+        await asyncio.wait({working, over}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        over.cancel()
+    if pending.outcome.done() and pending.outcome.exception() is not None:
+        raise bare(pending.outcome.exception())
+    await working
 
 
 def _check_redirect_uri(redirect_uri: str) -> None:

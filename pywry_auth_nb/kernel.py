@@ -13,13 +13,14 @@ import logging
 import os
 import secrets
 import sys
+import time
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _protocol
 from ._loop import submit
-from .errors import AuthenticationError
+from .errors import AuthenticationError, LoginRequired, TokenRefreshError
 from .flow import AuthFlowManager
 
 if TYPE_CHECKING:
@@ -42,6 +43,18 @@ def flow_for(session: SessionManager) -> AuthFlowManager:
         flow = AuthFlowManager(session.provider, session_manager=session)
         _flow_of_session[session] = weakref.ref(flow)
     return flow
+
+
+def adopt(flow: AuthFlowManager) -> bool:
+    """Make ``flow`` the one of its session.
+
+    Returns:
+        Whether no other was: widgets that exist already stay with theirs.
+    """
+    known = _flow_of_session.get(flow.session)
+    before = known() if known else None
+    _flow_of_session[flow.session] = weakref.ref(flow)
+    return before is None or before is flow
 
 
 def open_path(flow: AuthFlowManager) -> str:
@@ -130,11 +143,64 @@ async def _logout(content: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+async def _status(content: dict[str, Any]) -> dict[str, Any]:
+    session = _flow(content).session
+    if not _is_signed_in(session):
+        return {"authenticated": False}
+    return {"authenticated": True, **_who(session), "expires_at": session.expires_at}
+
+
+async def _userinfo(content: dict[str, Any]) -> dict[str, Any]:
+    session = _flow(content).session
+    who = _who(session)
+    if not _is_signed_in(session) or who["user_id"] is None:
+        raise AuthenticationError("Nobody is signed in.", code="not_authenticated")
+    return {**who, "user_info": session.user}
+
+
+async def _refresh(content: dict[str, Any]) -> dict[str, Any]:
+    try:
+        tokens = await _flow(content).session.refresh()
+    except LoginRequired:
+        raise AuthenticationError("Nobody is signed in.", code="not_authenticated") from None
+    except TokenRefreshError as error:
+        if error.code == "no_refresh_token":
+            raise
+        raise TokenRefreshError(error.message, code="refresh_failed") from None  # the notebook knows more
+    return {"expires_in": tokens.expires_in, "token_type": tokens.token_type}
+
+
+_IDENTIFIERS = ("sub", "id", "login", "email")
+
+
+def _is_signed_in(session: SessionManager) -> bool:
+    """Whether there is a token that is good, or that can be renewed."""
+    snap = session._snap  # noqa: SLF001 - one moment
+    if snap.tokens is None:
+        return False
+    return time.time() < snap.over or (snap.tokens.refresh_token is not None and not snap.ended)
+
+
+def _who(session: SessionManager) -> dict[str, Any]:
+    """Return by what the provider knows the person, as a string; None where it does not say. We know no roles."""
+    user = session.user or {}
+    ids = (user.get(name) for name in _IDENTIFIERS)
+    known = next((value for value in ids if _is_identifier(value)), None)
+    return {"user_id": None if known is None else str(known), "roles": []}
+
+
+def _is_identifier(value: object) -> bool:
+    return isinstance(value, (str, int)) and not isinstance(value, bool) and bool(str(value).strip())
+
+
 _REQUESTS: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
     _protocol.BEGIN: _begin,
     _protocol.COMPLETE: _complete,
     _protocol.CANCEL: _cancel,
     _protocol.LOGOUT: _logout,
+    _protocol.STATUS: _status,
+    _protocol.USERINFO: _userinfo,
+    _protocol.REFRESH: _refresh,
 }
 
 

@@ -1,10 +1,13 @@
-"""The pages a person sees in the sign-in window: static, escaped, and true."""
+"""The pages a person sees in the sign-in window: static, escaped, and true.
+
+The Jupyter server and the callback server on one's own machine show the same ones.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 _STYLE = """
@@ -40,21 +43,30 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Page:
-    """One outcome: an HTTP status, a heading and what to do."""
+    """One outcome.
+
+    Attributes:
+        status: Of HTTP.
+        title: The heading.
+        text: What to do; ``{place}`` in it is where the person came from.
+        closes: Whether the window closes itself, where the browser lets it.
+        code: One of ours, shown for the person to report.
+    """
 
     status: int
     title: str
     text: str
     closes: bool = False
+    code: str = ""
 
-    def html(self, code: str = "") -> str:
-        """Return the page; ``code`` is shown for the person to report, and is one of ours."""
+    def html(self, place: str = "notebook") -> str:
+        """Return the page for somebody who comes from a ``place``."""
         return _TEMPLATE.format(
             style=_STYLE,
             script=_SCRIPT,
             title=escape(self.title),
-            text=escape(self.text),
-            code=f"<p><code>{escape(code)}</code></p>" if code else "",
+            text=escape(self.text.format(place=place)),
+            code=f"<p><code>{escape(self.code)}</code></p>" if self.code else "",
             close=' data-close="1"' if self.closes else "",
         )
 
@@ -79,15 +91,20 @@ _TEMPLATE = """<!doctype html>
 """
 
 
-_LOOK = "The notebook shows whether you are signed in. You can close this tab."
-_DONE = "You can close this tab and go on in the notebook."
-_AGAIN = "Go back to the notebook and sign in again."
+_LOOK = "The {place} shows whether you are signed in. You can close this tab."
+_DONE = "You can close this tab and go on in the {place}."
+_AGAIN = "Go back to the {place} and sign in again."
 _ADMIN = "Ask whoever set up this sign-in."
 
 
 def signed_in(name: str) -> Page:
     """The page of a success."""
     return Page(200, f"Signed in as {name}" if name else "Signed in", _DONE, closes=True)
+
+
+#: The callback server's, before an answer has come; and after one that its owner has yet to look at.
+WAITING = Page(200, "Waiting for a sign-in", "Sign in at the provider, in the window that has opened for it.")
+RECEIVED = Page(200, "The provider's answer has arrived", _LOOK)
 
 
 #: What each code of the error tree means to the person in the sign-in window.
@@ -103,6 +120,11 @@ _PAGES = {
     ),
     "not_found": Page(404, "There is nothing at this address", _AGAIN),
     "bad_request": Page(400, "This address is not complete", _LOOK),
+    "bad_host": Page(400, "This is another address", "Nobody may use this server under the name that was used."),
+    "bad_method": Page(405, "This address is only for reading", _AGAIN),
+    "rate_limited": Page(
+        429, "Too many sign-ins at once", "Wait for a minute. Then go back to the {place} and sign in again."
+    ),
     # the kernel
     "kernel_gone": Page(404, "The notebook's kernel has stopped", "Run the notebook's cells again, then sign in."),
     "no_session": Page(
@@ -125,12 +147,13 @@ _PAGES = {
     # the answer
     "already_used": Page(200, "This sign-in is finished", _LOOK),
     "unknown_flow": Page(
-        404, "No such sign-in is open", f"The kernel may have restarted, or too much time passed. {_AGAIN}"
+        404, "No such sign-in is open", f"It may be over already, or the {{place}} was restarted. {_AGAIN}"
     ),
     "access_denied": Page(
         400, "Access was declined", f"Nobody was signed in. To go on: {_AGAIN[0].lower()}{_AGAIN[1:]}"
     ),
     "flow_cancelled": Page(400, "The sign-in was cancelled", f"Nobody was signed in. {_AGAIN}"),
+    "flow_timeout": Page(400, "The sign-in took too long", f"Nobody was signed in. {_AGAIN}"),
     "issuer_mismatch": Page(400, "The answer came from another provider", f"It was refused for your safety. {_AGAIN}"),
     "issuer_missing": Page(
         400, "The answer does not say where it comes from", f"It was refused for your safety. {_AGAIN}"
@@ -150,9 +173,9 @@ _PAGES = {
     ),
     "discovery_failed": Page(502, "The provider cannot be used", f"It is down, or its address is not right. {_ADMIN}"),
 }
-_OTHER = Page(400, "Signing in did not work", f"Nobody was signed in. The notebook says more. {_AGAIN}")
+_OTHER = Page(400, "Signing in did not work", f"Nobody was signed in. The {{place}} says more. {_AGAIN}")
 
 
 def failed(code: str) -> Page:
     """Return the page for a code; a general one for a code without its own."""
-    return _PAGES.get(code, _OTHER)
+    return replace(_PAGES.get(code, _OTHER), code=code)

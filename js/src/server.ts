@@ -46,7 +46,7 @@ export async function post(action: "cancel" | "logout", loginPath: string, signa
       headers: xsrfHeader(),
       signal: limit.signal,
     });
-    return response.ok && (await response.json()).status !== "error";
+    return response.ok && (await response.json()).success === true;
   } catch {
     return false;
   } finally {

@@ -56,7 +56,7 @@ describe("a request to the server", () => {
   it("carries the query, the cookies and the XSRF token", async () => {
     jupyterPage("/user/alice/");
     vi.spyOn(document, "cookie", "get").mockReturnValue("other_xsrf=wrong; _xsrf=2|abc|123");
-    const fetched = answer({ status: "ok" });
+    const fetched = answer({ success: true, message: "" });
     vi.stubGlobal("fetch", fetched);
 
     expect(await post("cancel", LOGIN, alive())).toBe(true);
@@ -73,7 +73,7 @@ describe("a request to the server", () => {
 
   it.each([
     ["a 403", answer({}, 403)],
-    ["an error answer", answer({ status: "error", code: "unknown_flow" })],
+    ["an error answer", answer({ error: "unknown_flow", message: "" })],
     ["a page that is not JSON", vi.fn(async () => new Response("<html>"))],
     ["a network error", vi.fn(async () => Promise.reject(new TypeError("offline")))],
   ])("fails on %s", async (_case, fetched) => {
@@ -85,7 +85,7 @@ describe("a request to the server", () => {
   });
 
   it("is not tried without a server", async () => {
-    const fetched = answer({ status: "ok" });
+    const fetched = answer({ success: true, message: "" });
     vi.stubGlobal("fetch", fetched);
 
     expect(await post("logout", LOGIN, alive())).toBe(false);

@@ -13,7 +13,7 @@ beforeEach(() => {
   open.mockReset();
   writeText.mockReset().mockResolvedValue(undefined);
   vi.stubGlobal("open", open);
-  vi.stubGlobal("fetch", answer({ status: "ok" }));
+  vi.stubGlobal("fetch", answer({ success: true, message: "" }));
   vi.stubGlobal("navigator", { clipboard: { writeText } });
 });
 
@@ -284,7 +284,7 @@ describe("cancel and sign out", () => {
   });
 
   it("ask the kernel when the server does not do it, and say what that means", async () => {
-    vi.stubGlobal("fetch", answer({ status: "error", code: "no_kernel" }));
+    vi.stubGlobal("fetch", answer({ error: "no_kernel", message: "" }));
     const model = new FakeModel({ status: "signed_in" });
     const { button, words, live } = draw(model);
 

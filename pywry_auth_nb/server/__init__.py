@@ -1,10 +1,11 @@
-"""The jupyter-server extension: a thin HTTP face over the kernel. It holds no secret and keeps no table."""
+"""The jupyter-server extension: a thin HTTP face over the kernel. It holds no secret and no table of sign-ins."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from .handlers import handlers
+from .rate import LoginRate
 from .redirect_uri import PywryAuth
 
 if TYPE_CHECKING:
@@ -17,5 +18,6 @@ def _load_jupyter_server_extension(app: ServerApp) -> None:
     """Add our routes to a starting server."""
     config = PywryAuth(parent=app)
     app.web_app.settings["pywry_auth"] = config
+    app.web_app.settings["pywry_auth_logins"] = LoginRate(config.max_logins_per_minute)
     app.web_app.add_handlers(".*$", handlers(app.base_url))  # type: ignore[no-untyped-call]
     app.log.info("pywry_auth_nb answers sign-ins under %spywry-auth/", app.base_url)

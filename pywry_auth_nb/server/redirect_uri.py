@@ -1,4 +1,4 @@
-"""Which redirect URI to give the provider: as configured, the hub's, or this very server's."""
+"""The settings; and which redirect URI to give the provider: as configured, the hub's, or this very server's."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ class PywryAuth(LoggingConfigurable):
     redirect_uri = t.Unicode(
         help="The redirect URI registered at the provider, where it cannot be worked out from the request: behind a "
         "proxy that hides the public address. Also PYWRY_AUTH_REDIRECT_URI in the server's environment."
+    ).tag(config=True)
+
+    max_logins_per_minute = t.Int(
+        10,
+        min=0,
+        help="How many sign-ins one Jupyter user may begin in a minute; 0 for any number. Above it, the answer is 429.",
     ).tag(config=True)
 
     @t.default("redirect_uri")

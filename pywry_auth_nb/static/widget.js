@@ -37,7 +37,7 @@ async function post(action, loginPath, signal) {
       headers: xsrfHeader(),
       signal: limit.signal
     });
-    return response.ok && (await response.json()).status !== "error";
+    return response.ok && (await response.json()).success === true;
   } catch {
     return false;
   } finally {

@@ -289,6 +289,7 @@ class JupyterServer(Process):
                 "root_dir": str(self.root),
             },
             "IdentityProvider": {"token": self.token},
+            "PywryAuth": {"max_logins_per_minute": 0},  # tests sign in more often than people
             "LabApp": in_browser,
             "JupyterNotebookApp": in_browser,
         }

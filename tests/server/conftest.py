@@ -47,8 +47,10 @@ FROM_PROVIDER = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "
 
 @pytest.fixture
 def jp_server_config(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Load our extension; a test's ``@with_settings`` adds to it."""
-    return {"ServerApp": {"jpserver_extensions": {"pywry_auth_nb": True}, **getattr(request, "param", {})}}
+    """Load our extension, without its limit on sign-ins; a test's ``@with_settings`` adds to it."""
+    settings = dict(getattr(request, "param", {}))
+    ours = {"max_logins_per_minute": settings.pop("max_logins_per_minute", 0)}
+    return {"ServerApp": {"jpserver_extensions": {"pywry_auth_nb": True}, **settings}, "PywryAuth": ours}
 
 
 def with_settings(**settings: Any) -> pytest.MarkDecorator:

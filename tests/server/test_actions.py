@@ -17,11 +17,12 @@ ACTIONS = ("cancel", "logout")
 
 
 def refusal(response: HTTPResponse) -> tuple[int, str]:
-    """The status and the code of a refusal, which is JSON as every answer here is."""
+    """The status and the code of a refusal, which is JSON as every answer here is, with a sentence."""
     assert response.headers["Content-Type"] == "application/json", response.body
     content = body_of(response)
-    assert content["status"] == "error"
-    return response.code, content["code"]
+    assert content.keys() == {"error", "message"}
+    assert content["message"].endswith(".")
+    return response.code, content["error"]
 
 
 async def test_cancel_needs_the_xsrf_token(cookie_browser: Browser, kernel: Kernel, login_path: str) -> None:
@@ -33,7 +34,10 @@ async def test_cancel_needs_the_xsrf_token(cookie_browser: Browser, kernel: Kern
     assert await kernel.run("print(session.status)") == "authorizing"
     response = await cookie_browser.post(path, headers={"X-XSRFToken": cookie_browser.cookies["_xsrf"]})
 
-    assert (response.code, body_of(response)) == (200, {"status": "ok"})
+    assert (response.code, body_of(response)) == (
+        200,
+        {"success": True, "message": "No sign-in is open any more."},
+    )
     assert await kernel.run("print(session.status, session.error.code)") == "signed_out flow_cancelled"
 
 
@@ -45,14 +49,17 @@ async def test_logout_needs_the_xsrf_token(cookie_browser: Browser, kernel: Kern
     assert await kernel.run("print(session.status)") == "signed_in"
     response = await cookie_browser.post(path, headers={"X-XSRFToken": cookie_browser.cookies["_xsrf"]})
 
-    assert (response.code, body_of(response)) == (200, {"status": "ok"})
+    assert (response.code, body_of(response)) == (
+        200,
+        {"success": True, "message": "Nobody is signed in any more."},
+    )
     assert await kernel.run("print(session.status, session.user)") == "signed_out None"
     assert not idp.refresh_tokens
     assert idp.requests_to("/revoke") == 2
 
 
 async def test_logout_while_a_cell_runs(browser: Browser, kernel: Kernel, login_path: str, idp: Idp) -> None:
-    """Signing out reaches a kernel that is busy."""
+    """A21: signing out reaches a kernel that is busy."""
     await browser.open(callback(idp.authorize(await browser.begin(login_path))))
     cell = await kernel.block("session.status == 'signed_in'")
     response = await browser.post(action("logout", login_path))
@@ -85,10 +92,7 @@ async def test_refusals_are_json(browser: Browser, name: str) -> None:
 @pytest.mark.parametrize("name", ACTIONS)
 async def test_refusals_of_jupyter_are_json(stranger: Browser, name: str) -> None:
     """So it is when Jupyter itself refuses, for want of an XSRF token."""
-    status, code = refusal(await stranger.post(f"pywry-auth/{name}?kernel=k&flow=f"))
-
-    assert status == 403
-    assert code
+    assert refusal(await stranger.post(f"pywry-auth/{name}?kernel=k&flow=f")) == (403, "csrf_failed")
 
 
 async def test_a_link_does_nothing(browser: Browser, kernel: Kernel, login_path: str) -> None:

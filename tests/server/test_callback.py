@@ -44,14 +44,14 @@ async def test_a_malformed_callback_is_refused(browser: Browser, case: str) -> N
 
 @pytest.mark.parametrize("query", [f"code=c&state={STATE}", f"error=access_denied&state={STATE}"])
 async def test_an_unknown_state_is_refused(browser: Browser, query: str) -> None:
-    """A state that was not given to this browser says nothing to it, whatever comes with it."""
+    """B1: a state that was not given to this browser says nothing to it, whatever comes with it."""
     assert outcome(await browser.open(f"pywry-auth/callback?{query}")) == (403, "other_browser")
 
 
 async def test_what_is_refused_uses_nothing_up(
     browser: Browser, new_browser: Callable[..., Browser], kernel: Kernel, login_path: str, idp: Idp
 ) -> None:
-    """No malformed or foreign callback, link scanner, preflight or prefetch ends the sign-in that is open."""
+    """B1: no malformed or foreign callback, link scanner, preflight or prefetch ends the sign-in that is open."""
     url = await browser.begin(login_path)
     params = idp.authorize(url)
     elsewhere = new_browser()
@@ -127,7 +127,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
 
 
 async def test_a_broken_answer_is_never_exchanged(browser: Browser, login_path: str, idp: Idp) -> None:
-    """An answer that breaks the rules ends its sign-in, and no code of it reaches the token endpoint."""
+    """B4: an answer that breaks the rules ends its sign-in, and no code of it reaches the token endpoint."""
     for case, (changes, code) in BROKEN.items():
         response = await browser.open(callback(idp.authorize(await browser.begin(login_path), **changes)))
 

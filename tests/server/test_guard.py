@@ -45,7 +45,7 @@ ROUTES = [
 def code_of(response: HTTPResponse) -> str:
     """The code of a refusal, on a page or in JSON."""
     if response.headers["Content-Type"] == "application/json":
-        return str(body_of(response)["code"])
+        return str(body_of(response)["error"])
     return outcome(response)[1]
 
 

@@ -37,7 +37,7 @@ async def test_a_whole_sign_in(
     idp: Idp,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """From click to sign-out, nothing can be read in a log at DEBUG, nor do the kernel's other clients hear of it."""
+    """B5: from click to sign-out, nothing can be read in a log at DEBUG, nor do a kernel's other clients hear it."""
     caplog.set_level(logging.DEBUG)
     url = await cookie_browser.begin(login_path)
     params = idp.authorize(url)

@@ -6,6 +6,7 @@ import ast
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,7 +125,8 @@ async def test_the_servers_headers_do_not_weaken_ours(browser: Browser, jp_web_a
 def given_as_code(node: ast.AST) -> list[ast.expr]:
     """What a piece of the source passes or assigns as an error's code."""
     if isinstance(node, ast.Call):
-        refuses = getattr(node.func, "id", "") in {"_refuse", "_fail", "_failed", "Refused", "KernelUnavailable"}
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        refuses = name in {"_refuse", "_fail", "_failed", "failed", "Refused", "KernelUnavailable"}
         return [keyword.value for keyword in node.keywords if keyword.arg == "code"] + (node.args if refuses else [])
     if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
         target = node.targets[0] if isinstance(node, ast.Assign) else node.target
@@ -171,8 +173,8 @@ def test_no_page_is_for_a_code_that_nobody_uses() -> None:
 
 
 def test_a_page_escapes_what_it_is_given() -> None:
-    """Neither a name nor a code becomes markup or a hole of the template."""
-    page = pages.signed_in("<b>{code}</b>").html('"><script>{0}</script>')
+    """B16: neither a name nor a code becomes markup or a hole of the template."""
+    page = replace(pages.signed_in("<b>{code}</b>"), code='"><script>{0}</script>').html("{place}")
 
     assert "<b>" not in page
     assert page.count("<script>") == 1

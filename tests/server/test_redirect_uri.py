@@ -114,7 +114,7 @@ async def test_plain_http_is_refused(browser: Browser, kernel: Kernel, login_pat
 
 @with_settings(allow_remote_access=True, trust_xheaders=True)
 async def test_https_before_a_proxy(browser: Browser, login_path: str) -> None:
-    """Behind a proxy that Jupyter trusts, it is the proxy's https that counts, for the cookie as well."""
+    """B13: behind a proxy that Jupyter trusts, it is the proxy's https that counts, for the cookie as well."""
     response = await browser.open(login_path, headers={"Host": "jupyter.example", "X-Forwarded-Proto": "https"})
     asked = query_of(response.headers["Location"])
     (cookie,) = [cookie for cookie in cookies_of(response) if cookie.key == cookie_for(asked["state"])]

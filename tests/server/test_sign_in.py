@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_click_becomes_a_token(cookie_browser: Browser, kernel: Kernel, login_path: str, idp: Idp) -> None:
-    """Login sends the browser to the provider, and the provider's answer signs the kernel's session in."""
+    """A1: login sends the browser to the provider, and the provider's answer signs the kernel's session in."""
     url = await cookie_browser.begin(login_path)
     response = await cookie_browser.open(callback(idp.authorize(url)), headers=FROM_PROVIDER)
 
@@ -30,7 +30,7 @@ async def test_it_completes_while_a_cell_runs(browser: Browser, kernel: Kernel, 
 
 
 async def test_it_is_cancelled_while_a_cell_runs(browser: Browser, kernel: Kernel, login_path: str) -> None:
-    """Cancelling reaches a kernel that is busy, which a widget's own message would not."""
+    """A21: cancelling reaches a kernel that is busy, which a widget's own message would not."""
     await browser.begin(login_path)
     cell = await kernel.block("session.status == 'authorizing'")
     response = await browser.post(action("cancel", login_path))

@@ -152,7 +152,7 @@ def test_a_code_never_travels_in_the_clear(flow: AuthFlowManager, idp: Idp, redi
         begin(flow, redirect_uri)
 
     assert caught.value.code == "insecure_redirect_uri"
-    assert (idp.requests, flow.session.status, flow.flow_state) == ([], "signed_out", AuthFlowState.PENDING)
+    assert (idp.requests, flow.session.status, flow.flow_state) == ([], "signed_out", AuthFlowState.FAILED)
     assert flow.session.error is caught.value
 
 
@@ -168,6 +168,7 @@ def test_a_nonce_is_for_openid_alone(idp: Idp) -> None:
 
 def test_pkce_can_be_left_out(provider: GenericOIDCProvider) -> None:
     """``use_pkce=False`` is for a provider that refuses the parameters: then none of them is sent."""
+    provider.client_secret = "CANARY-secret"
     asked = query(begin(AuthFlowManager(provider, use_pkce=False)))
 
     assert not {name for name in asked if name.startswith("code_challenge")}
@@ -193,7 +194,7 @@ def test_a_provider_that_is_down_opens_nothing(flow: AuthFlowManager, idp: Idp, 
         begin(flow)
 
     assert caught.value.code == code
-    assert (flow.session.status, flow.flow_state) == ("signed_out", AuthFlowState.PENDING)
+    assert (flow.session.status, flow.flow_state) == ("signed_out", AuthFlowState.FAILED)
     assert flow.session.error is caught.value, "the widget says what went wrong"
     idp.answers.clear()
     sign_in(flow, idp)
@@ -294,7 +295,7 @@ def test_parameters_that_nobody_knows_are_ignored(flow: AuthFlowManager, idp: Id
     ],
 )
 def test_an_unknown_state_changes_nothing(flow: AuthFlowManager, idp: Idp, params: dict[str, str]) -> None:
-    """H012, H013, H020: who does not know the state can neither finish a sign-in nor end one."""
+    """B11, H012, H013, H020: who does not know the state can neither finish a sign-in nor end one."""
     request = begin(flow)
     before = len(idp.requests)
     error = refused(flow, params)
@@ -365,7 +366,7 @@ def test_a_used_state_answers_no_second_code(flow: AuthFlowManager, idp: Idp) ->
 def test_an_answer_of_another_issuer_is_refused(
     flow: AuthFlowManager, idp: Idp, change: Callable[[str], str], outcome: str
 ) -> None:
-    """H022, H025: a simple string comparison, also when the answer is an error (RFC 9207 §2.4)."""
+    """B4, H022, H025: a simple string comparison, also when the answer is an error (RFC 9207 §2.4)."""
     params = idp.authorize(begin(flow).url, iss=change(idp.issuer))
     if outcome == "error":
         params = {"error": "access_denied", "state": params["state"], "iss": params["iss"]}
@@ -403,7 +404,7 @@ def test_an_issuer_that_was_not_promised_must_still_match(flow: AuthFlowManager,
 
 
 def test_declining_is_a_cancellation(flow: AuthFlowManager, idp: Idp) -> None:
-    """H019: the person said no at the provider; that sign-in is over, and nothing was exchanged."""
+    """B15, H019: the person said no at the provider; that sign-in is over, and nothing was exchanged."""
     params = {"error": "access_denied", "state": begin(flow).state, "iss": idp.issuer}
     error = refused(flow, params)
 
@@ -477,7 +478,7 @@ def test_a_code_for_another_challenge_is_worth_nothing(flow: AuthFlowManager, id
 
 
 def test_an_id_token_for_another_sign_in_is_refused(flow: AuthFlowManager, idp: Idp) -> None:
-    """T04: the nonce ties the tokens to this very sign-in, and without that none of them is kept."""
+    """B2, T04: the nonce ties the tokens to this very sign-in, and without that none of them is kept."""
     idp.claims = {"nonce": "another"}
     error = refused(flow, idp.authorize(begin(flow).url))
 
@@ -527,7 +528,7 @@ def test_a_failed_sign_in_keeps_the_session(flow: AuthFlowManager, idp: Idp) -> 
 
 
 def test_the_ninth_tab_makes_the_oldest_give_way(flow: AuthFlowManager, idp: Idp) -> None:
-    """T23: eight sign-ins may be open; one more ends the first, and the others stay good."""
+    """B15, T23: eight sign-ins may be open; one more ends the first, and the others stay good."""
     requests = [begin(flow) for _ in range(9)]
 
     assert len(flow._pending) == 8
@@ -715,7 +716,7 @@ def test_a_cancelled_exchange_does_not_disturb_the_next_sign_in(flow: AuthFlowMa
 
 
 def test_signing_out_voids_an_exchange_under_way(flow: AuthFlowManager, idp: Idp) -> None:
-    """T33: who signs out while an answer is being exchanged is signed out; the tokens that come are revoked."""
+    """B10, T33: who signs out while an answer is being exchanged is signed out; the tokens that come are revoked."""
     params = idp.authorize(begin(flow).url)
     idp.answers["/token"] = Answer(delay=0.3)
 
