@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import logging
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
+
+_SLICE = 0.5  # seconds
 
 log = logging.getLogger("pywry_auth_nb")
 
@@ -99,7 +103,8 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
     future = submit(work)
     del work
     try:
-        return future.result(timeout)
+        wait(future, timeout)
+        return future.result(0)
     except concurrent.futures.TimeoutError:
         if future.done():  # it raised that itself, or was done at the last moment
             if future.exception() is None:
@@ -114,6 +119,16 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it must leave without its frames
         raise bare(error) from None
+
+
+def wait(future: concurrent.futures.Future[Any], timeout: float) -> None:
+    """Wait until ``future`` is done, for ``timeout`` seconds at most.
+
+    In slices: Python may miss a Ctrl-C that comes just before it waits for a lock, and on Windows it always does.
+    """
+    until = time.monotonic() + timeout
+    while (left := until - time.monotonic()) > 0 and not future.done():
+        concurrent.futures.wait([future], min(left, _SLICE))
 
 
 def on_loop(

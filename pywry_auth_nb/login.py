@@ -10,7 +10,7 @@ import webbrowser
 from typing import TYPE_CHECKING, Any
 
 from . import kernel, pages
-from ._loop import bare, run, submit
+from ._loop import bare, run, submit, wait
 from ._renewal import STORE_DEADLINE
 from .callback_server import OAuthCallbackServer
 from .errors import AuthenticationError, AuthFlowCancelled, AuthFlowTimeout, LoginRequired
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("pywry_auth_nb")
 
 _MOMENT = 1.0  # seconds that the background may lag behind its own deadline
-_SLICE = 0.5  # seconds after which Ctrl-C is noticed for sure: a lock in CPython may miss it, on Windows always
 _BROWSER_DEADLINE = 5.0  # seconds: a browser that takes longer to start is taken to have started
 _WINDOW = {"title": "Sign In", "width": 500, "height": 700, "center": True, "resizable": True}
 
@@ -216,8 +215,7 @@ async def _begin(flow: AuthFlowManager, server: OAuthCallbackServer) -> Authoriz
 def _outcome(flow: AuthFlowManager, request: AuthorizationRequest, until: float) -> AuthFlowResult:
     """Wait for how a sign-in ends, and make it end when its time is up."""
     late = AuthFlowTimeout(f"Nobody signed in within {flow.auth_timeout:.0f} s. Sign in again.", flow.auth_timeout)
-    while (left := until - time.monotonic()) > 0 and not request.outcome.done():
-        concurrent.futures.wait([request.outcome], min(left, _SLICE))
+    wait(request.outcome, until - time.monotonic())
     if not request.outcome.done():
         _give_up(flow, request, late, _MOMENT + STORE_DEADLINE)  # more than a moment only if tokens are being saved
     error = request.outcome.exception() if request.outcome.done() else late
@@ -229,7 +227,7 @@ def _outcome(flow: AuthFlowManager, request: AuthorizationRequest, until: float)
 def _give_up(flow: AuthFlowManager, request: AuthorizationRequest, why: BaseException, patience: float) -> None:
     """End a sign-in if it is still open, and see that it is over."""
     flow.abandon(request.state, why)
-    concurrent.futures.wait([request.outcome], patience)
+    wait(request.outcome, patience)
 
 
 def _take_answer(flow: AuthFlowManager, redirect_uri: str, params: dict[str, str]) -> tuple[pages.Page, bool]:
