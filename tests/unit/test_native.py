@@ -516,6 +516,7 @@ def test_ctrl_c_leaves_nothing_open(idp: Idp) -> None:
         assert process.stdout is not None
         redirect_uri = process.stdout.readline().strip()
         assert not is_free(redirect_uri)
+        time.sleep(0.3)  # a window that is just being opened has no label to be closed by
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         lines = [process.stdout.readline().strip() for _ in range(2)]
