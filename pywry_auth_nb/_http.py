@@ -158,6 +158,7 @@ class HttpClient:
             self._client = httpx.AsyncClient(
                 timeout=self._deadline,
                 follow_redirects=False,
+                mounts={"http://": None},  # plain http is for this machine alone, and so goes through no proxy
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "pywry-auth-nb"},
             )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import logging
 import math
 import os
 import random
 import time
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ._loop import Serial, bare, get_loop, on_loop
@@ -32,6 +34,7 @@ _MIN_PAUSE = 1.0  # seconds between two refreshes, however short the tokens live
 _NAP = 30.0  # seconds: clocks stand still in suspend, so look at the wall clock that often
 _BACKOFF_CAP = 60.0
 _MISCONFIGURED_PAUSE = 600.0  # seconds until another try where somebody must change a registration first
+_MAX_PREDECESSORS = 16
 _REFUSED_PAUSE = 30.0  # seconds between two renewals because a server refused a token: it may refuse every token
 
 
@@ -52,9 +55,19 @@ class Renewal(SessionState):
         self._failure: TokenRefreshError | None = None  # of the latest refresh, also while it is nobody's trouble yet
         self._resume_at = 0.0  # epoch seconds before which no read may ask the provider again
         self._refused_at = -math.inf  # when a server last refused a token (monotonic seconds)
+        self._predecessors: deque[str] = deque(maxlen=_MAX_PREDECESSORS)  # earlier access tokens of this sign-in
         self._refreshing: asyncio.Task[None] | None = None
         self._tending: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def store_key(self) -> str:
+        """Under which name the tokens rest in the store.
+
+        The session's key alone would not do: whoever shares a store, the tokens of one provider, client or person must
+        never be taken for those of another.
+        """
+        return f"{self.session_key} {self.provider.identity} {_person()}"
 
     async def _refresh_once(self) -> None:
         running = self._refreshing
@@ -77,8 +90,9 @@ class Renewal(SessionState):
                 await self._refresh_failed(error)
             raise error from None
         if generation != self._generation:  # signed out or in anew meanwhile: these tokens are nobody's
-            await self.provider.give_back(new)
+            await self._give_back_late(new)
             return
+        self._predecessors.append(old.access_token)
         new = new.succeed(old)
         await self._keep(new)
 
@@ -99,18 +113,25 @@ class Renewal(SessionState):
         Many callers at once share one refresh, and it is done at most every 30 s: a server may refuse every token.
 
         Returns:
-            Another token to try, or None when there is none.
+            Another token of the same sign-in to try, or None when there is none.
         """
         snap = self._snap
         running = self._refreshing is not None and not self._refreshing.done()
         if snap.tokens is not None and snap.tokens.access_token == token:
-            if not running and time.monotonic() - self._refused_at < _REFUSED_PAUSE:
+            pausing = time.monotonic() - self._refused_at < _REFUSED_PAUSE or time.time() < self._resume_at
+            if pausing and not running:
                 return None
             self._refused_at = time.monotonic()
             with contextlib.suppress(TokenRefreshError):
                 await self._refresh_once()
         now = self._snap.tokens
-        return None if now is None or now.access_token == token else now.access_token
+        return now.access_token if now is not None and token in self._predecessors else None
+
+    def _begin_generation(self) -> None:
+        """Note that somebody signs in or out: what was begun before, and tokens of before, are void from now on."""
+        self._generation += 1
+        self._predecessors.clear()
+        self._refused_at = -math.inf
 
     async def _keep(self, tokens: OAuthTokenSet, **changes: Any) -> bool:
         """Put new tokens into the store, then in place of the old; a store that fails must not cost the session.
@@ -122,12 +143,17 @@ class Renewal(SessionState):
         error = await self._store(tokens)
         if generation != self._generation:  # signed out, or in anew, while the store was slow: undo it
             await self._mend_store()
-            await self.provider.give_back(tokens)
+            await self._give_back_late(tokens)
             return False
         self._failures, self._failure, self._resume_at = 0, None, 0.0
         self._publish(tokens=tokens, refreshing=False, error=error, **changes)
         self._schedule()
         return True
+
+    async def _give_back_late(self, tokens: OAuthTokenSet) -> None:
+        """Revoke tokens that came too late, unless that would end the sign-in that overtook them."""
+        if self._snap.tokens is None or not self.provider.revokes_consent:
+            await self.provider.give_back(tokens)
 
     async def _mend_store(self) -> None:
         """Put the store right again after something that came too late."""
@@ -140,7 +166,7 @@ class Renewal(SessionState):
     async def _store(self, tokens: OAuthTokenSet) -> TokenStoreError | None:
         """Put ``tokens`` into the store; return what to tell the person when it fails."""
         try:
-            await asyncio.wait_for(self.token_store.save(self.session_key, tokens), STORE_DEADLINE)
+            await asyncio.wait_for(self.token_store.save(self.store_key, tokens), STORE_DEADLINE)
         except Exception as failure:  # noqa: BLE001 - stores are anybody's
             log.warning("the token store could not save (%s)", type(failure).__name__)
             return TokenStoreError(
@@ -152,7 +178,7 @@ class Renewal(SessionState):
     async def _forget(self) -> str:
         """Delete what the store keeps, and return how that went; a store that fails must not keep a session alive."""
         try:
-            await asyncio.wait_for(self.token_store.delete(self.session_key), STORE_DEADLINE)
+            await asyncio.wait_for(self.token_store.delete(self.store_key), STORE_DEADLINE)
         except Exception as failure:  # noqa: BLE001 - stores are anybody's
             log.warning("the token store could not delete (%s)", type(failure).__name__)
             return failure.code if isinstance(failure, TokenStoreError) else "store_failed"
@@ -178,12 +204,12 @@ class Renewal(SessionState):
         self._failures += 1
         self._failure = bare(error)
         self._publish(refreshing=False)
-        self._schedule(at_least=_MISCONFIGURED_PAUSE if _needs_help(error) else error.retry_after or 0.0)
+        self._schedule(at_least=error.retry_after or 0.0)
 
     def _show_failure(self) -> None:
         """Show why the token is not renewed, once: what passes while the token is still good troubles nobody."""
         error = self._failure
-        if error is None or self._snap.error is error:
+        if error is None or self._snap.error is error or self._snap.authorizing:
             return
         shown = self._snap.error is not None and self._snap.error.code == error.code
         if not shown and (_needs_help(error) or time.time() >= self._snap.over):
@@ -207,7 +233,9 @@ class Renewal(SessionState):
         due = max(self._snap.due(self.refresh_buffer_seconds), time.time() + _MIN_PAUSE)
         if self._failures:
             pause = min(2.0**self._failures, _BACKOFF_CAP) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-            due = self._resume_at = time.time() + max(pause, at_least)
+            hopeless = self._failure is not None and _needs_help(self._failure)
+            self._resume_at = time.time() + max(pause, at_least, _BACKOFF_CAP if hopeless else 0.0)
+            due = self._resume_at + (_MISCONFIGURED_PAUSE if hopeless else 0.0)  # a read may find it mended sooner
         self._cancel_timer()
         self._wait_until(due)
 
@@ -233,7 +261,9 @@ class Renewal(SessionState):
         if self._snap.tokens is None or self._snap.ended:
             return
         if self._snap.tokens.refresh_token is None:
-            await self._end(TokenExpiredError("Your sign-in is over and cannot be renewed. Sign in again."))
+            await self._end(
+                TokenExpiredError("Your sign-in is over and cannot be renewed. Sign in again.", code="no_refresh_token")
+            )
             return
         with contextlib.suppress(TokenRefreshError):  # noted, and the next look is planned
             await self._refresh_once()
@@ -264,3 +294,11 @@ def nobody(error: AuthenticationError | None = None) -> LoginRequired:
     return LoginRequired(
         f"Nobody is signed in.{why} Display the session in a cell and sign in, or call session.login()."
     )
+
+
+def _person() -> str:
+    """Return who runs this kernel: on a hub its user, since there the account may be the same for all."""
+    try:
+        return os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
+    except (OSError, KeyError, ImportError):  # an account without a name, in a container
+        return str(os.getuid()) if hasattr(os, "getuid") else ""

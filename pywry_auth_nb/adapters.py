@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -26,13 +27,16 @@ def as_google_credentials(session: SessionManager) -> Any:
     class SessionCredentials(base):  # type: ignore[misc,valid-type]
         """Credentials without an expiry of their own: the session knows better when to renew."""
 
-        _handed_out = ""
+        def __init__(self) -> None:
+            super().__init__()
+            self._sent = threading.local()
 
         @property
         def token(self) -> str:
             """The session's token, valid now."""
-            self._handed_out = session.access_token
-            return self._handed_out
+            token: str = session.access_token
+            self._sent.token = token
+            return token
 
         @token.setter
         def token(self, value: Any) -> None:
@@ -40,7 +44,12 @@ def as_google_credentials(session: SessionManager) -> Any:
 
         def refresh(self, request: Any) -> None:  # noqa: ARG002 - the session has a way of its own
             """Renew the token that a server refused (401)."""
-            renew(session, self._handed_out)
+            renew(session, self._sent.token)
+
+        def before_request(self, request: Any, method: str, url: str, headers: Any) -> None:
+            """Sign a request, if the token may go there."""
+            session.auth.check(url)
+            super().before_request(request, method, url, headers)
 
         def __repr__(self) -> str:
             return f"<Google credentials of {session!r}>"
@@ -70,11 +79,11 @@ def as_azure_credential(session: SessionManager) -> Any:
 
         def get_token(self, *scopes: str, **options: Any) -> Any:  # noqa: ARG002 - decided at the sign-in
             """Return a token that is valid now."""
-            return core.AccessToken(session.access_token, int(_expires_at(session)))
+            return core.AccessToken(*_token_and_end(session))
 
         def get_token_info(self, *scopes: str, options: Any = None) -> Any:  # noqa: ARG002 - decided at the sign-in
             """Return a token that is valid now, in the newer form."""
-            return SilentTokenInfo(session.access_token, int(_expires_at(session)))
+            return SilentTokenInfo(*_token_and_end(session))
 
         def __repr__(self) -> str:
             return f"<Azure credential of {session!r}>"
@@ -82,8 +91,11 @@ def as_azure_credential(session: SessionManager) -> Any:
     return SessionCredential()
 
 
-def _expires_at(session: SessionManager) -> float:
-    return session.expires_at or time.time() + _UNKNOWN_LIFETIME
+def _token_and_end(session: SessionManager) -> tuple[str, int]:
+    """Return the token and the epoch second of its end; rather an end that is too early than one that is too late."""
+    session.access_token  # noqa: B018 - renews it where that is due
+    end = session.expires_at
+    return session.access_token, int(end or time.time() + _UNKNOWN_LIFETIME)
 
 
 def _need(module: str, extra: str) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from ._http import is_loopback
 from ._loop import run
-from .errors import AuthenticationError
+from .errors import AuthenticationError, ConfigurationError
 from .tokens import Secret
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class SessionAuth(httpx.Auth):
     is asked once more, with a renewed token, if the request can be repeated as it was.
 
     The token goes over https (or to a loopback host), to the origin of the request that you make, and not along with
-    a redirect to another one. Where ``allowed_origins`` is set, it goes to those alone.
+    a redirect to another one. Where ``allowed_origins`` is set, it goes to those alone. (A ``response.next_request``
+    that you send yourself, with a client that has this ``auth``, is a request that you make.)
 
     Args:
         session: Whose token.
@@ -42,42 +43,42 @@ class SessionAuth(httpx.Auth):
 
     def __init__(self, session: SessionManager, allowed_origins: Collection[str] | None = None) -> None:
         self._session = session
-        self._allowed = None if allowed_origins is None else {_origin(url) for url in allowed_origins}
+        self._allowed = None if allowed_origins is None else _origins(allowed_origins)
 
     def __repr__(self) -> str:
         return f"<SessionAuth of {self._session!r}>"
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Send ``request`` with the token, and once more when that is refused."""
-        self._check(str(request.url))
+        self.check(str(request.url))
         sent = _sign(request, self._session.access_token)
         response = yield request
-        if response.status_code == _UNAUTHORIZED:
+        if response.status_code == _UNAUTHORIZED and not response.history:
             renewed = renew(self._session, sent)
-            if renewed is not None and _repeatable(request, response):
+            if renewed is not None and _repeatable(request):
                 _sign(request, renewed)
                 yield request
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Do the same without blocking the caller's event loop."""
-        self._check(str(request.url))
+        self.check(str(request.url))
         sent = _sign(request, await self._session.get_access_token())
         response = yield request
-        if response.status_code == _UNAUTHORIZED:
+        if response.status_code == _UNAUTHORIZED and not response.history:  # a redirect may have led elsewhere
             renewed = await self._session.renew_refused(sent)
-            if renewed is not None and _repeatable(request, response):
+            if renewed is not None and _repeatable(request):
                 _sign(request, renewed)
                 yield request
 
     def __call__(self, request: Any) -> Any:
         """Do the same for a ``requests.PreparedRequest``."""
-        self._check(request.url)
+        self.check(request.url)
         sent = _sign(request, self._session.access_token)
         body = request.body
-        start = body.tell() if hasattr(body, "tell") else None
+        start = _position(body)
 
         def again(response: Any, **options: Any) -> Any:
-            """Repeat the request as requests' own digest authentication does."""
+            """Repeat the request on the same connection."""
             redirected = response.request.url != request.url  # which may be another origin
             if response.status_code != _UNAUTHORIZED or redirected:
                 return response
@@ -98,9 +99,18 @@ class SessionAuth(httpx.Auth):
         request.register_hook("response", again)
         return request
 
-    def _check(self, url: str) -> None:
-        """Refuse to send the token in the clear, or where it was not meant to go."""
+    def check(self, url: str) -> None:
+        """Refuse to send the token in the clear, or where it was not meant to go.
+
+        Raises:
+            AuthenticationError: Code ``insecure_url`` or ``origin_not_allowed``.
+        """
         scheme, host, _ = origin = _origin(url)
+        if scheme == "http" and is_loopback(host) and _goes_through_a_proxy(host):
+            raise AuthenticationError(
+                "The token is not sent to this machine through a proxy. Add localhost and 127.0.0.1 to NO_PROXY.",
+                code="insecure_url",
+            )
         if scheme != "https" and not (scheme == "http" and is_loopback(host)):
             raise AuthenticationError(
                 "The token is not sent over plain http, where others can read it. Use an https:// address.",
@@ -131,16 +141,44 @@ def _sign(request: Any, token: str) -> str:
     return token
 
 
-def _repeatable(request: httpx.Request, response: httpx.Response) -> bool:
-    """Whether sending ``request`` again means the same: it was not redirected, and its body is still there."""
-    return not response.history and isinstance(request.stream, httpx.ByteStream)
+def _repeatable(request: httpx.Request) -> bool:
+    """Whether the body of ``request`` is still there to be sent again."""
+    return isinstance(request.stream, httpx.ByteStream)
+
+
+def _position(body: Any) -> int | None:
+    """Return where a file stands; None for what is no file, or cannot be wound back."""
+    try:
+        return int(body.tell())
+    except (AttributeError, OSError):
+        return None
+
+
+def _goes_through_a_proxy(host: str) -> bool:
+    """Whether the environment sends plain http through a proxy, also to this machine."""
+    proxies = getproxies()
+    return bool(proxies.get("http") or proxies.get("all")) and not proxy_bypass(host)
+
+
+def _origins(urls: Collection[str]) -> set[tuple[str, str, int]]:
+    """Return the origins of ``urls``.
+
+    Raises:
+        ConfigurationError: One of them has none, so that it would never match.
+    """
+    origins = set() if isinstance(urls, str) else {_origin(url) for url in urls}
+    if isinstance(urls, str) or not all(scheme in _PORTS and host for scheme, host, _ in origins):
+        raise ConfigurationError("allowed_origins must be a list such as ['https://api.example.org'].")
+    return origins
 
 
 def _origin(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port (RFC 6454 §4)."""
-    parts = urlsplit(url)
+    """Return scheme, host (as it is sent, IDNA) and port (RFC 6454 §4); empty where there is none."""
+    if "\\" in url:
+        return "", "", 0  # HTTP libraries disagree on which host that is
     try:
-        port = parts.port
-    except ValueError:
-        port = None
-    return parts.scheme.lower(), (parts.hostname or "").lower(), port or _PORTS.get(parts.scheme.lower(), 0)
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        return "", "", 0
+    port = _PORTS.get(parsed.scheme, 0) if parsed.port is None else parsed.port
+    return parsed.scheme, parsed.raw_host.decode("ascii").strip("[]").lower(), port

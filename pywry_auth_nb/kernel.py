@@ -40,7 +40,7 @@ def flow_for(session: SessionManager) -> AuthFlowManager:
     known = _flow_of_session.get(session)
     flow = known() if known else None
     if flow is None:
-        flow = AuthFlowManager(session.provider, session_manager=session)
+        flow = AuthFlowManager(session.provider, session_manager=session, **session.flow_options)
         _flow_of_session[session] = weakref.ref(flow)
     return flow
 

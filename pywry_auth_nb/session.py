@@ -46,7 +46,8 @@ class LogoutResult:
 
     Attributes:
         refresh_token: ``"revoked"``, ``"not_revoked"`` (the provider refused, or offers no revocation), the code of
-            what went wrong while asking it, or ``"none"`` when there was no such token.
+            what went wrong while asking it, ``"none"`` when there was no such token, or ``"unreadable"`` when the
+            store could not say.
         access_token: The same for the access token.
         store: ``"deleted"``, or the code of what went wrong while deleting: then the tokens are still stored.
     """
@@ -67,7 +68,7 @@ class SessionManager(Renewal):
     Args:
         provider: Where one signs in.
         token_store: Where the tokens rest; in this kernel's memory when left out.
-        session_key: Under which name they rest there.
+        session_key: Tells several sessions at one provider apart.
         session_store: Accepted for the sake of ``pywry.auth``; not used.
         refresh_buffer_seconds: How many seconds before its end an access token is renewed.
         on_reauth_required: Called once, on a thread of its own, when the sign-in has ended and a new one is needed.
@@ -100,6 +101,9 @@ class SessionManager(Renewal):
         self.refresh_buffer_seconds = refresh_buffer_seconds
         self.on_reauth_required = on_reauth_required
         self.allowed_origins = allowed_origins
+        if allowed_origins is not None:
+            self.auth  # noqa: B018 - refuses what is no origin, here and now
+        self.flow_options: dict[str, Any] = {}  # what the settings say about signing in
         self._loaded = False
         self._loading: asyncio.Task[None] | None = None
 
@@ -120,11 +124,17 @@ class SessionManager(Renewal):
         from .token_store import get_token_store
 
         settings = OAuth2Settings() if settings is None else settings
-        known: dict[str, Any] = {
-            "token_store": get_token_store(getattr(settings, "token_store_backend", "memory")),
-            "refresh_buffer_seconds": getattr(settings, "refresh_buffer_seconds", 60),
+        kwargs = {"refresh_buffer_seconds": getattr(settings, "refresh_buffer_seconds", 60)} | kwargs
+        if kwargs.get("token_store") is None:
+            backend, url = getattr(settings, "token_store_backend", "memory"), getattr(settings, "redis_url", "")
+            options = {"redis_url": url} if backend == "redis" and url else {}
+            kwargs["token_store"] = get_token_store(backend, **options)
+        session = cls(create_provider_from_settings(settings), **kwargs)
+        session.flow_options = {
+            "use_pkce": getattr(settings, "use_pkce", True),
+            "auth_timeout": getattr(settings, "auth_timeout_seconds", 120.0),
         }
-        return cls(create_provider_from_settings(settings), **(known | kwargs))
+        return session
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -210,7 +220,7 @@ class SessionManager(Renewal):
                     await asyncio.wait_for(self._refresh_once(), patience)
             except TokenRefreshError as failure:
                 error = failure
-        return self._usable(error or self._failure or self._snap.error)
+        return self._usable(self._snap.error if self._snap.ended else error or self._failure or self._snap.error)
 
     def _usable(self, error: AuthenticationError | None) -> str:
         """Return the access token if there is one that is not over; else raise, saying why."""
@@ -233,11 +243,12 @@ class SessionManager(Renewal):
 
     async def _load_stored(self) -> None:
         try:
-            tokens = await asyncio.wait_for(self.token_store.load(self.session_key), STORE_DEADLINE)
+            tokens = await asyncio.wait_for(self.token_store.load(self.store_key), STORE_DEADLINE)
         except Exception as failure:  # noqa: BLE001 - stores are anybody's
             log.warning("the token store could not be read (%s)", type(failure).__name__)
-            if isinstance(failure, TokenStoreError):
-                self._publish(error=bare(failure))
+            known = isinstance(failure, TokenStoreError)
+            error = bare(failure) if known else TokenStoreError("The token store failed.", code="store_failed")
+            self._publish(error=error)
             return
         if isinstance(self._snap.error, TokenStoreError):
             self._publish(error=None)  # it works again
@@ -289,7 +300,7 @@ class SessionManager(Renewal):
         Returns:
             Whether it has begun: not when somebody signed out, or in anew, meanwhile.
         """
-        self._generation += 1
+        self._begin_generation()
         self._loaded = True  # what the store held before is history
         return await self._keep(tokens, user=user or None, authorizing=False, ended=False)
 
@@ -329,14 +340,18 @@ class SessionManager(Renewal):
         """
         await self._load()
         tokens = self._snap.tokens
-        self._generation += 1
+        self._begin_generation()
         self._cancel_timer()
         for callback in self._on_sign_out:
             if call := callback():
                 call()
         self._publish(tokens=None, user=None, error=None, authorizing=False, refreshing=False, ended=False)
+        revoked = dict.fromkeys(("refresh_token", "access_token"), "none" if self._loaded else "unreadable")
         store = await self._forget()
-        return LogoutResult(**(await self.provider.give_back(tokens) if tokens is not None else {}), store=store)
+        self._loaded = self._loaded or store == "deleted"
+        if tokens is not None:
+            revoked |= await self.provider.give_back(tokens)
+        return LogoutResult(**revoked, store=store)
 
     # -- being shown ---------------------------------------------------------------------------------------------
 

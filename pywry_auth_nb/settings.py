@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import logging
+import math
 import os
 import sys
 import warnings
@@ -17,10 +20,15 @@ from .errors import ConfigurationError
 from .tokens import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping, MutableMapping
+
+log = logging.getLogger("pywry_auth_nb")
 
 PREFIX = "PYWRY_OAUTH2__"
-_CONFIG_FILES = ("jupyter_config", "jupyter_pywry_auth_config")
+_OURS = "jupyter_pywry_auth_config"
+_CONFIG_FILES = ("jupyter_config", _OURS)
+_SECRET_SOURCES = ("client_secret", "client_secret_file", "client_secret_keyring")
+_LONG = 8  # characters
 _MIN_SECONDS = 10
 
 
@@ -51,6 +59,7 @@ class OAuth2Settings(Configurable):
     userinfo_url = t.Unicode(help="UserInfo endpoint (custom)").tag(config=True)
     revocation_url = t.Unicode(help="Revocation endpoint (custom)").tag(config=True)
     issuer_url = t.Unicode(help="Issuer, exactly as the provider writes it (oidc)").tag(config=True)
+    redis_url = t.Unicode(help="Where the tokens are kept (redis)").tag(config=True)
     tenant_id = t.Unicode("common", help="Tenant (microsoft)").tag(config=True)
     require_id_token_validation = t.Bool(default_value=True, help="Whether an ID token must come and be valid").tag(
         config=True
@@ -63,14 +72,21 @@ class OAuth2Settings(Configurable):
     )
 
     def __init__(self, **settings: Any) -> None:
+        settings = _hide_secret(settings)
         unknown = sorted(settings.keys() - self._names())
         if unknown:
             raise ConfigurationError(f"There is no setting called {', '.join(unknown)}. Check the spelling.")
         config = _config()
+        environment = self._environment()
+        _strongest_secret(settings, environment, config.OAuth2Settings)
+        config.OAuth2Settings.update(_hide_secret(config.OAuth2Settings))
         try:
-            super().__init__(config=config, **{**self._environment(), **settings})
+            super().__init__(config=config, **{**environment, **settings})
         except t.TraitError as error:
-            raise _wrong_value(error) from None
+            problem = _wrong_value(error)
+        else:
+            return
+        raise problem  # outside, since a traceback shows what traitlets had in its hands
 
     @classmethod
     def _names(cls) -> set[str]:
@@ -79,17 +95,19 @@ class OAuth2Settings(Configurable):
     @classmethod
     def _environment(cls) -> dict[str, Any]:
         """Return the settings that the environment has."""
-        found = {}
-        for name, trait in cls.class_traits(config=True).items():
-            value = os.environ.get(PREFIX + name.upper())
-            if value is not None:
-                try:
-                    found[name] = trait.from_string(value)
-                except (ValueError, TypeError, t.TraitError):
-                    raise ConfigurationError(
-                        f"The environment variable {PREFIX}{name.upper()} has a value that does not fit."
-                    ) from None
-        return found
+        given = {name: os.environ.get(PREFIX + name.upper()) for name in cls._names()}
+        return {name: cls._read_variable(name, Secret(value)) for name, value in given.items() if value is not None}
+
+    @classmethod
+    def _read_variable(cls, name: str, value: Secret) -> Any:
+        if name == "client_secret":
+            return value
+        try:
+            return cls.class_traits()[name].from_string(str(value))
+        except (ValueError, TypeError, t.TraitError):
+            raise ConfigurationError(
+                f"The environment variable {PREFIX}{name.upper()} has a value that does not fit."
+            ) from None
 
     @t.default("client_secret")
     def _stored_client_secret(self) -> str:
@@ -113,13 +131,19 @@ class OAuth2Settings(Configurable):
     def _hide(self, proposal: t.Bunch) -> str:
         return Secret(proposal.value)
 
+    @t.validate("auth_timeout_seconds")
+    def _check_finite(self, proposal: t.Bunch) -> float:
+        if not math.isfinite(proposal.value):
+            raise t.TraitError("'auth_timeout_seconds'")
+        return float(proposal.value)
+
     def __repr__(self) -> str:
         return f"<OAuth2Settings {self.provider}, client {self.client_id!r}>"
 
 
 def warn_if_in_a_cell(secret: str) -> None:
     """Warn when ``secret`` stands in a cell of this notebook, and so in its file and in IPython's history."""
-    if secret and any(secret in cell for cell in _cells()):
+    if secret and any(_shows(literal, secret) for cell in _cells() for literal in _literals(cell)):
         warnings.warn(
             "The client secret stands in a cell, so it is saved in the notebook. Read it from the environment "
             "(PYWRY_OAUTH2__CLIENT_SECRET), a file or the keyring, and have the provider issue a new one.",
@@ -128,13 +152,51 @@ def warn_if_in_a_cell(secret: str) -> None:
         )
 
 
-def _cells() -> Iterator[str]:
-    """Return the source of every cell that has run in this kernel."""
-    if "IPython" in sys.modules:
-        from IPython import get_ipython
+def _shows(literal: str, secret: str) -> bool:
+    """Whether a string in a cell is the secret, or has it in it; a short one may be in many by chance."""
+    return literal == secret or (len(secret) >= _LONG and secret in literal)
 
-        shell = get_ipython()
-        yield from (cell for cell in (shell.user_ns.get("In", []) if shell else []) if isinstance(cell, str))
+
+def _literals(cell: str) -> list[str]:
+    """Return the strings that a cell's source has in it."""
+    try:
+        nodes = list(ast.walk(ast.parse(cell)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def _cells() -> list[str]:
+    """Return the source of every cell that has run in this kernel."""
+    shell = _shell()
+    return list(getattr(getattr(shell, "history_manager", None), "input_hist_parsed", []))
+
+
+def _shell() -> Any:
+    """Return the notebook's IPython, or None in plain Python."""
+    if "IPython" not in sys.modules:
+        return None
+    from IPython import get_ipython
+
+    return get_ipython()
+
+
+def _hide_secret(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``settings`` with the client secret as one that does not show itself."""
+    return {
+        name: Secret(value) if name == "client_secret" and isinstance(value, str) else value
+        for name, value in settings.items()
+    }
+
+
+def _strongest_secret(*layers: MutableMapping[str, Any]) -> None:
+    """Leave the client secret, or where it is kept, in the strongest layer that says anything of it."""
+    found = False
+    for layer in layers:
+        for name in _SECRET_SOURCES:
+            if name in layer and (found or not layer[name]):
+                del layer[name]
+        found = found or any(name in layer for name in _SECRET_SOURCES)
 
 
 def _config() -> Config:
@@ -142,12 +204,9 @@ def _config() -> Config:
     config = Config()
     for folder in reversed(jupyter_config_path()):  # the first one named is the strongest
         for name in _CONFIG_FILES:
-            for loader in (JSONFileConfigLoader(f"{name}.json", folder), PyFileConfigLoader(f"{name}.py", folder)):
+            for loader in (PyFileConfigLoader(f"{name}.py", folder), JSONFileConfigLoader(f"{name}.json", folder)):
                 config.merge(_load(loader, folder))
-    if "IPython" in sys.modules:
-        from IPython import get_ipython
-
-        config.merge(getattr(get_ipython(), "config", None) or Config())
+    config.merge(getattr(_shell(), "config", None) or Config())
     return config
 
 
@@ -157,17 +216,24 @@ def _load(loader: FileConfigLoader, folder: str) -> Config:
         return loader.load_config()
     except ConfigFileNotFound:
         return Config()
-    except Exception as error:  # noqa: BLE001 - a configuration file is a program
-        raise ConfigurationError(f"{Path(folder) / loader.filename} cannot be read ({type(error).__name__}).") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a configuration file is a program
+        problem = f"{Path(folder) / loader.filename} cannot be read ({type(error).__name__})."
+    if loader.filename.startswith(_OURS):
+        raise ConfigurationError(problem)
+    log.warning("%s It is left out.", problem)  # the server's, perhaps, with packages that are not here
+    return Config()
 
 
 def _read(path: Path) -> str:
     try:
-        return path.expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
+        secret = path.expanduser().read_text(encoding="utf-8-sig").strip()
+    except (OSError, ValueError, RuntimeError) as error:
         raise ConfigurationError(
             f"The file with the client secret, {path}, cannot be read ({type(error).__name__})."
         ) from None
+    if len(secret.splitlines()) != 1:
+        raise ConfigurationError(f"The file with the client secret, {path}, must hold the secret and nothing else.")
+    return secret
 
 
 def _wrong_value(error: t.TraitError) -> ConfigurationError:

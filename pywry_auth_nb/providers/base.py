@@ -68,6 +68,8 @@ class OAuthProvider(ABC):
     error_names: ClassVar[Mapping[str, str]] = {}
     #: Whether the token endpoint may answer with a form instead of JSON.
     form_answers: ClassVar[bool] = False
+    #: Whether ending one token ends every other of the same person and client.
+    revokes_consent: ClassVar[bool] = False
     #: Headers this provider's API wants besides the token.
     api_headers: ClassVar[Mapping[str, str]] = {}
 
@@ -82,8 +84,9 @@ class OAuthProvider(ABC):
         revocation_url: str = "",
     ) -> None:
         self.client_id = client_id
+        client_secret = Secret(client_secret)  # first: a traceback through this frame must not show it
         warn_if_in_a_cell(client_secret)
-        self.client_secret = Secret(client_secret)
+        self.client_secret = client_secret
         self.scopes = list(scopes or [])
         self.authorize_url = authorize_url
         self.token_url = token_url
@@ -98,6 +101,11 @@ class OAuthProvider(ABC):
     def label(self) -> str:
         """The host where one signs in, for people."""
         return urlsplit(self.authorize_url).hostname or ""
+
+    @property
+    def identity(self) -> str:
+        """Which provider and which client this is: tokens of one are no business of another."""
+        return f"{self.token_url} {self.client_id}"
 
     @on_loop
     async def close(self) -> None:
@@ -258,7 +266,7 @@ class OAuthProvider(ABC):
         """Ask the token endpoint and read its answer, or raise what it means."""
         answer = await self._post(self.token_url, form, self._client_auth_method("token"))
         body = answer.body if isinstance(answer.body, dict) else {}
-        if answer.ok and body and "error" not in body:
+        if answer.ok and body and body.get("error") is None:
             return parse_token_response(body, requested_scope=requested_scope, sent_at=answer.sent_at)
         raise self.explain(body) or _refused(answer, self.error_names.get(str(body.get("error")), body.get("error")))
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from .._loop import on_loop
 from ..errors import TokenError
+from ..tokens import Secret
 from .base import OAuthProvider, as_refresh_error
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class GitHubProvider(OAuthProvider):
     }
 
     def __init__(self, client_id: str, client_secret: str = "", scopes: list[str] | None = None) -> None:
+        client_secret = Secret(client_secret)
         super().__init__(
             client_id,
             client_secret,

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .._loop import on_loop
 from ..errors import TokenError
+from ..tokens import Secret
 from .oidc import GenericOIDCProvider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_GONE = 400  # what Google's revocation endpoint answers for a token that is no longer alive
+_BAD_REQUEST = 400
 
 
 class GoogleProvider(GenericOIDCProvider):
@@ -29,8 +30,10 @@ class GoogleProvider(GenericOIDCProvider):
     issuer: ClassVar[str] = "https://accounts.google.com"
     authorize_params: ClassVar[Mapping[str, str]] = {"access_type": "offline", "prompt": "consent"}
     offline_needs_consent = False  # said above
+    revokes_consent = True
 
     def __init__(self, client_id: str, client_secret: str = "", scopes: list[str] | None = None) -> None:
+        client_secret = Secret(client_secret)
         if scopes is not None:
             scopes = [scope for scope in scopes if scope != "offline_access"]
         super().__init__(client_id, client_secret, self.issuer, scopes)
@@ -54,7 +57,7 @@ class GoogleProvider(GenericOIDCProvider):
         await self.prepare()
         answer = await self._http.request("POST", self.revocation_url, form={"token": token}, expect_json=False)
         error = answer.body.get("error") if isinstance(answer.body, dict) else None
-        return answer.ok or (answer.status == _GONE and error == "invalid_token")
+        return answer.ok or (answer.status == _BAD_REQUEST and error == "invalid_token")
 
     def explain(self, body: dict[str, Any]) -> TokenError | None:
         """Say what is missing when Google wants a secret: it calls that just an invalid request."""

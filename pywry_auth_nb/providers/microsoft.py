@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ConfigurationError, TokenError
+from ..tokens import Secret
 from .oidc import GenericOIDCProvider
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class MicrosoftProvider(GenericOIDCProvider):
         tenant_id: str = "common",
         scopes: list[str] | None = None,
     ) -> None:
-        self.tenant_id = tenant_id.lower()
+        client_secret = Secret(client_secret)
+        self.tenant_id = tenant_id.lower() if isinstance(tenant_id, str) else ""
         if not _TENANT.fullmatch(self.tenant_id):
             raise ConfigurationError(
                 "tenant_id must be a tenant's GUID or domain, or one of common, organizations and consumers."

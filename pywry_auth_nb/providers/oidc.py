@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from .._http import check_url
 from .._loop import on_loop, run
 from ..errors import TokenError, TokenRefreshError
+from ..tokens import Secret
 from . import id_token as jws
 from .base import OAuthProvider, as_refresh_error
 from .jwks import KeyCache
@@ -33,7 +34,8 @@ _ENDPOINTS = {
     "revocation_url": "revocation_endpoint",
 }
 _BASIC, _POST = "client_secret_basic", "client_secret_post"
-_PASSING = frozenset({"network", "timeout", "discovery_failed"})
+#: What may go wrong on the way, also in a captive portal; all else is the provider's own word.
+_PASSING = frozenset({"network", "timeout", "discovery_failed", "bad_response", "redirect_refused", "too_large"})
 #: Claims that say something about the ID token and nothing about the person.
 _ABOUT_THE_TOKEN = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "aud", "azp", "exp", "iat", "nbf", "jti", "sid"})
 
@@ -74,6 +76,7 @@ class GenericOIDCProvider(OAuthProvider):
         *,
         require_id_token_validation: bool = True,
     ) -> None:
+        client_secret = Secret(client_secret)
         scopes = ["openid", "email", "profile"] if scopes is None else scopes
         super().__init__(client_id, client_secret, scopes, authorize_url, token_url, userinfo_url, revocation_url)
         self.issuer_url = issuer_url
@@ -90,6 +93,11 @@ class GenericOIDCProvider(OAuthProvider):
     def label(self) -> str:
         """The host where one signs in, for people."""
         return urlsplit(self.issuer_url or self.authorize_url).hostname or ""
+
+    @property
+    def identity(self) -> str:
+        """Which provider and which client this is: tokens of one are no business of another."""
+        return f"{self.issuer_url or self.token_url} {self.client_id}"
 
     @property
     def _validates(self) -> bool:

@@ -53,6 +53,7 @@ class Codec:
     """
 
     def __init__(self, encryption_key: str | None = None) -> None:
+        encryption_key = None if encryption_key is None else Secret(encryption_key)
         text = _configured(encryption_key)
         self._keys: dict[str, AESGCM] = {} if text is None else _parse_keys(text)
 
@@ -140,7 +141,8 @@ def _read_key_file(path: str) -> Secret:
 
 
 def _parse_keys(text: Secret) -> dict[str, AESGCM]:
-    keys = dict(_parse_key(Secret(part.strip())) for part in text.replace("\n", ",").split(",") if part.strip())
+    parts = [Secret(part.strip()) for part in text.replace("\n", ",").split(",")]
+    keys = dict(_parse_key(part) for part in parts if part)
     if not keys:
         _refuse_key()
     return keys

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
+from ..tokens import Secret
 
 if TYPE_CHECKING:
     from .base import TokenStore
@@ -54,6 +55,7 @@ def get_token_store(backend: str = "memory", **kwargs: Any) -> TokenStore:
             than is asked for now.
         TokenStoreError: The store cannot be used here.
     """
+    kwargs = {name: Secret(value) if isinstance(value, str) else value for name, value in kwargs.items()}
     store_class = _class_of(backend)
     request = (backend, _arguments(store_class, kwargs))
     with _the.lock:

@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import TokenStoreError
+from ..errors import ConfigurationError, TokenStoreError
+from ..tokens import Secret
 from .base import RecordStore, bounded
 from .locks import LOCK_DEADLINE, Locks, digest, own_folder, unusable
 
@@ -40,8 +41,12 @@ class FileTokenStore(RecordStore):
     kind = "file"
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, encryption_key: str | None = None) -> None:
+        encryption_key = None if encryption_key is None else Secret(encryption_key)
         super().__init__(encryption_key)
-        self.path = _default_folder() if path is None else Path(path).expanduser().absolute()
+        try:
+            self.path = _default_folder() if path is None else Path(path).expanduser().absolute()
+        except (RuntimeError, ValueError, OSError):
+            raise ConfigurationError("The folder for the tokens is no folder's name. Check its path.") from None
         self._locks = Locks(self.path / "locks")
 
     async def _read(self, key: str) -> bytes | None:
@@ -66,7 +71,7 @@ class FileTokenStore(RecordStore):
             head, _, record = self._file(key).read_bytes().partition(b"\n")
         except FileNotFoundError:
             return None
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise unusable(self.path, error) from None
         if _key_in(head) != key:
             raise TokenStoreError(
@@ -80,7 +85,7 @@ class FileTokenStore(RecordStore):
             with self._locks.hold(key):
                 self._clear_temporary(key)
                 self._replace(self._file(key), json.dumps(key).encode("ascii") + b"\n" + record)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise unusable(self.path, error) from None
 
     def _remove_file(self, key: str) -> None:
@@ -92,13 +97,13 @@ class FileTokenStore(RecordStore):
                 self._clear_temporary(key)
                 self._file(key).unlink(missing_ok=True)
                 _sync_folder(self.path)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise unusable(self.path, error) from None
 
     def _list_files(self) -> list[str]:
         try:
             return list(self._keys()) if self.path.exists() else []
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise unusable(self.path, error) from None
 
     def _keys(self) -> Iterator[str]:

@@ -61,12 +61,16 @@ class RedisTokenStore(RecordStore):
         idle_seconds: float = IDLE_SECONDS,
         encryption_key: str | None = None,
     ) -> None:
+        redis_url = Secret(redis_url)  # first: a traceback through this frame must not show them
+        encryption_key = None if encryption_key is None else Secret(encryption_key)
         super().__init__(encryption_key)
         if pool_size < 1 or not idle_seconds > 0:
             raise ConfigurationError("pool_size and idle_seconds must be greater than 0.")
+        if ":oauth:tokens" in prefix:  # else one store's key could be another's prefix
+            raise ConfigurationError("prefix must not contain ':oauth:tokens', which is what follows it.")
         _require_redis()
         self.prefix = prefix
-        self._url = Secret(redis_url)
+        self._url = redis_url
         self._server = _server_in(self._url)
         self._pool_size = pool_size
         self._idle_seconds = idle_seconds
@@ -203,7 +207,7 @@ def _server_in(url: Secret) -> str:
         ConfigurationError: It is no URL of a Redis server. The reason is left out: it may quote a password.
     """
     server = None
-    with suppress(ValueError, TypeError):  # TypeError: the query has an option that redis does not know
+    with suppress(Exception):  # whatever redis says of an option in the query; it may quote the password
         parts = urlsplit(url)
         port = "" if parts.port is None else f":{parts.port}"
         _new_client(url, 1).connection_pool.make_connection()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,10 +28,12 @@ def native_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provid
 
 
 @pytest.fixture
-def flow(native_provider: Provider) -> AuthFlowManager:
+def flow(native_provider: Provider) -> Iterator[AuthFlowManager]:
     """A sign-in there."""
     native_provider.reset()
-    return AuthFlowManager(GenericOIDCProvider("pywry", issuer_url=native_provider.issuer), auth_timeout=60)
+    provider = GenericOIDCProvider("pywry", issuer_url=native_provider.issuer)
+    yield AuthFlowManager(provider, auth_timeout=60)
+    asyncio.run(provider.close())  # it keeps connections open for the next request
 
 
 @pytest.mark.parametrize("deny", [False, True])

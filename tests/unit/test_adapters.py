@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.core.rest import HttpRequest
 from google.auth.transport.requests import AuthorizedSession
 
-from pywry_auth_nb import ConfigurationError, LoginRequired, SessionManager
+from pywry_auth_nb import AuthenticationError, ConfigurationError, LoginRequired, SessionManager
 from pywry_auth_nb.adapters import as_azure_credential, as_google_credentials
 from tests.unit.test_session import expire
 
@@ -44,6 +45,27 @@ def test_google_renews_a_refused_token(signed_in: SessionManager, api: Api, idp:
 
     assert api.tokens() == [old, signed_in.access_token]
     assert idp.requests_to("/token") == 2
+
+
+def test_google_sends_the_token_to_allowed_origins_alone(signed_in: SessionManager, api: Api) -> None:
+    """The session's rule holds here, too."""
+    signed_in.allowed_origins = ["https://storage.googleapis.com"]
+    with AuthorizedSession(as_google_credentials(signed_in)) as client, pytest.raises(AuthenticationError) as caught:
+        client.get(api.url)
+
+    assert caught.value.code == "origin_not_allowed"
+    assert not api.seen
+
+
+def test_google_does_not_renew_for_a_late_refusal(signed_in: SessionManager, idp: Idp) -> None:
+    """A 401 for a token that has been renewed since, by another thread, costs no second refresh."""
+    credentials = as_google_credentials(signed_in)
+    old = credentials.token
+    asyncio.run(signed_in.refresh())
+    credentials.refresh(None)
+
+    assert idp.requests_to("/token") == 2
+    assert credentials.token == signed_in.access_token != old
 
 
 def test_google_is_told_when_nobody_is_signed_in(session: SessionManager, api: Api) -> None:

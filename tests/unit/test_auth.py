@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import httpx
 import pytest
 import requests
 
-from pywry_auth_nb import AuthenticationError, LoginRequired, SessionManager
+from pywry_auth_nb import AuthenticationError, ConfigurationError, LoginRequired, SessionManager
 from pywry_auth_nb.auth import SessionAuth
 from tests.conftest import sign_in
 from tests.support.api import Api
@@ -268,3 +269,96 @@ def test_userinfo_needs_somebody(session: SessionManager, provider: GenericOIDCP
     """Nobody signed in: nobody to ask about."""
     with pytest.raises(LoginRequired):
         session.userinfo()
+
+
+def test_a_pipe_can_be_sent(signed_in: SessionManager, api: Api) -> None:
+    """What cannot tell where it stands is sent, and not repeated."""
+    reader, writer = os.pipe()
+    os.write(writer, b"piped")
+    os.close(writer)
+    with os.fdopen(reader, "rb") as body:
+        assert ask_requests(signed_in, api.url, method="POST", data=body) == 200
+
+
+@pytest.mark.parametrize("ask", [ask_httpx, ask_requests])
+def test_a_401_after_a_redirect_costs_no_refresh(
+    ask: Callable[..., int], signed_in: SessionManager, api: Api, idp: Idp
+) -> None:
+    """Another origin's 401 says nothing about the token, which it has not seen."""
+    with Api() as other:
+        other.refuse = lambda _: True
+        api.redirects["/away"] = (302, other.url)
+        assert ask(signed_in, f"{api.url}/away") == 401
+
+    assert idp.requests_to("/token") == 1
+
+
+@every_client
+def test_a_proxy_is_not_this_machine(
+    ask: Callable[..., int], signed_in: SessionManager, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain http to loopback is fine because it stays here; through HTTP_PROXY it would not."""
+    with Api() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.setenv("no_proxy", "")
+        with pytest.raises(AuthenticationError, match="NO_PROXY") as caught:
+            ask(signed_in, api.url)
+        asyncio.run(signed_in.refresh())  # our own requests to a provider on this machine take no proxy
+
+        assert caught.value.code == "insecure_url"
+        assert proxy.seen == []
+
+
+@pytest.mark.parametrize(
+    "origins",
+    ["https://api.example.org", ["api.example.org"], ["https://"], ["ftp://api.example.org"], ["https://[::1"], [""]],
+)
+def test_an_allowed_origin_that_is_none_is_refused_at_once(provider: GenericOIDCProvider, origins: Any) -> None:
+    """It would never match, and the person would not know why."""
+    with pytest.raises(ConfigurationError, match="allowed_origins"):
+        SessionManager(provider, allowed_origins=origins)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "url", "good"),
+    [
+        ("https://API.example.org", "https://api.example.org:443/x?y", True),
+        ("https://api.example.org/v1", "https://api.example.org/v2", True),
+        ("https://bücher.example", "https://xn--bcher-kva.example/", True),
+        ("https://xn--bcher-kva.example", "https://bücher.example/", True),
+        ("https://api.example.org", "https://api.example.org:8443/", False),
+        ("https://api.example.org", "https://api.example.org.evil.example/", False),
+        ("https://api.example.org", "https://evil.example/?https://api.example.org", False),
+        ("https://api.example.org", "https://api.example.org@evil.example/", False),
+        ("https://api.example.org", "https://evil.example\\@api.example.org/", False),
+    ],
+)
+def test_origins_are_compared_as_they_are_sent(session: SessionManager, allowed: str, url: str, good: bool) -> None:
+    """Case, default port and spelling of the host do not matter; everything else does (RFC 6454 §5)."""
+    auth = SessionAuth(session, [allowed])
+    if good:
+        auth.check(url)
+    else:
+        with pytest.raises(AuthenticationError):
+            auth.check(url)
+
+
+def test_a_request_of_one_person_is_not_repeated_as_another(
+    session: SessionManager, flow: AuthFlowManager, api: Api, idp: Idp
+) -> None:
+    """Somebody else signs in before the 401 comes: the request was not theirs."""
+    sign_in(flow, idp)
+    ada = session.access_token
+
+    def refuse(token: str) -> bool:
+        if token == ada:
+            sign_in(flow, idp)
+        return token == ada
+
+    api.refuse = refuse
+
+    assert ask_requests(session, api.url, method="POST", data=b"ada's order") == 401
+    assert api.tokens() == [ada]
+    assert session.access_token != ada

@@ -201,7 +201,7 @@ SHELL = """
 import asyncio, json, sys, time, urllib.request
 from pathlib import Path
 from IPython.core.interactiveshell import InteractiveShell
-from pywry_auth_nb import AuthFlowManager, GenericOIDCProvider, OAuthTokenSet, SessionManager
+from pywry_auth_nb import *
 from tests.support.idp import Answer, Idp
 
 idp = Idp().__enter__()
@@ -233,13 +233,17 @@ def over():
 def id_token():
     return idp.id_token(aud="somebody else")
 
+def secret(before="", after=""):
+    return before + "CANARY" + "A" * 37 + after  # also a good encryption key
+
 class Shell(InteractiveShell):
     def init_history(self):
         super().init_history()
         self.history_manager.enabled = False
 
 shell = Shell(user_ns={name: globals()[name] for name in
-    ("provider", "session", "flow", "opened", "declined", "code", "refresh_token", "over", "id_token", "URI")})
+    ("provider", "session", "flow", "opened", "declined", "code", "refresh_token", "over", "id_token", "secret", "URI",
+     "FileTokenStore", "MicrosoftProvider", "OAuth2Settings", "RedisTokenStore", "get_token_store")})
 shell.colors = "NoColor"
 shell.run_line_magic("xmode", sys.argv[1])
 
@@ -266,6 +270,14 @@ CELLS = [
     ("used", wrong_id_token, "len(session.access_token)", "TokenExpiredError"),
     ("login", wrong_id_token, "session.login(timeout=1)", "LoginRequired"),
     ("waiting", {}, "await session.logout()\\nawait session.wait_signed_in(0.05)", "AuthFlowTimeout"),
+    ("setting", {}, "OAuth2Settings(client_secret=secret(), refresh_buffer_seconds=1)", "ConfigurationError"),
+    ("no setting", {}, "OAuth2Settings(client_secret=secret(), colour=1)", "ConfigurationError"),
+    ("tenant", {}, "MicrosoftProvider('id', secret(), 'bad tenant!')", "ConfigurationError"),
+    ("encryption key", {}, "FileTokenStore('/nowhere', encryption_key=secret(after=',bad'))", "TokenStoreError"),
+    ("redis path", {}, "RedisTokenStore(secret('redis://:', '@localhost/zz'))", "ConfigurationError"),
+    ("redis option", {}, "RedisTokenStore(secret('redis://:', '@localhost/0?protocol=9'))", "ConfigurationError"),
+    ("other store", {}, "get_token_store()\\nget_token_store('redis', redis_url=secret('redis://:', '@localhost'))",
+        "ConfigurationError"),
     ("chained", {}, "try:\\n    session.access_token\\nexcept Exception as error:\\n"
         "    raise RuntimeError('mine') from error", "RuntimeError"),
 ]
@@ -297,7 +309,7 @@ def test_no_traceback_shows_a_secret(tmp_path: Path, mode: str) -> None:
     assert done.returncode == 0, done.stderr
     cells = re.split(r"^=== ", done.stdout, flags=re.MULTILINE)[1:]
 
-    assert len(cells) == 18
+    assert len(cells) == 25
     for cell in cells:
         name, _, rest = cell.partition(": ")
         expected, _, printed = rest.partition("\n")

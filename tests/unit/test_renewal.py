@@ -6,11 +6,13 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from pywry_auth_nb import (
+    AuthFlowManager,
+    GenericOIDCProvider,
     LoginRequired,
     LogoutResult,
     MemoryTokenStore,
@@ -21,13 +23,8 @@ from pywry_auth_nb import (
     TokenStoreError,
 )
 from tests.conftest import sign_in
-from tests.support.idp import Answer
-from tests.unit.test_session import expire, tokens, until
-
-if TYPE_CHECKING:
-    from pywry_auth_nb import AuthFlowManager, GenericOIDCProvider
-    from tests.support.idp import Idp
-
+from tests.support.idp import CLIENT, Answer, Idp
+from tests.unit.test_session import expire, near_its_end, tokens, until
 
 # -- the provider -----------------------------------------------------------------------------------------------
 
@@ -77,7 +74,12 @@ def test_a_wrong_registration_is_told_at_once_and_not_hammered(signed_in: Sessio
     assert caught.value.code == code
     assert signed_in.error is not None
     assert signed_in.error.code == code
-    assert signed_in._resume_at > time.time() + 500
+    assert signed_in._resume_at > time.time() + 50
+    before = idp.requests_to("/token")
+    near_its_end(signed_in)
+    assert signed_in.access_token
+    assert asyncio.run(signed_in.renew_refused(signed_in.access_token)) is None
+    assert idp.requests_to("/token") == before
     assert signed_in.status == "signed_in", "the token is still good"
 
 
@@ -196,7 +198,7 @@ def test_a_store_that_cannot_be_read_says_so_before_anybody_signs_in(
     provider: GenericOIDCProvider, store: BrokenStore
 ) -> None:
     """R23: its own sentence is what the widget shows; reading is tried again, and works when the store is back."""
-    asyncio.run(store.save("default", tokens()))
+    asyncio.run(store.save(SessionManager(provider).store_key, tokens()))
     store.broken["load"] = TokenStoreError("The keyring is locked. Unlock it.", code="store_unavailable")
     session = SessionManager(provider, store)
 
@@ -294,6 +296,15 @@ def test_logout_says_when_the_store_keeps_the_tokens(
     assert not result.complete
 
 
+def test_logout_of_what_cannot_be_read_is_not_complete(provider: GenericOIDCProvider, store: BrokenStore) -> None:
+    """Tokens that nobody here can read are not revoked, and that is said."""
+    store.broken["load"] = TokenStoreError("The key is another one.", code="store_key")
+    result = log_out(SessionManager(provider, store))
+
+    assert result == LogoutResult("unreadable", "unreadable", "deleted")
+    assert not result.complete
+
+
 def test_logout_of_nobody_is_fine(session: SessionManager) -> None:
     """There is nothing to revoke."""
     assert log_out(session) == LogoutResult("none", "none", "deleted")
@@ -314,5 +325,62 @@ def test_a_session_keeps_one_copy(signed_in: SessionManager) -> None:
     """B8: tokens rest under the session's key and no other, through sign-in and refresh."""
     asyncio.run(signed_in.refresh())
 
-    assert asyncio.run(signed_in.token_store.list_keys()) == ["default"]
-    assert asyncio.run(signed_in.token_store.load("default")) == signed_in._snap.tokens
+    assert asyncio.run(signed_in.token_store.list_keys()) == [signed_in.store_key]
+    assert asyncio.run(signed_in.token_store.load(signed_in.store_key)) == signed_in._snap.tokens
+
+
+# -- who shares a store -----------------------------------------------------------------------------------------
+
+
+def test_two_providers_never_share_tokens(idp: Idp, provider: GenericOIDCProvider) -> None:
+    """One store, one session key, another provider or client: nobody is signed in there, and nothing is sent there."""
+    store = MemoryTokenStore()
+    sign_in(AuthFlowManager(provider, store), idp)
+    with Idp() as other:
+        for stranger in (
+            GenericOIDCProvider(CLIENT, issuer_url=other.issuer),
+            GenericOIDCProvider("other", issuer_url=idp.issuer),
+        ):
+            session = SessionManager(stranger, store)
+            with pytest.raises(LoginRequired):
+                _ = session.access_token
+            asyncio.run(session.logout())
+        assert other.requests == []
+
+    assert SessionManager(provider, store).access_token
+
+
+def test_two_people_never_share_tokens(
+    idp: Idp, provider: GenericOIDCProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a hub every user runs as the same account, perhaps with one Redis: the hub's user tells them apart."""
+    store = MemoryTokenStore()
+    monkeypatch.setenv("JUPYTERHUB_USER", "ada")
+    sign_in(AuthFlowManager(provider, store), idp)
+    monkeypatch.setenv("JUPYTERHUB_USER", "bob")
+    with pytest.raises(LoginRequired):
+        _ = SessionManager(provider, store).access_token
+    monkeypatch.setenv("JUPYTERHUB_USER", "ada")
+
+    assert SessionManager(provider, store).access_token
+
+
+def test_late_tokens_do_not_end_the_sign_in_that_overtook_them(
+    idp: Idp, provider: GenericOIDCProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where ending one token ends them all (Google), tokens that come too late are dropped, not revoked."""
+    monkeypatch.setattr(GenericOIDCProvider, "revokes_consent", True)
+    flow = AuthFlowManager(provider)
+    sign_in(flow, idp)
+    idp.answers["/token"] = Answer(delay=0.5, times=1)
+
+    async def both() -> None:
+        refreshing = asyncio.ensure_future(flow.session.refresh())
+        await asyncio.sleep(0.2)
+        await flow.session.save_tokens(tokens())
+        await refreshing
+
+    asyncio.run(both())
+
+    assert idp.requests_to("/revoke") == 0
+    assert flow.session.access_token == "CANARY-at"

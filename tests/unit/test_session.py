@@ -301,7 +301,7 @@ def test_a_stored_session_is_loaded(idp: Idp, provider: GenericOIDCProvider) -> 
 def test_a_damaged_stored_session_is_no_session(provider: GenericOIDCProvider) -> None:
     """A stored ID token that cannot be read means: sign in again; signing out works."""
     store = MemoryTokenStore()
-    asyncio.run(store.save("default", tokens(id_token="CANARY-garbage")))
+    asyncio.run(store.save(SessionManager(provider).store_key, tokens(id_token="CANARY-garbage")))
     session = SessionManager(provider, store)
 
     assert asyncio.run(session.initialize()) is None
@@ -494,7 +494,7 @@ def test_a_sign_in_while_the_old_session_ends_is_kept(provider: GenericOIDCProvi
     asyncio.run(both())
 
     assert session.status == "signed_in"
-    assert asyncio.run(session.token_store.exists("default"))
+    assert asyncio.run(session.token_store.exists(session.store_key))
 
 
 def test_tokens_of_a_refused_sign_in_are_revoked(flow: AuthFlowManager, idp: Idp) -> None:

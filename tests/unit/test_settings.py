@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from pywry_auth_nb import (
     get_token_store,
     reset_token_store,
 )
+from pywry_auth_nb.kernel import flow_for
 from pywry_auth_nb.settings import warn_if_in_a_cell
 
 if TYPE_CHECKING:
@@ -134,6 +136,8 @@ def test_the_kernels_own_configuration_is_read(shell: InteractiveShell) -> None:
         ({"use_pkce": "perhaps"}, "use_pkce"),
         ({"client_secret": ["CANARY"]}, "client_secret"),
         ({"clientid": "x"}, "clientid"),
+        ({"auth_timeout_seconds": float("nan")}, "auth_timeout_seconds"),
+        ({"auth_timeout_seconds": float("inf")}, "auth_timeout_seconds"),
     ],
 )
 def test_a_wrong_value_is_named_and_not_shown(settings: dict[str, Any], word: str) -> None:
@@ -163,6 +167,29 @@ def test_a_broken_file_is_named(config_folder: Path) -> None:
     assert SECRET not in str(caught.value)
 
 
+def test_a_broken_file_of_another_program_is_left_out(config_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The server's configuration may need packages that the kernel has not, or end the program."""
+    (config_folder / "jupyter_config.py").write_text("import sys\nsys.exit(3)")
+    (config_folder / "jupyter_config.json").write_text(json.dumps({"OAuth2Settings": {"client_id": "json"}}))
+
+    assert OAuth2Settings().client_id == "json"
+    assert "jupyter_config.py cannot be read (SystemExit). It is left out." in caplog.text
+
+
+def test_the_first_folder_is_the_strongest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for all of Jupyter: one's own folder comes before the system's; and JSON wins over Python."""
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", f"{tmp_path / 'first'}{os.pathsep}{tmp_path / 'second'}")
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "jupyter_pywry_auth_config.py").write_text(
+            f"c.OAuth2Settings.client_id = '{name}'; c.OAuth2Settings.tenant_id = 'python'"
+        )
+    (tmp_path / "first" / "jupyter_pywry_auth_config.json").write_text('{"OAuth2Settings": {"tenant_id": "json"}}')
+    settings = OAuth2Settings()
+
+    assert (settings.client_id, settings.tenant_id) == ("first", "json")
+
+
 # -- the client secret ------------------------------------------------------------------------------------------
 
 
@@ -173,6 +200,31 @@ def test_a_secret_is_read_from_a_file(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PYWRY_OAUTH2__CLIENT_SECRET_FILE", str(path))
 
     assert OAuth2Settings().client_secret == SECRET
+
+
+@pytest.mark.parametrize("nearer", ["keyword", "environment"])
+def test_the_nearest_secret_wins_wherever_it_is_kept(
+    config_folder: Path, monkeypatch: pytest.MonkeyPatch, nearer: str
+) -> None:
+    """A file that a keyword names is stronger than a secret in a configuration file; an empty variable is none."""
+    (config_folder / "jupyter_pywry_auth_config.py").write_text("c.OAuth2Settings.client_secret = 'weak'")
+    (config_folder / "secret").write_bytes(b"\xef\xbb\xbf" + SECRET.encode())
+    monkeypatch.setenv("PYWRY_OAUTH2__CLIENT_SECRET", "")
+    path = str(config_folder / "secret")
+    if nearer == "environment":
+        monkeypatch.setenv("PYWRY_OAUTH2__CLIENT_SECRET_FILE", path)
+
+    settings = OAuth2Settings(client_secret_file=path) if nearer == "keyword" else OAuth2Settings()
+    assert settings.client_secret == SECRET
+
+
+def test_a_secret_file_with_more_in_it_is_refused(tmp_path: Path) -> None:
+    """A second line would be sent as part of the secret."""
+    (tmp_path / "secret").write_text(f"{SECRET}\nand more")
+
+    with pytest.raises(ConfigurationError, match="nothing else") as caught:
+        _ = OAuth2Settings(client_secret_file=str(tmp_path / "secret")).client_secret
+    assert "CANARY" not in str(caught.value)
 
 
 def test_a_missing_secret_file_is_an_error(tmp_path: Path) -> None:
@@ -186,6 +238,7 @@ def test_a_missing_secret_file_is_an_error(tmp_path: Path) -> None:
 class FakeKeyring(keyring.backend.KeyringBackend):
     """The system's keyring: what lies behind it is the wire here."""
 
+    viable = False  # keyring must not find it by itself
     priority = 5
 
     def get_password(self, service: str, username: str) -> str | None:
@@ -235,13 +288,14 @@ def test_a_literal_secret_in_a_cell_earns_a_warning(shell: InteractiveShell, whe
     assert all("settings.py" in warning.filename for warning in caught), "Python prints the line a warning points at"
 
 
-def test_a_secret_from_elsewhere_earns_none(shell: InteractiveShell) -> None:
-    """A cell that reads the environment has no secret in it."""
-    shell.run_cell("import os; secret = os.environ.get('SECRET')", store_history=True)
+@pytest.mark.parametrize("secret", [SECRET, "client_secret", "a", "SECRE"])
+def test_a_secret_from_elsewhere_earns_none(shell: InteractiveShell, secret: str) -> None:
+    """A cell that reads the environment has no secret in it, whatever else is written there."""
+    shell.run_cell("import os; In = 5; client_secret = os.environ.get('SECRET')", store_history=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        GitHubProvider("me", client_secret=SECRET)
+        GitHubProvider("me", client_secret=secret)
         GitHubProvider("me")
         warn_if_in_a_cell("")
 
@@ -283,9 +337,31 @@ def test_a_session_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.usefixtures("_no_store")
+def test_settings_of_the_sign_in_reach_it() -> None:
+    """``use_pkce`` and ``auth_timeout_seconds`` are those of the session's own flow manager."""
+    settings = OAuth2Settings(
+        provider="github", client_id="me", client_secret=SECRET, use_pkce=False, auth_timeout_seconds=45
+    )
+    flow = flow_for(SessionManager.from_settings(settings))
+
+    assert (flow.use_pkce, flow.auth_timeout) == (False, 45)
+
+
+@pytest.mark.usefixtures("_no_store")
+def test_the_redis_url_is_a_setting() -> None:
+    """A16: the store that is configured is the one that is used."""
+    settings = OAuth2Settings(
+        provider="github", client_id="me", token_store_backend="redis", redis_url="redis://:CANARY@redis.example:6380/1"
+    )
+    session = SessionManager.from_settings(settings)
+
+    assert repr(session.token_store) == "<RedisTokenStore redis://redis.example:6380/1, plain text>"
+
+
+@pytest.mark.usefixtures("_no_store")
 def test_arguments_of_the_session_win() -> None:
-    """What is given to ``from_settings`` besides goes to the session."""
-    settings = OAuth2Settings(provider="github", client_id="me")
+    """What is given to ``from_settings`` besides goes to the session; a store that is given leaves the other unmade."""
+    settings = OAuth2Settings(provider="github", client_id="me", token_store_backend="keyring")
     store = MemoryTokenStore()
     session = SessionManager.from_settings(settings, token_store=store, session_key="mine", refresh_buffer_seconds=5)
 

@@ -421,9 +421,10 @@ def test_what_is_displayed_suits_every_front_end(session: SessionManager) -> Non
 # -- without a front end ----------------------------------------------------------------------------------------
 
 
-def over(store: MemoryTokenStore) -> None:
+def over(store: MemoryTokenStore, provider: GenericOIDCProvider) -> None:
     """Keep a token that is over and cannot be renewed."""
-    asyncio.run(store.save("default", OAuthTokenSet("CANARY-at", expires_in=10, issued_at=time.time() - 100)))
+    old = OAuthTokenSet("CANARY-at", expires_in=10, issued_at=time.time() - 100)
+    asyncio.run(store.save(SessionManager(provider).store_key, old))
 
 
 @pytest.mark.parametrize("way", ["thread", "main", "loop", "old session", "ended session"])
@@ -431,7 +432,7 @@ def test_login_without_a_front_end_refuses_at_once(provider: GenericOIDCProvider
     """P5: plain Python has nobody to ask, so ``login()`` raises instead of waiting, wherever it is called."""
     store = MemoryTokenStore()
     if way in {"old session", "ended session"}:
-        over(store)
+        over(store, provider)
     session = SessionManager(provider, store)
     if way == "ended session":
         asyncio.run(session.initialize())
