@@ -108,6 +108,8 @@ class SessionState(t.HasTraits):
         self._observers = Serial()
         self._mirrors: list[tuple[weakref.WeakMethod[Callable[[], None]], Serial]] = []
         self._waiters: list[asyncio.Future[None]] = []
+        #: Whatever runs sign-ins of this session.
+        self.flows: weakref.WeakSet[Any] = weakref.WeakSet()
         self._on_sign_out: list[weakref.WeakMethod[Callable[[], None]]] = []
 
     def on_change(self, mirror: Callable[[], None]) -> None:

@@ -15,6 +15,7 @@ import socketserver
 import sys
 import threading
 import time
+import weakref
 from collections import Counter
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pywry_auth_nb")
 
 _PATH = "/callback"
+_HTTP_PORT = 80
 _PLACE = "notebook or program"
 _MAX_CONNECTIONS = 32
 _MAX_HEAD = 65_536  # bytes: request line and headers; cookies of all of this machine's ports come here
@@ -154,7 +156,7 @@ class OAuthCallbackServer:
 
 def _is_loopback(host: str) -> bool:
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(str(host))
     except ValueError:
         return host == "localhost"
     return address in ipaddress.ip_network("127.0.0.0/8") if address.version == 4 else host == "::1"  # noqa: PLR2004
@@ -194,6 +196,9 @@ class _Server(socketserver.ThreadingTCPServer):
         bound = self.server_address[1]
         self.authority = f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
         self.hosts = {self.authority, f"localhost:{bound}"}
+        if bound == _HTTP_PORT:  # browsers leave it out
+            self.hosts |= {self.authority.removesuffix(f":{bound}"), "localhost"}
+        _servers.add(self)
         self._thread = threading.Thread(
             target=self.serve_forever, args=(_POLL,), name="pywry-auth-callback", daemon=True
         )
@@ -228,9 +233,11 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def stop(self) -> None:
         """Stop listening; cut who is idle, and give who is being answered a moment."""
-        if self._thread.is_alive():  # not in a forked child, where nobody would ever answer
-            self.shutdown()
-        self.server_close()
+        try:
+            if self._thread.is_alive():  # not in a forked child, where nobody would ever answer
+                self.shutdown()
+        finally:  # also when Ctrl-C comes just now
+            self.server_close()
         with self._changed:
             for connection, answering in self._connections.items():
                 if not answering:
@@ -238,6 +245,19 @@ class _Server(socketserver.ThreadingTCPServer):
             self._changed.wait_for(lambda: not any(self._connections.values()), _FAREWELL)
             for connection in self._connections:
                 _cut(connection)
+
+
+_servers: weakref.WeakSet[_Server] = weakref.WeakSet()
+
+
+def _forget_sockets() -> None:
+    """In a forked child: it must not keep the parent's ports busy."""
+    for server in list(_servers):
+        server.socket.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_sockets)
 
 
 def _cut(connection: socket.socket) -> None:

@@ -55,6 +55,7 @@ class AuthFlowState(str, Enum):
     TIMED_OUT = "timed_out"
 
 
+_TOO_MANY = "Too many sign-ins were begun after this one, so it was given up. Sign in again."
 _OVERTAKEN = "The sign-in was cancelled, or another one was faster. Look at the notebook."
 _GIVEN_UP = "The sign-in was given up. Sign in again."
 _ENDS = {AuthFlowCancelled: AuthFlowState.CANCELLED, AuthFlowTimeout: AuthFlowState.TIMED_OUT}
@@ -95,13 +96,17 @@ class AuthorizationRequest:
     outcome: concurrent.futures.Future[AuthFlowResult]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)
 class _Pending:
     redirect_uri: str
     pkce: PKCEChallenge | None
     nonce: str | None
     outcome: concurrent.futures.Future[AuthFlowResult] = field(default_factory=concurrent.futures.Future)
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    timer: asyncio.TimerHandle | None = None
+
+    def __post_init__(self) -> None:
+        self.outcome.set_running_or_notify_cancel()  # who waits for it may give up, and not end it
 
     @property
     def verifier(self) -> str | None:
@@ -109,6 +114,8 @@ class _Pending:
 
     def settle(self, how: AuthFlowResult | AuthenticationError) -> None:
         """Tell whoever waits how it ended. Called once."""
+        if self.timer is not None:
+            self.timer.cancel()
         if isinstance(how, AuthFlowResult):
             self.outcome.set_result(how)
         else:
@@ -117,7 +124,7 @@ class _Pending:
 
 
 class AuthFlowManager:
-    """Runs the sign-ins of one session; several may be open at once, and the first to succeed ends the others.
+    """Runs sign-ins of one session; several may be open at once, and the first to succeed ends the session's others.
 
     :meth:`authenticate` picks a way: the widget in a notebook, or :meth:`run_native` with a window or browser of this
     machine. :meth:`run_deploy` gives an address for a link of one's own. All of them are :meth:`begin` and
@@ -159,6 +166,7 @@ class AuthFlowManager:
         self._redeeming: dict[str, _Pending] = {}  # by state: the answer is being redeemed
         self._used: deque[str] = deque(maxlen=4 * _MAX_PENDING)
         self.session.on_sign_out(self._cancel)
+        self.session.flows.add(self)
 
     @property
     def flow_state(self) -> AuthFlowState:
@@ -246,7 +254,8 @@ class AuthFlowManager:
             show_window: Gets the address and ``window_config``, opens a window and returns a label for it. It is
                 called on this thread and not interrupted, so it must not wait for the sign-in. What it raises comes
                 out unchanged. When left out, the default browser is opened.
-            close_window: Gets the label when the sign-in is over, however it ended. What it raises is only logged.
+            close_window: Gets the label when the sign-in is over, however it ended, and must not wait for anything.
+                What it raises is only logged.
             window_config: Changes to ``title``, ``width`` and ``height`` (pixels), ``center`` and ``resizable``.
 
         Returns:
@@ -289,7 +298,7 @@ class AuthFlowManager:
         """
         state, pending = self._file(redirect_uri)
         lifetime = LIFETIME if lifetime is None else lifetime
-        get_loop().call_later(lifetime, self._expire, state, lifetime)
+        pending.timer = get_loop().call_later(lifetime, self._expire, state, lifetime)
         try:
             _check_redirect_uri(redirect_uri)
             await _unless_over(pending, self.provider.prepare())
@@ -307,7 +316,7 @@ class AuthFlowManager:
         nonce = Secret(secrets.token_urlsafe(32)) if "openid" in self.provider.scopes else None
         pkce = PKCEChallenge.generate() if self.use_pkce else None
         while len(self._pending) >= _MAX_PENDING:
-            self._take(next(iter(self._pending))).settle(AuthFlowCancelled(_OVERTAKEN))
+            self._take(next(iter(self._pending))).settle(AuthFlowCancelled(_TOO_MANY))
         self._pending[state] = _Pending(redirect_uri, pkce, nonce)
         self._flow_state = AuthFlowState.IN_PROGRESS
         return state, self._pending[state]
@@ -334,7 +343,7 @@ class AuthFlowManager:
         if self._redeeming.pop(state, None) is None:  # it was ended meanwhile
             await self.provider.give_back(tokens)
             raise AuthFlowCancelled(_OVERTAKEN)
-        ended = [pending, *self._void()]
+        ended = [pending, *(other for flow in list(self.session.flows) for other in flow._complete())]  # noqa: SLF001
         self._flow_state = AuthFlowState.COMPLETED
         result = AuthFlowResult(success=True, tokens=tokens, user_info=user)
         return await asyncio.shield(self._begin_session(result, tokens, ended))  # good tokens are not given up half way
@@ -377,6 +386,12 @@ class AuthFlowManager:
             self._fail(error)
             for pending in ended:
                 pending.settle(error)
+
+    def _complete(self) -> list[_Pending]:
+        """End what is open because somebody has signed in."""
+        if self._open:
+            self._flow_state = AuthFlowState.COMPLETED
+        return self._void()
 
     def _void(self) -> list[_Pending]:
         """End every sign-in that is open, answered or not, and return them, yet to be told how they ended."""
@@ -436,7 +451,8 @@ class AuthFlowManager:
         """Note that one sign-in failed, and whether another is still open."""
         ended = next((state for kind, state in _ENDS.items() if isinstance(error, kind)), AuthFlowState.FAILED)
         self._flow_state = AuthFlowState.IN_PROGRESS if self._open else ended
-        self.session.note_login_failed(error, authorizing=self._open)
+        still_open = any(flow._open for flow in list(self.session.flows))  # noqa: SLF001 - of its own kind
+        self.session.note_login_failed(error, authorizing=still_open)
 
 
 async def _unless_over(pending: _Pending, work: Coroutine[Any, Any, None]) -> None:

@@ -199,8 +199,10 @@ def native(flow: AuthFlowManager, window: Window) -> AuthFlowResult:
             _give_up(flow, request, error, _MOMENT)
         raise
     finally:
-        server.stop()
-        window.close()
+        try:
+            server.stop()
+        finally:  # also when Ctrl-C comes just now
+            window.close()
 
 
 async def _begin(flow: AuthFlowManager, server: OAuthCallbackServer) -> AuthorizationRequest:

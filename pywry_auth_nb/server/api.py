@@ -29,13 +29,14 @@ class JsonHandler(PywryAuthHandler):
     """Asks the kernel one thing about one session, and answers in JSON."""
 
     asks = ""
+    tells: tuple[str, ...] = ()  # what of the kernel's reply is passed on: a kernel is anybody's
     deadline = _DEADLINE
 
     async def answer_from_kernel(self) -> dict[str, Any]:
         """Ask the kernel that the query names, about the session that the query names."""
         query = self.query()
         reply = await self.ask(query.get("kernel", ""), self.asks, {"flow": query.get("flow", "")}, self.deadline)
-        return {name: value for name, value in reply.items() if name not in {"protocol", "status"}}
+        return {name: reply[name] for name in self.tells if name in reply}
 
     def check_xsrf_cookie(self) -> None:
         """Refuse as Jupyter does, and remember that this was why: it says 404 where the referrer is another site."""
@@ -72,7 +73,9 @@ class QuestionHandler(JsonHandler):
     @guarded
     async def get(self) -> None:
         """Answer with what the kernel says."""
-        if self.request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}:
+        origin = self.request.headers.get("Origin")  # for browsers that send no Sec-Fetch-Site
+        own = f"{self.request.protocol}://{self.request.host}"
+        if self.request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"} or origin not in {None, own}:
             raise Refused("cross_site")
         self.finish_json(200, await self.answer_from_kernel())
 
@@ -81,12 +84,14 @@ class StatusHandler(QuestionHandler):
     """Whether somebody is signed in: ``authenticated``; and if so ``user_id``, ``roles`` and ``expires_at``."""
 
     asks = _protocol.STATUS
+    tells = ("authenticated", "user_id", "roles", "expires_at")
 
 
 class UserinfoHandler(QuestionHandler):
     """Who is signed in: ``user_id``, ``roles`` and the provider's claims in ``user_info``; else 401."""
 
     asks = _protocol.USERINFO
+    tells = ("user_id", "roles", "user_info")
 
 
 class ActionHandler(JsonHandler):
@@ -98,7 +103,7 @@ class ActionHandler(JsonHandler):
     async def post(self) -> None:
         """Have the kernel do it."""
         reply = await self.answer_from_kernel()
-        self.finish_json(200, {"success": True, **reply, **({"message": self.said} if self.said else {})})
+        self.finish_json(200, {**reply, **({"message": self.said} if self.said else {}), "success": True})
 
 
 class CancelHandler(ActionHandler):
@@ -119,4 +124,5 @@ class RefreshHandler(ActionHandler):
     """Renews the access token: ``expires_in`` (seconds) and ``token_type``; 401, 400 or 500 where it cannot be."""
 
     asks = _protocol.REFRESH
+    tells = ("expires_in", "token_type")
     deadline = _REFRESH_DEADLINE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_core.utils import ensure_async
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _MAX_QUERY = 8192  # bytes
+_CODE = re.compile("[a-z0-9_]{1,40}")
 
 
 class Refused(Exception):  # noqa: N818 - a state of affairs
@@ -96,7 +98,8 @@ class PywryAuthHandler(JupyterHandler):
         """Ask the kernel; return what it says if that is a success."""
         reply = await ask(self.kernel_manager, kernel_id, request, content, deadline)
         if reply.get("status") != "ok":
-            raise Refused(str(reply.get("code", "internal")))
+            code = reply.get("code")
+            raise Refused(code if isinstance(code, str) and _CODE.fullmatch(code) else "internal")
         if reply.get("protocol") != _protocol.PROTOCOL:
             raise Refused("version_mismatch")
         return reply

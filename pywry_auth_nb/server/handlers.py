@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 from .. import _protocol, pages
 from .api import CancelHandler, LogoutHandler, RefreshHandler, StatusHandler, UserinfoHandler
 from .guard import PywryAuthHandler, Refused, guarded
+from .kernel_client import KernelUnavailable
 from .redirect_uri import redirect_uri
 
 _COOKIE = "pywry-auth-"
 _COOKIE_DAYS = 600 / 86400  # as long as the kernel keeps a sign-in open
 _MAX_COOKIES = 8
+_NOTHING_BEGUN = frozenset({"kernel_gone", "no_session"})  # a stale link, or another page's guess
 _BEGIN_DEADLINE = 15.0  # seconds: discovery
 _COMPLETE_DEADLINE = 45.0  # seconds: code exchange, keys, userinfo
 
@@ -29,17 +31,26 @@ class LoginHandler(PywryAuthHandler):
         self._check_rate()
         kernel_id, flow = query.get("kernel", ""), query.get("flow", "")
         uri = redirect_uri(self.settings["pywry_auth"].redirect_uri, self.request, self.base_url)
-        reply = await self.ask(kernel_id, _protocol.BEGIN, {"flow": flow, "redirect_uri": uri}, _BEGIN_DEADLINE)
-        if urlsplit(reply["authorize_url"]).scheme not in {"https", "http"}:
-            raise Refused("internal")
-        self._remember(reply["state"], kernel_id)
+        try:
+            reply = await self.ask(kernel_id, _protocol.BEGIN, {"flow": flow, "redirect_uri": uri}, _BEGIN_DEADLINE)
+        except (Refused, KernelUnavailable) as refused:
+            if refused.code in _NOTHING_BEGUN:
+                self.settings["pywry_auth_logins"].take_back(self._who)
+            raise
+        url, state = _sound(reply)
+        self._remember(state, kernel_id)
         self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "no-referrer")
-        self.redirect(reply["authorize_url"])
+        self.redirect(url)
+
+    @property
+    def _who(self) -> str:
+        """Whose sign-ins are counted. By name, for behind a proxy all have one address; a token has no name."""
+        return "" if self.token_authenticated else str(self.current_user.username)
 
     def _check_rate(self) -> None:
-        """Refuse somebody who begins too many. By name, for behind a proxy all have one address."""
-        wait = self.settings["pywry_auth_logins"].wait(self.current_user.username)
+        """Refuse somebody who begins too many."""
+        wait = self.settings["pywry_auth_logins"].wait(self._who)
         if wait > 0:
             self.set_header("Retry-After", str(math.ceil(wait)))
             raise Refused("rate_limited")
@@ -60,6 +71,19 @@ class LoginHandler(PywryAuthHandler):
             samesite="Lax",  # Strict would not be sent when the provider sends the browser back
             secure=self.request.protocol == "https",
         )
+
+
+def _sound(reply: dict[str, Any]) -> tuple[str, str]:
+    """Return the authorize URL and the state that a kernel answered, if they can be sent on: a kernel is anybody's."""
+    url, state = reply.get("authorize_url"), reply.get("state")
+    try:
+        parts = urlsplit(url) if isinstance(url, str) and url.isascii() and url.isprintable() else None
+    except ValueError:
+        parts = None
+    known = parts is not None and parts.scheme in {"https", "http"} and bool(parts.hostname)
+    if not known or not isinstance(state, str):
+        raise Refused("internal")
+    return str(url), state
 
 
 class CallbackHandler(PywryAuthHandler):

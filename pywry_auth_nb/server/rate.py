@@ -39,6 +39,14 @@ class LoginRate:
         self._begun[user] = times
         return 0.0
 
+    def take_back(self, user: str) -> None:
+        """Do not count what ``user`` began last: nothing came of it."""
+        times = self._begun.get(user)
+        if times:
+            times.pop()
+            if not times:
+                del self._begun[user]
+
     def _forget(self, now: float) -> None:
         """Drop from the front of the line, where the quiet ones are."""
         while self._begun:

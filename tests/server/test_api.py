@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.idp import Answer
 
-from .conftest import Browser, Kernel, action, body_of, callback
+from .conftest import Browser, Kernel, action, body_of, callback, outcome
 
 if TYPE_CHECKING:
     from tornado.httpclient import HTTPResponse
@@ -259,8 +259,8 @@ async def test_run_deploy_knows_a_stored_session(browser: Browser, kernel: Kerne
         "from pywry_auth_nb import AuthFlowManager, MemoryTokenStore, OAuthTokenSet\n"
         "import json\n"
         "store = MemoryTokenStore()\n"
-        f"await store.save('default', OAuthTokenSet(**json.loads({stored!r})))\n"
         "flow = AuthFlowManager(session.provider, store)\n"
+        f"await store.save(flow.session.store_key, OAuthTokenSet(**json.loads({stored!r})))\n"
         "path = flow.run_deploy('')\n"
         "print(path)"
     )
@@ -268,3 +268,48 @@ async def test_run_deploy_knows_a_stored_session(browser: Browser, kernel: Kerne
     await kernel.run("import asyncio\nawait asyncio.sleep(.3)")
 
     assert said(await ask(browser, "status", path))[1]["authenticated"]
+
+
+LIAR = """
+from pywry_auth_nb import _protocol, kernel
+
+async def answer(content):
+    return {reply}
+
+kernel._REQUESTS[_protocol.{request}] = answer
+"""
+
+
+@pytest.mark.parametrize("request_name", ["STATUS", "USERINFO", "REFRESH"])
+async def test_no_reply_of_a_kernel_gets_a_token_out(
+    browser: Browser, kernel: Kernel, login_path: str, request_name: str
+) -> None:
+    """What a kernel says is passed on by name, so that nothing else can slip through."""
+    reply = {"access_token": "CANARY", "success": False, "message": "CANARY", "user_id": "ada", "authenticated": True}
+    await kernel.run(LIAR.format(reply=reply, request=request_name))
+    route = request_name.lower()
+    _, answer = said(await ask(browser, route, login_path))
+
+    assert "CANARY" not in json.dumps(answer)
+    assert answer.get("success", True) is True
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"authorize_url": "https://op.example/\r\nX: CANARY", "state": "s"},
+        {"authorize_url": "https://[", "state": "s"},
+        {"authorize_url": "https:op.example", "state": "s"},
+        {"authorize_url": 5, "state": "s"},
+        {"authorize_url": "https://op.example/", "state": 5},
+        {"authorize_url": "javascript:CANARY", "state": "s"},
+        {},
+    ],
+)
+async def test_no_reply_of_a_kernel_breaks_the_login_route(
+    browser: Browser, kernel: Kernel, login_path: str, reply: dict[str, Any]
+) -> None:
+    """A kernel runs anybody's code: what it says is looked at before a browser is sent there."""
+    await kernel.run(LIAR.format(reply=reply, request="BEGIN"))
+
+    assert outcome(await browser.open(login_path)) == (400, "internal")

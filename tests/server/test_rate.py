@@ -89,7 +89,7 @@ async def test_too_many_get_a_page(
 
     assert outcome(refused) == (429, "rate_limited")
     assert 0 < int(refused.headers["Retry-After"]) <= 60
-    assert other.code == 302, "somebody else, by name, from the same address"
+    assert other.code == 302, "somebody else from the same address"
     assert outcome(finished) == (200, "")
 
 
@@ -111,3 +111,20 @@ import asyncio
 await session_widget._flow.complete({params!r})
 print(session.status)
 """
+
+
+@with_settings(max_logins_per_minute=3)
+async def test_tokens_are_counted_together(browser: Browser, login_path: str) -> None:
+    """B15: Jupyter gives each request with its token another name; that is no way round."""
+    codes = [(await browser.open(login_path)).code for _ in range(5)]
+
+    assert codes == [302, 302, 302, 429, 429]
+
+
+@with_settings(max_logins_per_minute=3)
+async def test_links_that_lead_nowhere_count_for_nothing(cookie_browser: Browser, login_path: str) -> None:
+    """Another page, or a link of a kernel that is gone, cannot use up somebody's sign-ins."""
+    for path in ("pywry-auth/login?kernel=x&flow=y", login_path[:-3] + "xyz") * 5:
+        assert (await cookie_browser.open(path)).code == 404
+
+    assert (await cookie_browser.open(login_path)).code == 302

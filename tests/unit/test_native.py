@@ -41,6 +41,7 @@ from pywry_auth_nb import (
     login,
 )
 from pywry_auth_nb._loop import submit
+from pywry_auth_nb.callback_server import _Server
 from tests.conftest import REDIRECT_URI, sign_in
 from tests.support.idp import CLIENT, Answer, Idp
 
@@ -840,3 +841,47 @@ def test_authenticate_a_browser_app_in_a_kernel(flow: AuthFlowManager, in_kernel
     result = flow.authenticate(SimpleNamespace(_mode_enum=SimpleNamespace(name="BROWSER")))
 
     assert (result.error or "").startswith("Navigate to /user/ada/pywry-auth/login?kernel=some-kernel&flow=")
+
+
+@pytest.mark.parametrize("moment", ["shutdown", "server_close"])
+def test_ctrl_c_while_cleaning_up(
+    flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """KeyboardInterrupt that comes when all is over leaves no port busy and no window open."""
+    window = Window(idp)
+    original = getattr(_Server, moment)
+
+    def interrupted(server: _Server) -> None:
+        monkeypatch.setattr(_Server, moment, original)
+        original(server)
+        raise KeyboardInterrupt  # a moment too late for it, and too early for what comes next
+
+    monkeypatch.setattr(_Server, moment, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        flow.run_native(window.show, window.close)
+
+    assert is_free(window.redirect_uri)
+    assert window.closed == ["label"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_does_not_keep_the_port(flow: AuthFlowManager, idp: Idp) -> None:
+    """R38: a child that is forked while a sign-in is open, and lives on, has no part in its server."""
+    children: list[int] = []
+    window = Window(idp)
+
+    def show(url: str, config: dict[str, Any]) -> str:
+        child = os.fork()
+        if child == 0:
+            time.sleep(5)
+            os._exit(0)
+        children.append(child)
+        return window.show(url, config)
+
+    try:
+        assert flow.run_native(show).success
+        assert is_free(window.redirect_uri)
+    finally:
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)
