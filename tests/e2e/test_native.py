@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pywry_auth_nb import AuthFlowCancelled, AuthFlowManager, GenericOIDCProvider
+from pywry_auth_nb._loop import run
 
 from .processes import Provider
 from .sign_in import sign_in
@@ -33,7 +33,7 @@ def flow(native_provider: Provider) -> Iterator[AuthFlowManager]:
     native_provider.reset()
     provider = GenericOIDCProvider("pywry", issuer_url=native_provider.issuer)
     yield AuthFlowManager(provider, auth_timeout=60)
-    asyncio.run(provider.close())  # it keeps connections open for the next request
+    run(provider.close(), 5)  # it keeps connections open for the next request
 
 
 @pytest.mark.parametrize("deny", [False, True])
