@@ -8,119 +8,36 @@ How the browser is opened, and waited for, stands in :mod:`pywry_auth_nb.login`.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import secrets
 import threading
 from collections import deque
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from ._http import is_safe
+from ._authorization import AuthFlowResult, AuthFlowState, AuthorizationRequest, Pending, check_redirect_uri, code_in
 from ._loop import bare, get_loop, on_loop
-from .errors import AuthenticationError, AuthFlowCancelled, AuthFlowTimeout, ConfigurationError, TokenError
+from .errors import AuthenticationError, AuthFlowCancelled, AuthFlowTimeout, ConfigurationError
 from .pkce import PKCEChallenge
 from .session import SessionManager
 from .tokens import Secret
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Callable, Coroutine, Mapping
 
     from .providers import OAuthProvider
     from .token_store import TokenStore
     from .tokens import OAuthTokenSet
 
+__all__ = ["AuthFlowManager", "AuthFlowResult", "AuthFlowState"]
+
 LIFETIME = 600.0  # seconds a sign-in may take: a person with a second factor and a slow phone
 _MAX_PENDING = 8  # tabs open at once for one session; the oldest gives way
-_MAX_CODE = 4096
-
-#: Authorization errors (RFC 6749 §4.1.2.1, OIDC Core §3.1.2.6) that have something to say to the person.
-_ERRORS = {
-    "invalid_scope": "The provider does not grant these scopes. Check them against the client's registration.",
-    "unauthorized_client": "The provider does not allow this client to sign people in. Check its registration.",
-    "invalid_request": "The provider did not understand the request. Check the client's registration.",
-    "server_error": "The provider had an internal problem. Try again in a moment.",
-    "temporarily_unavailable": "The provider is overloaded. Try again in a moment.",
-}
-
-
-class AuthFlowState(str, Enum):
-    """Where a flow stands."""
-
-    PENDING = "pending"
-    IN_PROGRESS = "in_progress"
-    COMPLETED = "completed"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
 
 
 _TOO_MANY = "Too many sign-ins were begun after this one, so it was given up. Sign in again."
 _OVERTAKEN = "The sign-in was cancelled, or another one was faster. Look at the notebook."
 _GIVEN_UP = "The sign-in was given up. Sign in again."
 _ENDS = {AuthFlowCancelled: AuthFlowState.CANCELLED, AuthFlowTimeout: AuthFlowState.TIMED_OUT}
-
-
-@dataclass(frozen=True, repr=False)
-class AuthFlowResult:
-    """How a sign-in ended.
-
-    Attributes:
-        success: Whether somebody is signed in now.
-        tokens: Their tokens.
-        error: What went wrong, in a sentence.
-        user_info: Claims about who signed in.
-    """
-
-    success: bool
-    tokens: OAuthTokenSet | None = None
-    error: str | None = None
-    user_info: dict[str, Any] | None = None
-
-    def __repr__(self) -> str:
-        return f"<AuthFlowResult {'signed in' if self.success else self.error}>"
-
-
-@dataclass(frozen=True, repr=False)
-class AuthorizationRequest:
-    """What to open in a browser, and how the answer will be known.
-
-    Attributes:
-        url: What to open. It holds secrets of this sign-in, so show it to nobody else.
-        state: Names the sign-in; comes back with the answer.
-        outcome: Done when the sign-in is over, in whatever way: has its result or its :class:`AuthenticationError`.
-    """
-
-    url: str
-    state: str
-    outcome: concurrent.futures.Future[AuthFlowResult]
-
-
-@dataclass(repr=False)
-class _Pending:
-    redirect_uri: str
-    pkce: PKCEChallenge | None
-    nonce: str | None
-    outcome: concurrent.futures.Future[AuthFlowResult] = field(default_factory=concurrent.futures.Future)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    timer: asyncio.TimerHandle | None = None
-
-    def __post_init__(self) -> None:
-        self.outcome.set_running_or_notify_cancel()  # who waits for it may give up, and not end it
-
-    @property
-    def verifier(self) -> str | None:
-        return self.pkce.verifier if self.pkce else None
-
-    def settle(self, how: AuthFlowResult | AuthenticationError) -> None:
-        """Tell whoever waits how it ended. Called once."""
-        if self.timer is not None:
-            self.timer.cancel()
-        if isinstance(how, AuthFlowResult):
-            self.outcome.set_result(how)
-        else:
-            self.outcome.set_exception(how)
-        self.over.set()
 
 
 class AuthFlowManager:
@@ -162,8 +79,8 @@ class AuthFlowManager:
         self.use_pkce = use_pkce
         self.auth_timeout = auth_timeout
         self._flow_state = AuthFlowState.PENDING
-        self._pending: dict[str, _Pending] = {}  # by state: no answer yet
-        self._redeeming: dict[str, _Pending] = {}  # by state: the answer is being redeemed
+        self._pending: dict[str, Pending] = {}  # by state: no answer yet
+        self._redeeming: dict[str, Pending] = {}  # by state: the answer is being redeemed
         self._used: deque[str] = deque(maxlen=4 * _MAX_PENDING)
         self.session.on_sign_out(self._cancel)
         self.session.flows.add(self)
@@ -300,7 +217,7 @@ class AuthFlowManager:
         lifetime = LIFETIME if lifetime is None else lifetime
         pending.timer = get_loop().call_later(lifetime, self._expire, state, lifetime)
         try:
-            _check_redirect_uri(redirect_uri)
+            check_redirect_uri(redirect_uri)
             await _unless_over(pending, self.provider.prepare())
             url = self._authorize_url(state, pending)
         except BaseException as error:  # also a reader that gives up must leave nothing open
@@ -310,18 +227,18 @@ class AuthFlowManager:
             self.session.note_authorizing()
         return AuthorizationRequest(url, state, pending.outcome)
 
-    def _file(self, redirect_uri: str) -> tuple[str, _Pending]:
+    def _file(self, redirect_uri: str) -> tuple[str, Pending]:
         """Note a new sign-in under a fresh state; where too many are open, the oldest gives way."""
         state = Secret(secrets.token_urlsafe(32))
         nonce = Secret(secrets.token_urlsafe(32)) if "openid" in self.provider.scopes else None
         pkce = PKCEChallenge.generate() if self.use_pkce else None
         while len(self._pending) >= _MAX_PENDING:
             self._take(next(iter(self._pending))).settle(AuthFlowCancelled(_TOO_MANY))
-        self._pending[state] = _Pending(redirect_uri, pkce, nonce)
+        self._pending[state] = Pending(redirect_uri, pkce, nonce)
         self._flow_state = AuthFlowState.IN_PROGRESS
         return state, self._pending[state]
 
-    def _authorize_url(self, state: str, pending: _Pending) -> str:
+    def _authorize_url(self, state: str, pending: Pending) -> str:
         extra = {"nonce": str(pending.nonce)} if pending.nonce else None
         return Secret(self.provider.build_authorize_url(pending.redirect_uri, state, pending.pkce, extra))
 
@@ -349,7 +266,7 @@ class AuthFlowManager:
         return await asyncio.shield(self._begin_session(result, tokens, ended))  # good tokens are not given up half way
 
     async def _begin_session(
-        self, result: AuthFlowResult, tokens: OAuthTokenSet, ended: list[_Pending]
+        self, result: AuthFlowResult, tokens: OAuthTokenSet, ended: list[Pending]
     ) -> AuthFlowResult:
         """Give the session its tokens, and tell the sign-ins that this one ended."""
         how: AuthFlowResult | AuthFlowCancelled = AuthFlowCancelled(_OVERTAKEN)
@@ -365,9 +282,10 @@ class AuthFlowManager:
             raise how
         return result
 
-    async def _redeem(self, pending: _Pending, params: Mapping[str, str]) -> tuple[OAuthTokenSet, dict[str, Any]]:
+    async def _redeem(self, pending: Pending, params: Mapping[str, str]) -> tuple[OAuthTokenSet, dict[str, Any]]:
         """Check the response, and return the tokens and claims it is worth."""
-        code = self._validate(params)
+        self.provider.check_issuer(params.get("iss"))
+        code = code_in(params)
         tokens = await self.provider.exchange_code(code, pending.redirect_uri, pending.verifier, pending.nonce)
         try:
             return tokens, await self.provider.identify(tokens)
@@ -387,13 +305,13 @@ class AuthFlowManager:
             for pending in ended:
                 pending.settle(error)
 
-    def _complete(self) -> list[_Pending]:
+    def _complete(self) -> list[Pending]:
         """End what is open because somebody has signed in."""
         if self._open:
             self._flow_state = AuthFlowState.COMPLETED
         return self._void()
 
-    def _void(self) -> list[_Pending]:
+    def _void(self) -> list[Pending]:
         """End every sign-in that is open, answered or not, and return them, yet to be told how they ended."""
         ended = [*self._pending.values(), *self._redeeming.values()]
         self._used.extend(self._pending)
@@ -409,27 +327,7 @@ class AuthFlowManager:
             self._fail(ours)
             pending.settle(ours)
 
-    def _validate(self, params: Mapping[str, str]) -> str:
-        """Return the authorization code of a sound response (RFC 6749 §4.1.2, RFC 9207 §2.4, RFC 9700 §2.1.2)."""
-        self.provider.check_issuer(params.get("iss"))
-        if any(name in params for name in ("response", "access_token", "id_token")):
-            _invalid("it has parts that nobody asked for")
-        code, error = params.get("code", ""), params.get("error")
-        if error is not None and code:
-            _invalid("it is a success and an error at once")
-        if error == "access_denied":
-            raise AuthFlowCancelled("The provider says that access was declined. Sign in again to go on.", code=error)
-        if error is not None:
-            known = error in _ERRORS
-            raise AuthenticationError(
-                _ERRORS[error] if known else "The provider refused to sign you in. Try again, or ask its operator.",
-                code=error if known else "provider_error",
-            )
-        if not code or len(code) > _MAX_CODE:
-            _invalid("it has no usable code")
-        return code
-
-    def _take(self, state: str) -> _Pending:
+    def _take(self, state: str) -> Pending:
         """Take a pending sign-in out: each state is good for one answer."""
         pending = self._pending.pop(state, None)
         if pending is None:
@@ -455,7 +353,7 @@ class AuthFlowManager:
         self.session.note_login_failed(error, authorizing=still_open)
 
 
-async def _unless_over(pending: _Pending, work: Coroutine[Any, Any, None]) -> None:
+async def _unless_over(pending: Pending, work: Coroutine[Any, Any, None]) -> None:
     """Await ``work``, unless the sign-in that needs it fails first: then raise why, and leave ``work`` to itself."""
     working, over = asyncio.ensure_future(work), asyncio.ensure_future(pending.over.wait())
     working.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen, also when nobody waits
@@ -466,17 +364,3 @@ async def _unless_over(pending: _Pending, work: Coroutine[Any, Any, None]) -> No
     if pending.outcome.done() and pending.outcome.exception() is not None:
         raise bare(pending.outcome.exception())
     await working
-
-
-def _check_redirect_uri(redirect_uri: str) -> None:
-    """Refuse to let a code travel in the clear (RFC 9700 §2.1): https, or http to this machine."""
-    if not is_safe(redirect_uri):
-        raise AuthenticationError(
-            "Jupyter is reached over plain http, so a sign-in could be read on the way. Use https; behind a proxy set "
-            "c.ServerApp.trust_xheaders = True, or c.PywryAuth.redirect_uri.",
-            code="insecure_redirect_uri",
-        )
-
-
-def _invalid(why: str) -> NoReturn:
-    raise TokenError(f"The provider's answer is not valid: {why}. Sign in again.", code="invalid_response")

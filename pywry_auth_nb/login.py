@@ -10,16 +10,17 @@ import webbrowser
 from typing import TYPE_CHECKING, Any
 
 from . import kernel, pages
+from ._authorization import AuthFlowResult
 from ._loop import bare, run, submit, wait
 from ._renewal import STORE_DEADLINE
 from .callback_server import OAuthCallbackServer
 from .errors import AuthenticationError, AuthFlowCancelled, AuthFlowTimeout, LoginRequired
-from .flow import AuthFlowResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .flow import AuthFlowManager, AuthorizationRequest
+    from ._authorization import AuthorizationRequest
+    from .flow import AuthFlowManager
     from .session import SessionManager
 
 log = logging.getLogger("pywry_auth_nb")

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from ._authorization import AuthFlowResult
     from .auth import SessionAuth
-    from .flow import AuthFlowResult
     from .providers import OAuthProvider
     from .token_store import TokenStore
     from .tokens import OAuthTokenSet

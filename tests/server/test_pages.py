@@ -14,7 +14,7 @@ import pytest
 
 import pywry_auth_nb
 from pywry_auth_nb import errors, pages
-from pywry_auth_nb.flow import _ERRORS
+from pywry_auth_nb._authorization import ERRORS
 from pywry_auth_nb.providers.base import _MISCONFIGURED
 
 from .conftest import Browser, Kernel, callback, outcome, query_of
@@ -139,7 +139,7 @@ def given_as_code(node: ast.AST) -> list[ast.expr]:
 
 def codes() -> set[str]:
     """Every error code in the package's source, however it is written, and the words taken over from RFC 6749."""
-    found = {"access_denied", *_ERRORS, *_MISCONFIGURED}
+    found = {"access_denied", *ERRORS, *_MISCONFIGURED}
     for source in SOURCES:
         for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
             parts = [part for given in given_as_code(node) for part in ast.walk(given)]

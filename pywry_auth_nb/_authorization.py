@@ -1,0 +1,138 @@
+"""An authorization request and the answer to it (RFC 6749 §4.1.1, §4.1.2), as values and pure checks."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ._http import is_safe
+from .errors import AuthenticationError, AuthFlowCancelled, TokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .pkce import PKCEChallenge
+    from .tokens import OAuthTokenSet
+
+_MAX_CODE = 4096
+
+#: Authorization errors (RFC 6749 §4.1.2.1, OIDC Core §3.1.2.6) that have something to say to the person.
+ERRORS = {
+    "invalid_scope": "The provider does not grant these scopes. Check them against the client's registration.",
+    "unauthorized_client": "The provider does not allow this client to sign people in. Check its registration.",
+    "invalid_request": "The provider did not understand the request. Check the client's registration.",
+    "server_error": "The provider had an internal problem. Try again in a moment.",
+    "temporarily_unavailable": "The provider is overloaded. Try again in a moment.",
+}
+
+
+class AuthFlowState(str, Enum):
+    """Where a flow stands."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+
+
+@dataclass(frozen=True, repr=False)
+class AuthFlowResult:
+    """How a sign-in ended.
+
+    Attributes:
+        success: Whether somebody is signed in now.
+        tokens: Their tokens.
+        error: What went wrong, in a sentence.
+        user_info: Claims about who signed in.
+    """
+
+    success: bool
+    tokens: OAuthTokenSet | None = None
+    error: str | None = None
+    user_info: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<AuthFlowResult {'signed in' if self.success else self.error}>"
+
+
+@dataclass(frozen=True, repr=False)
+class AuthorizationRequest:
+    """What to open in a browser, and how the answer will be known.
+
+    Attributes:
+        url: What to open. It holds secrets of this sign-in, so show it to nobody else.
+        state: Names the sign-in; comes back with the answer.
+        outcome: Done when the sign-in is over, in whatever way: has its result or its :class:`AuthenticationError`.
+    """
+
+    url: str
+    state: str
+    outcome: concurrent.futures.Future[AuthFlowResult]
+
+
+@dataclass(repr=False)
+class Pending:
+    """A sign-in that is open: what its answer will be checked against, and who waits for it."""
+
+    redirect_uri: str
+    pkce: PKCEChallenge | None
+    nonce: str | None
+    outcome: concurrent.futures.Future[AuthFlowResult] = field(default_factory=concurrent.futures.Future)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    timer: asyncio.TimerHandle | None = None
+
+    def __post_init__(self) -> None:
+        self.outcome.set_running_or_notify_cancel()  # who waits for it may give up, and not end it
+
+    @property
+    def verifier(self) -> str | None:
+        return self.pkce.verifier if self.pkce else None
+
+    def settle(self, how: AuthFlowResult | AuthenticationError) -> None:
+        """Tell whoever waits how it ended. Called once."""
+        if self.timer is not None:
+            self.timer.cancel()
+        if isinstance(how, AuthFlowResult):
+            self.outcome.set_result(how)
+        else:
+            self.outcome.set_exception(how)
+        self.over.set()
+
+
+def code_in(params: Mapping[str, str]) -> str:
+    """Return the authorization code of a sound response (RFC 6749 §4.1.2, RFC 9207 §2.4, RFC 9700 §2.1.2)."""
+    if any(name in params for name in ("response", "access_token", "id_token")):
+        _invalid("it has parts that nobody asked for")
+    code, error = params.get("code", ""), params.get("error")
+    if error is not None and code:
+        _invalid("it is a success and an error at once")
+    if error == "access_denied":
+        raise AuthFlowCancelled("The provider says that access was declined. Sign in again to go on.", code=error)
+    if error is not None:
+        known = error in ERRORS
+        raise AuthenticationError(
+            ERRORS[error] if known else "The provider refused to sign you in. Try again, or ask its operator.",
+            code=error if known else "provider_error",
+        )
+    if not code or len(code) > _MAX_CODE:
+        _invalid("it has no usable code")
+    return code
+
+
+def check_redirect_uri(redirect_uri: str) -> None:
+    """Refuse to let a code travel in the clear (RFC 9700 §2.1): https, or http to this machine."""
+    if not is_safe(redirect_uri):
+        raise AuthenticationError(
+            "Jupyter is reached over plain http, so a sign-in could be read on the way. Use https; behind a proxy set "
+            "c.ServerApp.trust_xheaders = True, or c.PywryAuth.redirect_uri.",
+            code="insecure_redirect_uri",
+        )
+
+
+def _invalid(why: str) -> NoReturn:
+    raise TokenError(f"The provider's answer is not valid: {why}. Sign in again.", code="invalid_response")
