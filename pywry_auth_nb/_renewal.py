@@ -290,10 +290,9 @@ def _as_refresh_error(failure: Exception) -> TokenRefreshError:
 
 def nobody(error: AuthenticationError | None = None) -> LoginRequired:
     """Return the error for a session without anybody in it, perhaps because of an ``error`` of the store."""
-    why = f" {error.message}" if isinstance(error, TokenStoreError) else ""
-    return LoginRequired(
-        f"Nobody is signed in.{why} Display the session in a cell and sign in, or call session.login()."
-    )
+    if isinstance(error, TokenStoreError):
+        return LoginRequired(f"Nobody is signed in, because the stored sign-in could not be read. {error.message}")
+    return LoginRequired("Nobody is signed in. Display the session in a cell and sign in, or call session.login().")
 
 
 def _person() -> str:

@@ -16,7 +16,7 @@ from jupyter_core.paths import jupyter_config_path
 from traitlets.config import Config, Configurable
 from traitlets.config.loader import ConfigFileNotFound, FileConfigLoader, JSONFileConfigLoader, PyFileConfigLoader
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, TokenStoreError
 from .tokens import Secret
 
 if TYPE_CHECKING:
@@ -118,7 +118,14 @@ class OAuth2Settings(Configurable):
             from ._keyring import read_secret
 
             service, _, username = self.client_secret_keyring.partition(":")
-            secret = read_secret(service, username or self.client_id)
+            try:
+                secret = read_secret(service, username or self.client_id)
+            except TokenStoreError as error:
+                raise ConfigurationError(
+                    "The keyring that should have the client secret cannot be used here. Unlock it, or keep the secret "
+                    f"in a file ({PREFIX}CLIENT_SECRET_FILE) or in the environment.",
+                    code=error.code,
+                ) from None
             if secret is None:
                 raise ConfigurationError(
                     f"The keyring has no secret for {service!r}. Put it there: keyring set {service} "

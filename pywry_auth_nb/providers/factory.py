@@ -108,4 +108,9 @@ def _text(settings: Any, name: str) -> str:
 def _need(settings: Any, *names: str) -> None:
     missing = [name for name in names if not _text(settings, name)]
     if missing:
-        raise ConfigurationError(f"This provider needs the setting {' and '.join(map(repr, missing))}.")
+        variables = " and ".join(f"PYWRY_OAUTH2__{name.upper()}" for name in missing)
+        raise ConfigurationError(
+            f"This provider needs {' and '.join(map(repr, missing))}: set {variables} in the environment, or "
+            f"c.OAuth2Settings.{missing[0]} in Jupyter's configuration. (The setting 'provider' is "
+            f"{_text(settings, 'provider') or 'custom'!r}.)"
+        )

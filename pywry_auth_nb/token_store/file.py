@@ -35,7 +35,9 @@ class FileTokenStore(RecordStore):
         encryption_key: As :class:`~pywry_auth_nb.token_store.codec.Codec` takes it.
 
     Raises:
-        TokenStoreError: Code ``store_key``, for a key that is none.
+        ConfigurationError: ``path`` is no name of a folder.
+        TokenStoreError: Code ``store_key``, for a key that is none; ``store_forbidden``, for a folder that others may
+            write to.
     """
 
     kind = "file"
@@ -48,6 +50,8 @@ class FileTokenStore(RecordStore):
         except (RuntimeError, ValueError, OSError):
             raise ConfigurationError("The folder for the tokens is no folder's name. Check its path.") from None
         self._locks = Locks(self.path / "locks")
+        if os.path.lexists(self.path):
+            own_folder(self.path)
 
     async def _read(self, key: str) -> bytes | None:
         return await bounded(_SLOW, self._read_file, key)
