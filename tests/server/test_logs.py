@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pywry_auth_nb.server.handlers import LoginHandler
+
 from .conftest import Browser, Kernel, callback, query_of
 
 if TYPE_CHECKING:
@@ -90,7 +92,12 @@ async def test_a_wrong_address(browser: Browser, stranger: Browser, path: str) -
 
 
 async def test_a_fault_of_ours(
-    browser: Browser, kernel: Kernel, login_path: str, idp: Idp, caplog: pytest.LogCaptureFixture
+    browser: Browser,
+    kernel: Kernel,
+    login_path: str,
+    idp: Idp,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A traceback in the server's log, and the headers that Jupyter adds to it, hold nothing of the request."""
     caplog.set_level(logging.DEBUG)
@@ -100,13 +107,15 @@ async def test_a_fault_of_ours(
         "async def answer(content):\n"
         "    return {'name': content['params'], 'protocol': None}\n"
         "kernel._REQUESTS[_protocol.COMPLETE] = answer\n"
-        "async def begin(content):\n"
-        "    return {'authorize_url': 'https://a.example/\\r\\n?state=CANARY', 'state': 5}\n"
-        "kernel._REQUESTS[_protocol.BEGIN] = begin\n"
     )
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(LoginHandler, "_check_rate", broken)
     referrer = f"http://127.0.0.1/a%40b/{callback(params)}"
     await browser.open(callback(params), headers={"Referer": referrer})
-    response = await browser.open(login_path, headers={"Referer": referrer})
+    response = await browser.open(f"{login_path}&state=CANARY", headers={"Referer": referrer})
 
     assert response.code == 500
     assert "Traceback" in caplog.text
