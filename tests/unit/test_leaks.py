@@ -357,7 +357,7 @@ CELLS = [
     "%xmode Verbose",
     "await flow.complete(opened(request))",
     "await flow.complete({**opened(await flow.begin(URI)), 'iss': 'https://evil.example'})",
-    "await flow.complete({**opened(await flow.begin(URI)), 'code': str(7**99)})",
+    "await flow.complete({**opened(await flow.begin(URI)), 'code': os.urandom(20).hex()})",
     "time.sleep(0.5)\nsession",
     "widget.status",
 ]
