@@ -25,6 +25,11 @@ class Secret(str):
         return "'***'"
 
 
+def hidden(text: str | None) -> Secret | None:
+    """Return ``text`` as a :class:`Secret`: for the first line of what gets one, so that no traceback shows it."""
+    return None if text is None else Secret(text)
+
+
 class AccessToken(Secret):
     """An access token (RFC 6749 §1.4). As the last line of a cell it shows only that it is one."""
 

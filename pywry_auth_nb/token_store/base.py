@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
 
 from .._loop import in_thread, on_loop
 from ..errors import TokenStoreError
-from ..tokens import Secret
+from ..tokens import hidden
 from .codec import Codec
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class RecordStore(TokenStore):
     kind: ClassVar[str]
 
     def __init__(self, encryption_key: str | None) -> None:
-        self._codec = Codec(None if encryption_key is None else Secret(encryption_key))
+        self._codec = Codec(hidden(encryption_key))
 
     @on_loop
     async def save(self, key: str, tokens: OAuthTokenSet) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import TokenStoreError
-from ..tokens import OAuthTokenSet, Secret
+from ..tokens import OAuthTokenSet, Secret, hidden
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -53,7 +53,7 @@ class Codec:
     """
 
     def __init__(self, encryption_key: str | None = None) -> None:
-        encryption_key = None if encryption_key is None else Secret(encryption_key)
+        encryption_key = hidden(encryption_key)
         text = _configured(encryption_key)
         self._keys: dict[str, AESGCM] = {} if text is None else _parse_keys(text)
 

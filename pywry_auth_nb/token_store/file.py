@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError, TokenStoreError
-from ..tokens import Secret
+from ..tokens import hidden
 from .base import RecordStore, bounded
 from .locks import LOCK_DEADLINE, Locks, digest, own_folder, unusable
 
@@ -43,7 +43,7 @@ class FileTokenStore(RecordStore):
     kind = "file"
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, encryption_key: str | None = None) -> None:
-        encryption_key = None if encryption_key is None else Secret(encryption_key)
+        encryption_key = hidden(encryption_key)
         super().__init__(encryption_key)
         try:
             self.path = _default_folder() if path is None else Path(path).expanduser().absolute()

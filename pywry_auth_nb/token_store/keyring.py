@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from .. import _keyring
 from ..errors import TokenStoreError
-from ..tokens import Secret
+from ..tokens import hidden
 from .base import DEADLINE, RecordStore, bounded
 from .locks import Locks, digest
 
@@ -54,7 +54,7 @@ class KeyringTokenStore(RecordStore):
     kind = "keyring"
 
     def __init__(self, service_name: str = "pywry-oauth", *, encryption_key: str | None = None) -> None:
-        encryption_key = None if encryption_key is None else Secret(encryption_key)
+        encryption_key = hidden(encryption_key)
         super().__init__(encryption_key)
         self.service_name = service_name
         self._locks = Locks(_lock_folder())

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from .._loop import on_loop
 from ..errors import ConfigurationError, TokenStoreError
-from ..tokens import Secret
+from ..tokens import Secret, hidden
 from .base import DEADLINE, RecordStore
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class RedisTokenStore(RecordStore):
         encryption_key: str | None = None,
     ) -> None:
         redis_url = Secret(redis_url)  # first: a traceback through this frame must not show them
-        encryption_key = None if encryption_key is None else Secret(encryption_key)
+        encryption_key = hidden(encryption_key)
         super().__init__(encryption_key)
         if pool_size < 1 or not idle_seconds > 0:
             raise ConfigurationError("pool_size and idle_seconds must be greater than 0.")

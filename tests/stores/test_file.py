@@ -16,9 +16,9 @@ from pywry_auth_nb import OAuthTokenSet
 from pywry_auth_nb.errors import TokenStoreError
 from pywry_auth_nb.token_store import FileTokenStore, base, locks
 from pywry_auth_nb.token_store.locks import Locks
+from tests.stores.asking import loaded, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no modes, signals or fork")
@@ -49,19 +49,6 @@ def store(folder: Path) -> FileTokenStore:
 
 def save(store: FileTokenStore, text: str = "-at", key: str = "default") -> None:
     asyncio.run(store.save(key, OAuthTokenSet(f"CANARY{text}")))
-
-
-def loaded(store: FileTokenStore, key: str = "default") -> str | None:
-    tokens = asyncio.run(store.load(key))
-    return tokens and str(tokens.access_token)
-
-
-def refused(action: Callable[[], object]) -> TokenStoreError:
-    """Return the error of ``action``."""
-    with pytest.raises(TokenStoreError) as caught:
-        action()
-    assert "CANARY" not in str(caught.value)
-    return caught.value
 
 
 def start(program: str, folder: Path) -> subprocess.Popen[str]:

@@ -22,6 +22,7 @@ from pywry_auth_nb import OAuthTokenSet, _keyring
 from pywry_auth_nb.errors import TokenStoreError
 from pywry_auth_nb.token_store import KeyringTokenStore, base, make_encryption_key
 from pywry_auth_nb.token_store import keyring as keyring_store
+from tests.stores.asking import loaded, refused
 from tests.stores.servers import SecretService
 
 if TYPE_CHECKING:
@@ -105,19 +106,6 @@ def fake() -> FakeKeyring:
 
 def save(store: KeyringTokenStore, text: str = "-at", key: str = "default") -> None:
     asyncio.run(store.save(key, OAuthTokenSet(f"CANARY{text}")))
-
-
-def loaded(store: KeyringTokenStore, key: str = "default") -> str | None:
-    tokens = asyncio.run(store.load(key))
-    return tokens and str(tokens.access_token)
-
-
-def refused(action: Callable[[], object]) -> TokenStoreError:
-    """Return the error of ``action``."""
-    with pytest.raises(TokenStoreError) as caught:
-        action()
-    assert "CANARY" not in str(caught.value)
-    return caught.value
 
 
 # -- what is found out in the constructor -----------------------------------------------------------------------------
