@@ -1,73 +1,60 @@
-"""What keeps a session alive: when its token is renewed, how, and what happens when that fails."""
+"""What keeps a session alive: when its token is renewed, by whom, and what happens when that fails."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
-import logging
 import math
 import os
 import random
 import time
 import weakref
-from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._loop import Serial, bare, get_loop, on_loop
-from ._state import SessionState
+from ._sharing import SharedState, free
 from .errors import LoginRequired, TokenError, TokenExpiredError, TokenRefreshError, TokenStoreError
 from .providers.base import NEEDS_HELP, as_refresh_error
+from .token_store import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .errors import AuthenticationError
-    from .providers import OAuthProvider
-    from .token_store import TokenStore
+    from .token_store import Record
     from .tokens import OAuthTokenSet
 
-log = logging.getLogger("pywry_auth_nb")
-
-STORE_DEADLINE = 10.0  # seconds
 _MIN_PAUSE = 1.0  # seconds between two refreshes, however short the tokens live
 _NAP = 30.0  # seconds: clocks stand still in suspend, so look at the wall clock that often
 _BACKOFF_CAP = 60.0
+_STORE_PAUSE = 2.0  # seconds at most until another try where not the provider was in the way
 _MISCONFIGURED_PAUSE = 600.0  # seconds until another try where somebody must change a registration first
-_MAX_PREDECESSORS = 16
 _REFUSED_PAUSE = 30.0  # seconds between two renewals because a server refused a token: it may refuse every token
+_TURN_DEADLINE = 25.0  # seconds to wait for another kernel's refresh; a reader waits 30
+_POLL = (0.02, 0.06)  # seconds between two looks whether it is done
+_REQUEST = 30.0  # seconds that asking the provider, and storing what it says, may take
 
 
-class Renewal(SessionState):
-    """The part of a session that renews its tokens. All of it runs on the background loop, so it needs no lock."""
+class Renewal(SharedState):
+    """The part of a session that renews its tokens.
 
-    provider: OAuthProvider
-    token_store: TokenStore
-    session_key: str
+    All of it runs on the background loop, so it needs no lock here. Between kernels the store's lease is the lock, and
+    what is to be done is decided while it is held.
+    """
+
     refresh_buffer_seconds: int
     on_reauth_required: Callable[[], None] | None
 
     def __init__(self) -> None:
         super().__init__()
         self._owner = os.getpid()
-        self._generation = 0  # counts sign-ins and sign-outs: what was begun before one is void after it
         self._failures = 0
         self._failure: TokenRefreshError | None = None  # of the latest refresh, also while it is nobody's trouble yet
         self._resume_at = 0.0  # epoch seconds before which no read may ask the provider again
         self._refused_at = -math.inf  # when a server last refused a token (monotonic seconds)
-        self._predecessors: deque[str] = deque(maxlen=_MAX_PREDECESSORS)  # earlier access tokens of this sign-in
         self._refreshing: asyncio.Task[None] | None = None
         self._tending: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def store_key(self) -> str:
-        """Under which name the tokens rest in the store.
-
-        The session's key alone would not do: whoever shares a store, the tokens of one provider, client or person must
-        never be taken for those of another.
-        """
-        return f"{self.session_key} {self.provider.identity} {_person()}"
 
     async def _refresh_once(self) -> None:
         running = self._refreshing
@@ -77,34 +64,167 @@ class Renewal(SessionState):
         await asyncio.shield(running)
 
     async def _refresh(self) -> None:
-        old, generation = self._snap.tokens, self._generation
-        if old is None:
+        if self._snap.tokens is None:
             raise nobody()
-        refresh_token = self._renewable(old)
+        self._check_renewable(self._snap.tokens)
+        epoch = self._epoch
         self._publish(refreshing=True)
         try:
-            new = await self._renewed(old, refresh_token)
+            await self.provider.get_ready()  # before others have to wait for it
+            lease = await self._turn(self._held)
+            if lease is not None:
+                await self._renew_under(lease)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the session must not stay in "refreshing"
             error = _as_refresh_error(failure)
-            if generation == self._generation:
-                await self._refresh_failed(error)
+            if epoch == self._epoch:
+                self._refresh_failed(error)
             raise error from None
-        if generation != self._generation:  # signed out or in anew meanwhile: these tokens are nobody's
-            await self._give_back_late(new)
-            return
-        self._predecessors.append(old.access_token)
-        new = new.succeed(old)
-        await self._keep(new)
+        finally:
+            if self._snap.refreshing:
+                self._publish(refreshing=False)
 
-    async def _renewed(self, old: OAuthTokenSet, refresh_token: str) -> OAuthTokenSet:
+    # -- whose turn it is ---------------------------------------------------------------------------------------------
+
+    async def _turn(self, begun: Record) -> Lease | None:
+        """Wait until it is this session's turn to renew ``begun``, or somebody else has done it.
+
+        Returns:
+            The lease to renew under; None when there is nothing left to do.
+
+        Raises:
+            LoginRequired: Somebody signed out meanwhile.
+            TokenStoreError: The store cannot say whose turn it is.
+            TokenRefreshError: Code ``refresh_busy``.
+        """
+        if self._alone:
+            return Lease()
+        kept, self._kept_lease = self._kept_lease, None
+        if kept is not None and kept.lasts(_REQUEST):
+            return kept
+        if kept is not None:
+            await free(kept)
+        end = time.monotonic() + _TURN_DEADLINE
+        while time.monotonic() < end:
+            await asyncio.sleep(max(self._not_yet - time.monotonic(), 0))
+            if await self._done_by_others(begun):
+                return None
+            lease = await self._ask(self.token_store.try_lease(self.store_key))
+            if lease is not None and await self._is_our_turn(lease, begun):
+                return lease
+            if lease is None:
+                await asyncio.sleep(random.uniform(*_POLL))  # noqa: S311 - so that they do not all come at once
+        raise TokenRefreshError(
+            "Another notebook is renewing this sign-in and does not finish. Try again in a moment; if it stays, look "
+            "for a kernel that hangs.",
+            code="refresh_busy",
+        )
+
+    async def _is_our_turn(self, lease: Lease, begun: Record) -> bool:
+        """Decide under the lease, whatever was known before: read, and see whether there is still something to do."""
+        try:
+            await self._read_surely()
+            ours = time.monotonic() >= self._not_yet and lease.lasts(_REQUEST) and not self._is_done(begun)
+        except BaseException:
+            await free(lease)
+            raise
+        if not ours:
+            await free(lease)
+        return ours
+
+    async def _read_surely(self) -> None:
+        """Read the record; where it cannot be read, it is enough to know that nobody has written since it was."""
+        try:
+            found = await self._ask(self.token_store.read(self.store_key))
+        except TokenStoreError:
+            if await self._ask(self.token_store.stamp(self.store_key)) != self._stamp:
+                raise
+        else:
+            await self._reconcile(found)
+
+    async def _done_by_others(self, begun: Record) -> bool:
+        """Whether somebody else has renewed ``begun``, as far as can be seen without the lease."""
+        await self._look_soon()
+        return self._is_done(begun)
+
+    def _is_done(self, begun: Record) -> bool:
+        """Whether there is nothing left to renew in what this session shows."""
+        if self._snap.tokens is None:
+            raise nobody()
+        if self._held.generation != begun.generation and not self._snap.ended:
+            return time.time() < self._snap.due(self.refresh_buffer_seconds)
+        self._check_renewable(self._snap.tokens)
+        return False
+
+    # -- the refresh itself -------------------------------------------------------------------------------------------
+
+    async def _renew_under(self, lease: Lease) -> None:
+        """Renew, and keep the lease for as long as nobody else can know of the new tokens."""
+        try:
+            await self._renew()
+        finally:
+            if self._unsaved and not self._alone:
+                self._kept_lease = lease
+            else:
+                await free(lease)
+
+    async def _renew(self) -> None:
+        old, tokens, epoch = self._held, self._snap.tokens, self._epoch
+        assert tokens is not None  # noqa: S101 - seen when the turn came
+        try:
+            new = await self._renewed(tokens)
+        except TokenRefreshError as error:
+            if _is_final(error) and epoch == self._epoch and not await self._end(error):
+                return  # somebody else was faster, after all
+            raise
+        if epoch == self._epoch:
+            await self._keep_renewed(old, old.renewed(new.succeed(tokens)))
+        if epoch != self._epoch:  # signed out or in anew meanwhile: these tokens are nobody's
+            await self._give_back_late(new)
+
+    async def _renewed(self, old: OAuthTokenSet) -> OAuthTokenSet:
         """Return the provider's new tokens, if they continue the sign-in of the old ones."""
-        new = await self.provider.refresh_tokens(refresh_token)
+        new = await self._ask_provider(self._check_renewable(old))
         try:
             self.provider.check_continuity(old, new)
         except TokenError:
             await self.provider.give_back(new)  # somebody else's: nobody may use them
             raise
         return new
+
+    async def _ask_provider(self, refresh_token: str) -> OAuthTokenSet:
+        """Ask for new tokens; once more if the connection broke, which leaves open whether the provider had heard it.
+
+        If it had, the refresh token may be spent, and only those that forgive a quick second try can help.
+        """
+        try:
+            return await self.provider.refresh_tokens(refresh_token)
+        except TokenRefreshError as error:
+            if error.code != "network":
+                raise
+        return await self.provider.refresh_tokens(refresh_token)
+
+    async def _keep_renewed(self, old: Record, record: Record) -> None:
+        """Put renewed tokens into the store, then in place of the old; a store that fails must not cost the session."""
+        epoch, error = self._epoch, None
+        try:
+            kept = await self._write(_instead_of(old, record))
+        except TokenStoreError as failure:
+            kept, error = record, failure
+        if epoch != self._epoch:
+            return
+        if kept is not record:
+            await self._reconcile(kept)
+            return
+        if error is None:
+            self._saved()
+        self._unsaved = error is not None
+        self._predecessors.append(old.tokens.access_token if old.tokens else "")
+        self._show(record, error=error and not_stored(error), user=self._snap.user)
+
+    async def _give_back_late(self, tokens: OAuthTokenSet) -> None:
+        """Revoke tokens that came too late, unless that would end the sign-in that overtook them."""
+        if self._snap.tokens is None or not self.provider.revokes_consent:
+            await self.provider.give_back(tokens)
 
     @on_loop
     async def renew_refused(self, token: str) -> str | None:
@@ -127,68 +247,11 @@ class Renewal(SessionState):
         now = self._snap.tokens
         return now.access_token if now is not None and token in self._predecessors else None
 
-    def _begin_generation(self) -> None:
-        """Note that somebody signs in or out: what was begun before, and tokens of before, are void from now on."""
-        self._generation += 1
-        self._predecessors.clear()
-        self._refused_at = -math.inf
-
-    async def _keep(self, tokens: OAuthTokenSet, **changes: Any) -> bool:
-        """Put new tokens into the store, then in place of the old; a store that fails must not cost the session.
-
-        Returns:
-            Whether they are the session's now: not when somebody signed out, or in anew, meanwhile.
-        """
-        generation = self._generation
-        error = await self._store(tokens)
-        if generation != self._generation:  # signed out, or in anew, while the store was slow: undo it
-            await self._mend_store()
-            await self._give_back_late(tokens)
-            return False
-        self._failures, self._failure, self._resume_at = 0, None, 0.0
-        self._publish(tokens=tokens, refreshing=False, error=error, **changes)
-        self._schedule()
-        return True
-
-    async def _give_back_late(self, tokens: OAuthTokenSet) -> None:
-        """Revoke tokens that came too late, unless that would end the sign-in that overtook them."""
-        if self._snap.tokens is None or not self.provider.revokes_consent:
-            await self.provider.give_back(tokens)
-
-    async def _mend_store(self) -> None:
-        """Put the store right again after something that came too late."""
-        settled = False
-        while not settled:  # what is current may change while the store is slow
-            current = self._snap.tokens
-            await (self._forget() if current is None else self._store(current))
-            settled = current is self._snap.tokens
-
-    async def _store(self, tokens: OAuthTokenSet) -> TokenStoreError | None:
-        """Put ``tokens`` into the store; return what to tell the person when it fails."""
-        try:
-            await asyncio.wait_for(self.token_store.save(self.store_key, tokens), STORE_DEADLINE)
-        except Exception as failure:  # noqa: BLE001 - stores are anybody's
-            log.warning("the token store could not save (%s)", type(failure).__name__)
-            return TokenStoreError(
-                "You are signed in, but the tokens could not be stored: a restarted kernel will ask again.",
-                code=failure.code if isinstance(failure, TokenStoreError) else "store_failed",
-            )
-        return None
-
-    async def _forget(self) -> str:
-        """Delete what the store keeps, and return how that went; a store that fails must not keep a session alive."""
-        try:
-            await asyncio.wait_for(self.token_store.delete(self.store_key), STORE_DEADLINE)
-        except Exception as failure:  # noqa: BLE001 - stores are anybody's
-            log.warning("the token store could not delete (%s)", type(failure).__name__)
-            return failure.code if isinstance(failure, TokenStoreError) else "store_failed"
-        return "deleted"
-
-    def _renewable(self, tokens: OAuthTokenSet) -> str:
+    def _check_renewable(self, tokens: OAuthTokenSet) -> str:
         """Return the refresh token if this process may use it; nothing has changed if not."""
         if tokens.refresh_token is None or self._snap.ended:
             raise TokenRefreshError("This sign-in cannot be renewed. Sign in again.", code="no_refresh_token")
-        if os.getpid() != self._owner:
+        if os.getpid() != self._owner and (self._unsaved or not self.token_store.shared):
             raise TokenRefreshError(
                 "A forked process must not renew the token that its parent uses too. Read session.access_token before "
                 "forking.",
@@ -196,10 +259,9 @@ class Renewal(SessionState):
             )
         return tokens.refresh_token
 
-    async def _refresh_failed(self, error: TokenRefreshError) -> None:
-        """Keep the tokens and try again later; or, when that is hopeless, end the session."""
-        if _is_final(error):
-            await self._end(error)
+    def _refresh_failed(self, error: TokenRefreshError) -> None:
+        """Keep the tokens and try again later, unless that is hopeless."""
+        if self._snap.ended or self._snap.tokens is None:
             return
         self._failures += 1
         self._failure = bare(error)
@@ -215,29 +277,65 @@ class Renewal(SessionState):
         if not shown and (_needs_help(error) or time.time() >= self._snap.over):
             self._publish(error=error)
 
-    async def _end(self, error: TokenError) -> None:
-        """Note, once, that only a new sign-in helps. What is left of the access token's life stays usable."""
+    async def _end(self, error: TokenError) -> bool:
+        """Note for every kernel that only a new sign-in helps. What is left of the access token's life stays usable.
+
+        Returns:
+            Whether that is so: not when another kernel turns out to have renewed the tokens.
+        """
         if self._snap.ended:
-            return
-        generation = self._generation
-        await self._forget()
-        if generation != self._generation:  # signed out, or in anew, while the store was slow
-            await self._mend_store()
-            return
-        self._publish(refreshing=False, ended=True, error=bare(error))
+            return True
+        old, epoch = self._held, self._epoch
+        record = kept = old.over()
+        try:
+            kept = await self._write(_instead_of(old, record))
+        except TokenStoreError:
+            self._unsaved = True  # it is stored later
+        if epoch != self._epoch:
+            return True  # of what is not shown any more
+        if kept is not record:
+            await self._reconcile(kept)
+            return self._snap.ended
+        self._show(record, user=self._snap.user)
+        self._tell_ended(error)
+        return True
+
+    def _tell_ended(self, error: TokenError | None = None) -> None:
+        if error is None:
+            error = TokenRefreshError("This sign-in has ended. Sign in again.", code="invalid_grant")
+        self._publish(error=bare(error))
         if self.on_reauth_required is not None:
             Serial()(self.on_reauth_required)
 
+    def _shown(self) -> None:
+        """Plan what is to be done about the tokens that are shown now."""
+        self._failures, self._failure, self._resume_at = 0, None, 0.0
+        self._cancel_timer()
+        if self._snap.tokens is not None:
+            self._schedule()
+
     def _schedule(self, at_least: float = 0.0) -> None:
         """Plan the next look at the token: when it is due, or after a failure with growing pauses, in seconds."""
-        due = max(self._snap.due(self.refresh_buffer_seconds), time.time() + _MIN_PAUSE)
+        due = max(self._early(), time.time() + _MIN_PAUSE)
         if self._failures:
-            pause = min(2.0**self._failures, _BACKOFF_CAP) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            cap = _STORE_PAUSE if self._failure is not None and _is_ours(self._failure) else _BACKOFF_CAP
+            pause = min(2.0**self._failures, cap) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
             hopeless = self._failure is not None and _needs_help(self._failure)
             self._resume_at = time.time() + max(pause, at_least, _BACKOFF_CAP if hopeless else 0.0)
             due = self._resume_at + (_MISCONFIGURED_PAUSE if hopeless else 0.0)  # a read may find it mended sooner
         self._cancel_timer()
         self._wait_until(due)
+
+    def _early(self) -> float:
+        """Return when to renew: somewhat before it is due, each kernel at another time."""
+        due, tokens = self._snap.due(self.refresh_buffer_seconds), self._snap.tokens
+        if tokens is None or tokens.expires_at is None or tokens.refresh_token is None:
+            return due
+        return due - random.uniform(0.0, 0.1) * (tokens.expires_at - due)  # noqa: S311 - jitter
+
+    def _renewing_alone(self) -> bool:
+        """Whether a refresh that needs no lock is under way: its tokens must not be in the store before it is over."""
+        return self._alone and self._refreshing is not None and not self._refreshing.done()
 
     def _wait_until(self, due: float) -> None:
         """Tend to the token when it is ``due`` by the wall clock, if the session still exists then."""
@@ -261,6 +359,9 @@ class Renewal(SessionState):
         if self._snap.tokens is None or self._snap.ended:
             return
         if self._snap.tokens.refresh_token is None:
+            await self._glance()
+            if self._snap.tokens is None or time.time() < self._snap.over:
+                return
             await self._end(
                 TokenExpiredError("Your sign-in is over and cannot be renewed. Sign in again.", code="no_refresh_token")
             )
@@ -279,12 +380,33 @@ def _is_final(error: TokenRefreshError) -> bool:
     return error.code in {"invalid_grant", "identity_changed"} or error.code.startswith("id_token_")
 
 
+def _instead_of(old: Record, new: Record) -> Callable[[Record], Record | None]:
+    """Return the change that puts ``new`` in place of ``old``, or of what is earlier, as a store that lost it has."""
+    return lambda there: new if there.generation < new.generation or there.tokens == old.tokens else None
+
+
+def _is_ours(error: TokenRefreshError) -> bool:
+    """Whether not the provider, but the store or another kernel was in the way."""
+    return error.code.startswith("store_") or error.code == "refresh_busy"
+
+
+def not_stored(error: TokenStoreError) -> TokenStoreError:
+    """Return what to tell the person when new tokens are in this kernel's memory alone."""
+    return TokenStoreError(
+        "You are signed in, but the tokens could not be stored: a restarted kernel will ask again.", code=error.code
+    )
+
+
 def _as_refresh_error(failure: Exception) -> TokenRefreshError:
     """Return any failure of a refresh as one of ours; of a stranger only the type, its text may hold anything."""
     if isinstance(failure, TokenRefreshError):
         return failure
     if isinstance(failure, TokenError):
         return as_refresh_error(failure)
+    if isinstance(failure, TokenStoreError):
+        return TokenRefreshError(f"The token cannot be renewed safely now. {failure.message}", code=failure.code)
+    if isinstance(failure, LoginRequired):
+        return TokenRefreshError(failure.message, code=failure.code)
     return TokenRefreshError(f"The refresh failed ({type(failure).__name__}). Try again.", code="internal")
 
 
@@ -293,11 +415,3 @@ def nobody(error: AuthenticationError | None = None) -> LoginRequired:
     if isinstance(error, TokenStoreError):
         return LoginRequired(f"Nobody is signed in, because the stored sign-in could not be read. {error.message}")
     return LoginRequired("Nobody is signed in. Display the session in a cell and sign in, or call session.login().")
-
-
-def _person() -> str:
-    """Return who runs this kernel: on a hub its user, since there the account may be the same for all."""
-    try:
-        return os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
-    except (OSError, KeyError, ImportError):  # an account without a name, in a container
-        return str(os.getuid()) if hasattr(os, "getuid") else ""

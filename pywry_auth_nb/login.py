@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import kernel, pages
 from ._authorization import AuthFlowResult
 from ._loop import bare, run, submit, wait
-from ._renewal import STORE_DEADLINE
+from ._sharing import STORE_DEADLINE
 from .callback_server import OAuthCallbackServer
 from .errors import AuthenticationError, AuthFlowCancelled, AuthFlowTimeout, LoginRequired
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ._loop import bare, get_loop, on_loop, run
-from ._renewal import STORE_DEADLINE, Renewal, nobody
+from ._loop import bare, on_background, on_loop, run
+from ._renewal import Renewal, nobody, not_stored
+from ._sharing import FRESH, PATIENCE
 from ._state import View
 from .errors import (
     AuthenticationError,
@@ -20,7 +21,7 @@ from .errors import (
     TokenStoreError,
 )
 from .providers.base import REVOKED
-from .token_store import MemoryTokenStore
+from .token_store import NOTHING, MemoryTokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -30,10 +31,8 @@ if TYPE_CHECKING:
     from ._authorization import AuthFlowResult
     from .auth import SessionAuth
     from .providers import OAuthProvider
-    from .token_store import TokenStore
+    from .token_store import Record, TokenStore
     from .tokens import OAuthTokenSet
-
-log = logging.getLogger("pywry_auth_nb")
 
 _READ_DEADLINE = 30.0  # seconds that reading a token may take when it has to be renewed
 _PATIENCE = 3.0  # seconds that a reader waits for a new token while the old one is still good
@@ -104,8 +103,9 @@ class SessionManager(Renewal):
         if allowed_origins is not None:
             self.auth  # noqa: B018 - refuses what is no origin, here and now
         self.flow_options: dict[str, Any] = {}  # what the settings say about signing in
-        self._loaded = False
-        self._loading: asyncio.Task[None] | None = None
+        self._private = token_store is None
+        if not self._private:
+            self._begin_watching()
 
     @classmethod
     def from_settings(cls, settings: Any = None, **kwargs: Any) -> Self:
@@ -140,10 +140,16 @@ class SessionManager(Renewal):
 
     def _read_token(self) -> str:
         """Return a token that is valid now: at once while it is fresh, else after renewing it in the background."""
+        if self._fresh_token() and not on_background() and time.monotonic() >= self._looked_at + FRESH:
+            with contextlib.suppress(AuthenticationError):  # a store that is slow must not cost a good token
+                run(self._glance(), 2 * PATIENCE)
+        return self._fresh_token() or run(self.get_access_token(), _READ_DEADLINE)
+
+    def _fresh_token(self) -> str | None:
+        """Return the access token if it needs no renewing yet."""
         snap = self._snap
-        if snap.tokens is not None and time.time() < snap.due(self.refresh_buffer_seconds):
-            return snap.tokens.access_token
-        return run(self.get_access_token(), _READ_DEADLINE)
+        fresh = snap.tokens is not None and time.time() < snap.due(self.refresh_buffer_seconds)
+        return snap.tokens.access_token if snap.tokens is not None and fresh else None
 
     @property
     def auth(self) -> SessionAuth:
@@ -211,6 +217,7 @@ class SessionManager(Renewal):
             TokenExpiredError: The token is over and could not be renewed; ``code`` says why.
         """
         await self._load()
+        await self._glance()
         now, snap = time.time(), self._snap
         error: AuthenticationError | None = None
         if snap.tokens is not None and now >= max(snap.due(self.refresh_buffer_seconds), self._resume_at):
@@ -232,39 +239,6 @@ class SessionManager(Renewal):
         if error is None:
             raise TokenExpiredError("The access token is already over. Try again in a moment.")
         raise TokenExpiredError(error.message, code=error.code, retry_after=getattr(error, "retry_after", None))
-
-    async def _load(self) -> None:
-        """Read the store once in this session's life."""
-        if self._loaded:
-            return
-        if self._loading is None or self._loading.done() or self._loading.get_loop() is not get_loop():
-            self._loading = asyncio.ensure_future(self._load_stored())
-        await asyncio.shield(self._loading)
-
-    async def _load_stored(self) -> None:
-        try:
-            tokens = await asyncio.wait_for(self.token_store.load(self.store_key), STORE_DEADLINE)
-        except Exception as failure:  # noqa: BLE001 - stores are anybody's
-            log.warning("the token store could not be read (%s)", type(failure).__name__)
-            known = isinstance(failure, TokenStoreError)
-            error = bare(failure) if known else TokenStoreError("The token store failed.", code="store_failed")
-            self._publish(error=error)
-            return
-        if isinstance(self._snap.error, TokenStoreError):
-            self._publish(error=None)  # it works again
-        if tokens is not None and not self._loaded:
-            self._take_over(tokens)
-        self._loaded = True
-
-    def _take_over(self, tokens: OAuthTokenSet) -> None:
-        """Make stored tokens the session's; what is damaged is as good as nothing."""
-        try:
-            user = self.provider.claims(tokens) or None
-        except TokenError as error:
-            log.warning("%s: the stored session cannot be read (%s)", self.provider.label, error.code)
-        else:
-            self._publish(tokens=tokens, user=user)
-            self._schedule()
 
     # -- signing in ---------------------------------------------------------------------------------------------
 
@@ -300,9 +274,31 @@ class SessionManager(Renewal):
         Returns:
             Whether it has begun: not when somebody signed out, or in anew, meanwhile.
         """
-        self._begin_generation()
+        command = self._command()
         self._loaded = True  # what the store held before is history
-        return await self._keep(tokens, user=user or None, authorizing=False, ended=False)
+        record, error = self._held.signed_in(tokens, user or None), None
+        try:
+            record = await self._write(
+                lambda there: (
+                    None if command != self._commands else _later(there, self._held).signed_in(tokens, user or None)
+                )
+            )
+        except TokenStoreError as failure:
+            error = not_stored(failure)
+        if command != self._commands or record.generation < self._held.generation:
+            await self._give_back_late(tokens)
+            return False
+        self._saved()
+        self._unsaved = self._alone = error is not None
+        self._show(record, error=error, authorizing=False)
+        return True
+
+    def _command(self) -> int:
+        """Note that somebody signs in or out here, and return the number of that command."""
+        self._begin_epoch()
+        self._refused_at = -math.inf
+        self._commands += 1
+        return self._commands
 
     def note_authorizing(self) -> None:
         """Note that a sign-in is open in a browser. On the background loop."""
@@ -339,19 +335,47 @@ class SessionManager(Renewal):
             What became of each. Nobody is signed in here afterwards, whatever it says.
         """
         await self._load()
-        tokens = self._snap.tokens
-        self._begin_generation()
-        self._cancel_timer()
+        ours, command = self._held, self._command()
         for callback in self._on_sign_out:
             if call := callback():
                 call()
-        self._publish(tokens=None, user=None, error=None, authorizing=False, refreshing=False, ended=False)
-        revoked = dict.fromkeys(("refresh_token", "access_token"), "none" if self._loaded else "unreadable")
-        store = await self._forget()
-        self._loaded = self._loaded or store == "deleted"
-        if tokens is not None:
-            revoked |= await self.provider.give_back(tokens)
+        self._show(ours.signed_out(), error=None, authorizing=False)
+        theirs, store = await self._write_sign_out(command)
+        revoked = dict.fromkeys(("refresh_token", "access_token"), "none" if theirs.problem is None else "unreadable")
+        for record in [theirs] if ours.sign_in == theirs.sign_in else [ours, theirs]:
+            if record.tokens is not None:
+                revoked |= await self.provider.give_back(record.tokens)
         return LogoutResult(**revoked, store=store)
+
+    async def _write_sign_out(self, command: int) -> tuple[Record, str]:
+        """Put a sign-out into the store; return what was there, and how that went."""
+        found: Record = NOTHING
+
+        def sign_out(there: Record) -> Record | None:
+            nonlocal found
+            found = there
+            return _later(there, self._held).signed_out() if command == self._commands else None
+
+        try:
+            kept = await self._write(sign_out)
+        except TokenStoreError as error:
+            self._unsaved = self._unsaved or command == self._commands
+            return replace(found, problem=found.problem or error), await self._forget(error)
+        if command == self._commands:
+            self._held = kept
+            self._saved()
+        return found, "deleted"
+
+    async def _forget(self, error: TokenStoreError) -> str:
+        """Remove what cannot be replaced because of ``error``, and return how that went."""
+        if self.token_store.keeps_sign_outs:  # others would take it for a loss; the sign-out is stored later
+            return error.code
+        try:
+            await self._ask(self.token_store.delete(self.store_key))
+        except TokenStoreError as failure:
+            return failure.code
+        self._saved()
+        return "deleted"
 
     # -- being shown ---------------------------------------------------------------------------------------------
 
@@ -370,3 +394,7 @@ class SessionManager(Renewal):
             "A session holds secrets and a background task, so it cannot be pickled or copied. Send "
             "session.access_token to the other process, or create a session there."
         )
+
+
+def _later(one: Record, other: Record) -> Record:
+    return one if one.generation > other.generation else other

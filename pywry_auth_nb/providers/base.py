@@ -120,6 +120,15 @@ class OAuthProvider(ABC):
             TokenError: The provider cannot be asked, or must not be trusted.
         """
 
+    @on_loop
+    async def get_ready(self) -> None:
+        """Have everything at hand that a refresh needs besides its one request: others may have to wait meanwhile.
+
+        Raises:
+            TokenError: The provider cannot be asked, or must not be trusted.
+        """
+        await self.prepare()
+
     def build_authorize_url(
         self,
         redirect_uri: str,

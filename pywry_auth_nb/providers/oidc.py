@@ -259,6 +259,13 @@ class GenericOIDCProvider(OAuthProvider):
         return tokens if self.issuer_url else replace(tokens, id_token=None)
 
     @on_loop
+    async def get_ready(self) -> None:
+        """Have the provider's addresses, and its keys: before a token is spent that may be good only once."""
+        await self.prepare()
+        if self._validates:
+            await self._keys.warm(self._metadata.get("jwks_uri"))
+
+    @on_loop
     async def refresh_tokens(self, refresh_token: str) -> OAuthTokenSet:
         """Get new tokens for a refresh token; an ID token that comes along is checked (OIDC Core §12.2).
 
@@ -269,9 +276,7 @@ class GenericOIDCProvider(OAuthProvider):
             TokenRefreshError: Discovery or the refresh failed; code ``invalid_grant`` means: sign in again.
         """
         try:
-            await self.prepare()
-            if self._validates:  # have the keys before a token is spent that may be good only once
-                await self._keys.warm(self._metadata.get("jwks_uri"))
+            await self.get_ready()
             form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
             return await self._checked_if_possible(await self._grant(form, requested_scope=""))
         except TokenError as error:

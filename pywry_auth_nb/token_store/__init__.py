@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from .factory import get_token_store, reset_token_store
     from .file import FileTokenStore
     from .keyring import KeyringTokenStore
+    from .lease import Lease
     from .memory import MemoryTokenStore
+    from .record import NOTHING, Record
     from .redis import RedisTokenStore
 
 __all__ = [
+    "NOTHING",
     "FileTokenStore",
     "KeyringTokenStore",
+    "Lease",
     "MemoryTokenStore",
+    "Record",
     "RedisTokenStore",
     "TokenStore",
     "get_token_store",
@@ -32,7 +37,10 @@ __all__ = [
 _HOME = {
     "FileTokenStore": "file",
     "KeyringTokenStore": "keyring",
+    "Lease": "lease",
     "MemoryTokenStore": "memory",
+    "NOTHING": "record",
+    "Record": "record",
     "RedisTokenStore": "redis",
     "TokenStore": "base",
     "get_token_store": "factory",

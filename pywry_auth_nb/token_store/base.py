@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
 
-from .._loop import in_thread, on_loop
+from .._loop import bare, in_thread, on_loop
 from ..errors import TokenStoreError
 from ..tokens import hidden
 from .codec import Codec
+from .lease import Claim, Lease
+from .record import NOTHING, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..tokens import OAuthTokenSet
+    from .locks import Grip
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,13 +29,23 @@ T = TypeVar("T")
 #: Seconds that one operation may take; less than a session waits, so that the store's own sentence is the one shown.
 DEADLINE = 8.0
 
+_TRIES = 50  # of a swap that others are faster at
+
 
 class TokenStore(ABC):
     """Keeps token sets under string keys. Every method may be awaited from any event loop.
 
     Every method raises :class:`~pywry_auth_nb.errors.TokenStoreError` when the store could not do it: its ``code``
     says whether waiting, a setting or a new sign-in helps. No other error leaves a store.
+
+    A store of one's own needs the five abstract methods. It is then good for one process: only with :meth:`read`,
+    :meth:`swap`, :meth:`stamp` and :meth:`try_lease` of its own can several share it safely.
     """
+
+    #: Whether other processes see what is kept, and :meth:`try_lease` keeps them apart.
+    shared: ClassVar[bool] = False
+    #: Whether a sign-out is kept, too, so that nothing there means that something was lost.
+    keeps_sign_outs: ClassVar[bool] = False
 
     @abstractmethod
     async def save(self, key: str, tokens: OAuthTokenSet) -> None:
@@ -52,14 +67,118 @@ class TokenStore(ABC):
     async def list_keys(self) -> list[str]:
         """Return all keys."""
 
+    # -- for several kernels ------------------------------------------------------------------------------------------
+
+    async def read(self, key: str) -> Record:
+        """Return what is kept under ``key``, with its place in the order of records."""
+        tokens = await self.load(key)
+        ours = self._swapped().get(key, NOTHING)
+        if tokens == ours.tokens:
+            return replace(ours, version=tokens)
+        if tokens is None:
+            return NOTHING
+        generation = max(int(tokens.issued_at * 1e6), 1)
+        return Record(generation, generation, tokens, version=tokens)
+
+    async def swap(self, key: str, old: Record, new: Record) -> bool:
+        """Put ``new`` in place of ``old``, which was read before.
+
+        Returns:
+            Whether that was done: not when something else lies there by now.
+        """
+        if (await self.read(key)).version != old.version:
+            return False
+        if new.tokens is None or new.ended:
+            await self.delete(key)
+        else:
+            await self.save(key, new.tokens)
+        self._swapped()[key] = new
+        return True
+
+    def _swapped(self) -> dict[str, Record]:
+        """Return what this process has put there, by key: five methods do not keep a record's place in the order."""
+        records: dict[str, Record] = self.__dict__.setdefault("_swapped_records", {})
+        return records
+
+    async def stamp(self, key: str) -> object:
+        """Return something that differs after every change of what is kept under ``key``; cheap to ask for."""
+        return await self.load(key)
+
+    async def try_lease(self, key: str) -> Lease | None:
+        """Take the lease of ``key`` for one refresh, or return None while somebody else has it; never waits for it."""
+        claim = Claim.take(f"{id(self)} {key}")
+        return None if claim is None else Lease(claim.release)
+
+    async def update(self, key: str, change: Callable[[Record], Record | None]) -> Record:
+        """Put ``change`` of what is kept in its place, however many others do the same at once.
+
+        Args:
+            key: The name.
+            change: Gets what is there, and returns what is to be there, or None to leave it.
+
+        Returns:
+            What is there now.
+        """
+        for _ in range(_TRIES):
+            old = await self.read(key)
+            new = change(old)
+            if new is None:
+                return old
+            if await self.swap(key, old, new):
+                return new
+        raise TokenStoreError("Too many programs change these tokens at once. Try again in a moment.")
+
 
 class RecordStore(TokenStore):
-    """A store of bytes under names, with the tokens packed by one :class:`Codec`.
+    """A store whose five methods are made of two: reading a record, and replacing it if it has not changed."""
 
-    A concrete store says where bytes lie: ``_read``, ``_write``, ``_remove``, ``_names``. They run on the background
+    keeps_sign_outs = True
+
+    @abstractmethod
+    async def read(self, key: str) -> Record:
+        """Return what is kept under ``key``."""
+
+    @abstractmethod
+    async def swap(self, key: str, old: Record, new: Record) -> bool:
+        """Put ``new`` in place of ``old``, unless something else lies there by now."""
+
+    @abstractmethod
+    async def _names(self) -> list[str]:
+        """Return the keys of all records, in any order."""
+
+    @on_loop
+    async def save(self, key: str, tokens: OAuthTokenSet) -> None:
+        """Keep ``tokens`` under ``key``, in place of what was there; on an error, what was there is still there."""
+        await self.update(key, lambda old: old.signed_in(tokens, None))
+
+    @on_loop
+    async def load(self, key: str) -> OAuthTokenSet | None:
+        """Return what is kept under ``key``, or None."""
+        record = await self.read(key)
+        if record.problem is not None:
+            raise bare(record.problem)
+        return record.tokens
+
+    @on_loop
+    async def exists(self, key: str) -> bool:
+        """Whether something is kept under ``key``, readable or not."""
+        record = await self.read(key)
+        return record.tokens is not None or record.problem is not None
+
+    @on_loop
+    async def list_keys(self) -> list[str]:
+        """Return all keys, sorted."""
+        return sorted([key for key in await self._names() if await self.exists(key)])
+
+
+class PackedStore(RecordStore):
+    """A store of bytes under names, with the records packed by one :class:`Codec`.
+
+    A concrete store says where bytes lie: ``_read``, ``_swap``, ``_remove``, ``_names``. They run on the background
     loop and raise only :class:`TokenStoreError`.
     """
 
+    shared = True
     #: What the store is called in a record's full name; it never changes, or encrypted records cannot be read.
     kind: ClassVar[str]
 
@@ -67,15 +186,21 @@ class RecordStore(TokenStore):
         self._codec = Codec(hidden(encryption_key))
 
     @on_loop
-    async def save(self, key: str, tokens: OAuthTokenSet) -> None:
-        """Keep ``tokens`` under ``key``, in place of what was there; on an error, what was there is still there."""
-        await self._write(key, self._codec.encode(tokens, self._full_name(key)), refresh_lifetime(tokens))
+    async def read(self, key: str) -> Record:
+        """Return what is kept under ``key``; what cannot be read says why, and can be replaced."""
+        packed = await self._read(key)
+        if packed is None:
+            return NOTHING
+        try:
+            return replace(self._codec.decode(packed, self._full_name(key)), version=packed)
+        except TokenStoreError as error:
+            return Record(problem=bare(error), version=packed)
 
     @on_loop
-    async def load(self, key: str) -> OAuthTokenSet | None:
-        """Return what is kept under ``key``, or None."""
-        record = await self._read(key)
-        return None if record is None else self._codec.decode(record, self._full_name(key))
+    async def swap(self, key: str, old: Record, new: Record) -> bool:
+        """Put ``new`` in place of ``old``, unless something else lies there by now."""
+        packed = self._codec.encode(new, self._full_name(key))
+        return await self._swap(key, old.version, packed, refresh_lifetime(new.tokens))
 
     @on_loop
     async def delete(self, key: str) -> None:
@@ -83,14 +208,23 @@ class RecordStore(TokenStore):
         await self._remove(key)
 
     @on_loop
-    async def exists(self, key: str) -> bool:
-        """Whether something is kept under ``key``, readable or not."""
-        return await self._read(key) is not None
+    async def stamp(self, key: str) -> object:
+        """Return something that differs after every change of what is kept under ``key``."""
+        return await self._stamp(key)
 
     @on_loop
-    async def list_keys(self) -> list[str]:
-        """Return all keys, sorted."""
-        return sorted(await self._names())
+    async def try_lease(self, key: str) -> Lease | None:
+        """Take the lease of ``key``, or return None while another session, here or elsewhere, has it."""
+        claim = Claim.take(self._full_name(key))
+        if claim is None:
+            return None
+        lease = None
+        try:
+            lease = await self._try_lease(key, claim)
+        finally:
+            if lease is None:
+                await claim.release()
+        return lease
 
     def _full_name(self, key: str) -> str:
         """Return what no other record of any store has: encryption binds a record to it."""
@@ -98,17 +232,21 @@ class RecordStore(TokenStore):
 
     @abstractmethod
     async def _read(self, key: str) -> bytes | None:
-        """Return the record of ``key``, or None."""
+        """Return the packed record of ``key``, or None."""
 
     @abstractmethod
-    async def _write(self, key: str, record: bytes, lifetime: float | None) -> None:
-        """Put ``record`` in place of what is there, whole or not at all.
+    async def _swap(self, key: str, old: bytes | None, new: bytes, lifetime: float | None) -> bool:
+        """Put ``new`` in place of ``old``, whole or not at all; also if a try before, thought lost, has done it.
 
         Args:
             key: Its name.
-            record: ASCII bytes.
+            old: What must lie there; None for nothing.
+            new: ASCII bytes.
             lifetime: Seconds after which it is of no use; None when unknown. A store that cannot forget by itself
                 ignores it.
+
+        Returns:
+            Whether ``new`` lies there now.
         """
 
     @abstractmethod
@@ -116,8 +254,12 @@ class RecordStore(TokenStore):
         """Remove the record of ``key``, if any."""
 
     @abstractmethod
-    async def _names(self) -> list[str]:
-        """Return the keys of all records, in any order."""
+    async def _stamp(self, key: str) -> object:
+        """Return something that differs after every change."""
+
+    @abstractmethod
+    async def _try_lease(self, key: str, claim: Claim) -> Lease | None:
+        """Take the lease among all processes; it gives up ``claim``, too, when it is released."""
 
 
 async def bounded(help_text: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -133,13 +275,32 @@ async def bounded(help_text: str, function: Callable[P, T], *args: P.args, **kwa
         raise TokenStoreError(help_text) from None
 
 
-def refresh_lifetime(tokens: OAuthTokenSet) -> float | None:
+async def lease_on(grip: Grip, claim: Claim, help_text: str) -> Lease | None:
+    """Take a file lock as a lease, or return None while another program has it; errors as :func:`bounded`."""
+    try:
+        taken = await bounded(help_text, grip.take)
+    except BaseException:  # it may still succeed, and must not stay
+        threading.Thread(target=grip.let_go, name="pywry-auth-io", daemon=True).start()
+        raise
+
+    async def give_up() -> None:
+        try:
+            await bounded(help_text, grip.let_go)
+        finally:
+            await claim.release()
+
+    return Lease(give_up) if taken else None
+
+
+def refresh_lifetime(tokens: OAuthTokenSet | None) -> float | None:
     """Return the seconds for which these tokens are of any use, or None when the provider does not say.
 
     Keycloak says it as ``refresh_expires_in`` (0 for a refresh token that never ends), GitHub and Microsoft as
     ``refresh_token_expires_in``; no RFC has a name for it. What counts is the longer life of the two tokens, never
     that of the access token alone: the refresh token is what the record is kept for.
     """
+    if tokens is None:
+        return None
     for member in ("refresh_expires_in", "refresh_token_expires_in"):
         seconds = _seconds(tokens.raw.get(member))
         if seconds:

@@ -1,12 +1,13 @@
-"""How tokens become bytes and come back, the same for every persistent store.
+"""How records become bytes and come back, the same for every persistent store.
 
 A record is one JSON object in ASCII::
 
-    {"v": 1, "tokens": {…}}                                      without a key
-    {"v": 1, "kid": "…", "nonce": "…", "data": "…"}              AES-256-GCM of {"tokens": {…}}
+    {"v": 2, "generation": 7, …, "tokens": {…}}                  without a key
+    {"v": 2, "kid": "…", "nonce": "…", "data": "…"}              AES-256-GCM of the same
 
-Members that this version does not know are left alone, and a higher ``v`` is refused. The name of the record is
-authenticated together with the ciphertext, so that a record laid under another user's name does not open.
+Members that this version does not know are left alone, and a higher ``v`` is refused. Version 1 had only the tokens.
+The name of the record is authenticated together with the ciphertext, so that a record laid under another user's name
+does not open.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import TokenStoreError
 from ..tokens import OAuthTokenSet, Secret, hidden
+from .record import Record
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "PYWRY_AUTH_ENCRYPTION_KEY"
 KEY_FILE_VARIABLE = "PYWRY_AUTH_ENCRYPTION_KEY_FILE"
 
-_VERSION = 1
+_VERSION = 2
 _KEY_BYTES = 32
+_COUNTS = 2**53  # what every JSON reader counts to
 _NONCE_BYTES = 12  # the size AES-GCM is made for; random ones are safe for 2³² records of one key
 
 
@@ -40,7 +43,7 @@ def make_encryption_key() -> str:
 
 
 class Codec:
-    """Packs tokens into records and unpacks them.
+    """Packs records into bytes and unpacks them.
 
     Args:
         encryption_key: One key, or several separated by commas or line ends: the first encrypts, all decrypt. Left
@@ -62,39 +65,39 @@ class Codec:
         """Whether records are encrypted."""
         return bool(self._keys)
 
-    def encode(self, tokens: OAuthTokenSet, name: str) -> bytes:
-        """Pack ``tokens`` into the record called ``name``.
+    def encode(self, record: Record, name: str) -> bytes:
+        """Pack the record called ``name``.
 
         Raises:
-            TokenStoreError: Code ``store_unreadable``: ``tokens.raw`` holds something that is no JSON.
+            TokenStoreError: Code ``store_unreadable``: its claims, or ``tokens.raw``, hold something that is no JSON.
         """
-        body = {"tokens": _members(tokens)}
+        body = _members(record)
         if not self._keys:
             return _dump({"v": _VERSION, **body})
         kid, cipher = next(iter(self._keys.items()))
         nonce = os.urandom(_NONCE_BYTES)
-        data = cipher.encrypt(nonce, _dump(body), _context(name))
+        data = cipher.encrypt(nonce, _dump(body), _context(name, _VERSION))
         return _dump({"v": _VERSION, "kid": kid, "nonce": _to_text(nonce), "data": _to_text(data)})
 
-    def decode(self, record: bytes, name: str) -> OAuthTokenSet:
+    def decode(self, packed: bytes, name: str) -> Record:
         """Unpack the record called ``name``.
 
         Raises:
-            TokenStoreError: Whatever the bytes are, it is this or tokens. Code ``store_key``: the key that is needed
-                is not configured; ``store_unreadable``: damaged, tampered with, of another record, of a newer
-                version, or in plain text although a key is configured.
+            TokenStoreError: Whatever the bytes are, it is this or a record. Code ``store_key``: the key that is needed
+                is not configured; ``store_version``: of a newer version; ``store_unreadable``: damaged, tampered with,
+                of another record, or in plain text although a key is configured.
         """
-        envelope = _parse(record)
-        _check_version(envelope.get("v"))
+        envelope = _parse(packed)
+        version = _version(envelope.get("v"))
         if self._keys:
-            envelope = _parse(self._decrypt(envelope, _context(name)))
+            envelope = _parse(self._decrypt(envelope, _context(name, version)))
         elif "data" in envelope:
             raise TokenStoreError(
                 f"These tokens are encrypted, and no key is configured. Set {KEY_VARIABLE} to the key that they were "
                 "stored with.",
                 code="store_key",
             )
-        return _tokens(envelope.get("tokens"))
+        return _record(envelope) if version == _VERSION else _record_of_version_1(envelope)
 
     def _decrypt(self, envelope: dict[str, Any], context: bytes) -> bytes:
         if "data" not in envelope:  # an attacker who can write must not get round the encryption
@@ -166,9 +169,9 @@ def _refuse_key() -> NoReturn:
     )
 
 
-def _context(name: str) -> bytes:
+def _context(name: str, version: int) -> bytes:
     """Return what GCM authenticates beside the ciphertext (the associated data of NIST SP 800-38D)."""
-    return f"pywry-auth-nb:record:{_VERSION}:{name}".encode("utf-8", "surrogatepass")  # a key may be any string
+    return f"pywry-auth-nb:record:{version}:{name}".encode("utf-8", "surrogatepass")  # a key may be any string
 
 
 def _open(cipher: AESGCM, nonce: bytes, data: bytes, context: bytes) -> bytes:
@@ -180,8 +183,19 @@ def _open(cipher: AESGCM, nonce: bytes, data: bytes, context: bytes) -> bytes:
         raise _damaged() from None
 
 
-def _members(tokens: OAuthTokenSet) -> dict[str, Any]:
-    """Return what is stored: each secret once, since ``raw`` has no copy of them."""
+def _members(record: Record) -> dict[str, Any]:
+    """Return what is stored; the generation comes first, so that a look at the beginning tells whether it changed."""
+    return {
+        "generation": record.generation,
+        "sign_in": record.sign_in,
+        "ended": record.ended,
+        "user": record.user,
+        "tokens": record.tokens and _members_of(record.tokens),
+    }
+
+
+def _members_of(tokens: OAuthTokenSet) -> dict[str, Any]:
+    """Return what is stored of tokens: each secret once, since ``raw`` has no copy of them."""
     return {
         "access_token": tokens.access_token,
         "token_type": tokens.token_type,
@@ -192,6 +206,23 @@ def _members(tokens: OAuthTokenSet) -> dict[str, Any]:
         "raw": tokens.raw,
         "issued_at": tokens.issued_at,
     }
+
+
+def _record(members: dict[str, Any]) -> Record:
+    """Build a record of its members, each of exactly the type that was written."""
+    return Record(
+        generation=_count(members.get("generation")),
+        sign_in=_count(members.get("sign_in")),
+        tokens=None if members.get("tokens") is None else _tokens(members["tokens"]),
+        user=_optional(dict, members.get("user")),
+        ended=_as(bool, members.get("ended")),
+    )
+
+
+def _record_of_version_1(members: dict[str, Any]) -> Record:
+    tokens = _tokens(members.get("tokens"))
+    generation = max(int(tokens.issued_at * 1e6), 1)
+    return Record(generation, generation, tokens)
 
 
 def _tokens(value: Any) -> OAuthTokenSet:
@@ -217,6 +248,10 @@ def _optional(kind: type, value: Any) -> Any:
     return None if value is None else _as(kind, value)
 
 
+def _count(value: Any) -> int:
+    return value if type(value) is int and 0 < value < _COUNTS else _refuse()
+
+
 def _number(value: Any) -> float:
     """Return a finite number; Python's JSON also knows numbers that no float can hold."""
     try:
@@ -227,15 +262,14 @@ def _number(value: Any) -> float:
     return number
 
 
-def _check_version(version: Any) -> None:
-    if type(version) is int and version > _VERSION:
+def _version(value: Any) -> int:
+    if type(value) is int and value > _VERSION:
         raise TokenStoreError(
             "These tokens were stored by a newer version of pywry-auth-nb. Upgrade it here as well, or sign in again "
             "to replace them.",
-            code="store_unreadable",
+            code="store_version",
         )
-    if type(version) is not int or version != _VERSION:
-        raise _damaged()
+    return value if type(value) is int and value in (1, _VERSION) else _refuse()
 
 
 def _dump(value: dict[str, Any]) -> bytes:
@@ -243,14 +277,15 @@ def _dump(value: dict[str, Any]) -> bytes:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
     except (TypeError, ValueError, RecursionError):
         raise TokenStoreError(
-            "These tokens cannot be stored: their `raw` holds something that is no JSON.", code="store_unreadable"
+            "These tokens cannot be stored: their `raw` or the user's claims hold something that is no JSON.",
+            code="store_unreadable",
         ) from None
 
 
-def _parse(record: bytes) -> dict[str, Any]:
+def _parse(packed: bytes) -> dict[str, Any]:
     """Read one JSON object as it was written: in ASCII, with no NaN."""
     try:
-        value = json.loads(record.decode("ascii"), parse_constant=_refuse)
+        value = json.loads(packed.decode("ascii"), parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise _damaged() from None
     return value if isinstance(value, dict) else _refuse()

@@ -11,20 +11,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigurationError, TokenStoreError
+from ..errors import ConfigurationError
 from ..tokens import hidden
-from .base import RecordStore, bounded
+from .base import PackedStore, bounded, lease_on
 from .locks import LOCK_DEADLINE, Locks, digest, own_folder, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from .lease import Claim, Lease
 
 _SLOW = "The folder of the tokens does not answer. If it is on a network drive, check the connection, then try again."
 _SUFFIX = ".tokens"
 _TEMPORARY = ".tmp"
 
 
-class FileTokenStore(RecordStore):
+class FileTokenStore(PackedStore):
     """Tokens in files that survive the kernel, readable by their owner alone.
 
     A file is the key as JSON on the first line and the record on the second. It is replaced whole: whoever reads, and
@@ -56,11 +58,17 @@ class FileTokenStore(RecordStore):
     async def _read(self, key: str) -> bytes | None:
         return await bounded(_SLOW, self._read_file, key)
 
-    async def _write(self, key: str, record: bytes, lifetime: float | None) -> None:  # noqa: ARG002 - files stay
-        await bounded(_SLOW, self._write_file, key, record)
+    async def _swap(self, key: str, old: bytes | None, new: bytes, lifetime: float | None) -> bool:  # noqa: ARG002 - files stay
+        return await bounded(_SLOW, self._swap_file, key, old, new)
 
     async def _remove(self, key: str) -> None:
         await bounded(_SLOW, self._remove_file, key)
+
+    async def _stamp(self, key: str) -> object:
+        return await bounded(_SLOW, self._stat_file, key)
+
+    async def _try_lease(self, key: str, claim: Claim) -> Lease | None:
+        return await lease_on(self._locks.grip(key), claim, _SLOW)
 
     async def _names(self) -> list[str]:
         return await bounded(_SLOW, self._list_files)
@@ -72,25 +80,36 @@ class FileTokenStore(RecordStore):
             if not self.path.exists():
                 return None  # reading makes no folders
             own_folder(self.path)
-            head, _, record = self._file(key).read_bytes().partition(b"\n")
+            content = self._file(key).read_bytes()
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise unusable(self.path, error) from None
-        if _key_in(head) != key:
-            raise TokenStoreError(
-                "The file of these tokens is damaged. Sign in again to replace it.", code="store_unreadable"
-            )
-        return record
+        head, _, record = content.partition(b"\n")
+        return record if _key_in(head) == key else content  # which is no record, and so counts as a damaged one
 
-    def _write_file(self, key: str, record: bytes) -> None:
+    def _swap_file(self, key: str, old: bytes | None, new: bytes) -> bool:
         try:
             own_folder(self.path)
             with self._locks.hold(key):
+                current = self._read_file(key)
+                if current not in (old, new):
+                    return False
                 self._clear_temporary(key)
-                self._replace(self._file(key), json.dumps(key).encode("ascii") + b"\n" + record)
+                self._replace(self._file(key), json.dumps(key).encode("ascii") + b"\n" + new)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise unusable(self.path, error) from None
+        return True
+
+    def _stat_file(self, key: str) -> tuple[int, int, int] | None:
+        """Return what differs when the file is another one: every change replaces it."""
+        try:
+            found = self._file(key).stat()
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            raise unusable(self.path, error) from None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _remove_file(self, key: str) -> None:
         try:

@@ -11,34 +11,40 @@ Writing fills the other slot, then changes the header, then clears the old slot.
 downwards, so that what a killed program leaves always begins at 0 and is found again. Every entry has a service name of
 its own, because Windows shares one entry among the users of a service.
 
-A keyring cannot list, so one more record, the index, holds the keys.
+A keyring cannot list, so one more record, the index, holds the keys. Nor does it tell of changes, and to ask it every
+few seconds may ask the person: so every change also changes a small file beside the locks.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import secrets
 import time
 from typing import TYPE_CHECKING
 
 from .. import _keyring
 from ..errors import TokenStoreError
 from ..tokens import hidden
-from .base import DEADLINE, RecordStore, bounded
-from .locks import Locks, digest
+from .base import DEADLINE, PackedStore, bounded, lease_on
+from .locks import Locks, digest, own_folder, unusable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .lease import Claim, Lease
+
 CHUNK = 1200  # characters; 2,400 of the 2,560 bytes that Windows allows
 
 _USER = "pywry-auth"
+_SLOW = "The folder of the locks does not answer. If it is on a network drive, check the connection, then try again."
 _HEADER = re.compile(r"chunks:([ab]):([0-9]{1,4}):([0-9a-f]{64})", re.ASCII)
 _INDEX = "index"  # no key's record is called so: those are called by a hash
 
 
-class KeyringTokenStore(RecordStore):
+class KeyringTokenStore(PackedStore):
     """Tokens in the keyring of the desktop or the operating system; they survive the kernel.
 
     Args:
@@ -66,11 +72,17 @@ class KeyringTokenStore(RecordStore):
     async def _read(self, key: str) -> bytes | None:
         return await bounded(_keyring.UNLOCK, self._read_entry, key)
 
-    async def _write(self, key: str, record: bytes, lifetime: float | None) -> None:  # noqa: ARG002 - entries stay
-        await bounded(_keyring.UNLOCK, self._write_entry, key, record)
+    async def _swap(self, key: str, old: bytes | None, new: bytes, lifetime: float | None) -> bool:  # noqa: ARG002 - entries stay
+        return await bounded(_keyring.UNLOCK, self._swap_entry, key, old, new)
 
     async def _remove(self, key: str) -> None:
         await bounded(_keyring.UNLOCK, self._remove_entry, key)
+
+    async def _stamp(self, key: str) -> object:
+        return await bounded(_SLOW, self._mark_of, key)
+
+    async def _try_lease(self, key: str, claim: Claim) -> Lease | None:
+        return await lease_on(self._locks.grip(self._entry(digest(key)).service), claim, _SLOW)
 
     async def _names(self) -> list[str]:
         return await bounded(_keyring.UNLOCK, self._list_entries)
@@ -80,18 +92,22 @@ class KeyringTokenStore(RecordStore):
     def _read_entry(self, key: str) -> bytes | None:
         entry = self._entry(digest(key))
         with self._locks.hold(entry.service):
-            text = entry.read()
-        return None if text is None else text.encode("utf-8", "surrogatepass")
+            return _as_bytes(entry.read())
 
-    def _write_entry(self, key: str, record: bytes) -> None:
+    def _swap_entry(self, key: str, old: bytes | None, new: bytes) -> bool:
         entry = self._entry(digest(key))
         with self._locks.hold(entry.service):
+            if _as_bytes(entry.read()) not in (old, new):
+                return False
             self._change_index(key, listed=True)  # first: what exists must be listed
-            entry.write(record.decode("ascii"))
+            self._change_mark(key)  # before: who sees it then waits for this lock, and if we are killed, it was said
+            entry.write(new.decode("ascii"))
+        return True
 
     def _remove_entry(self, key: str) -> None:
         entry = self._entry(digest(key))
         with self._locks.hold(entry.service):
+            self._change_mark(key)
             entry.remove()
             self._change_index(key, listed=False)
 
@@ -108,6 +124,25 @@ class KeyringTokenStore(RecordStore):
             keys = _keys_in(index.read())
             if (key in keys) is not listed:
                 index.write(json.dumps([*keys, key] if listed else [other for other in keys if other != key]))
+
+    def _mark_of(self, key: str) -> bytes:
+        try:
+            return self._mark(key).read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise unusable(self._locks.folder, error) from None
+
+    def _change_mark(self, key: str) -> None:
+        own_folder(self._locks.folder)
+        try:
+            with open(os.open(self._mark(key), os.O_WRONLY | os.O_CREAT, 0o600), "wb") as stream:  # noqa: PTH123
+                stream.write(secrets.token_bytes(8))
+        except OSError as error:
+            raise unusable(self._locks.folder, error) from None
+
+    def _mark(self, key: str) -> Path:
+        return self._locks.folder / f"{digest(self._entry(digest(key)).service)}.changed"
 
     def _entry(self, name: str) -> _Entry:
         return _Entry(f"{self.service_name}/{name}")
@@ -131,22 +166,14 @@ class _Entry:
         return self._get(self.service) is not None
 
     def read(self) -> str | None:
-        """Return the record, or None.
-
-        Raises:
-            TokenStoreError: Code ``store_unreadable``: chunks are missing or changed.
-        """
+        """Return the record, or None; the bare header, which is no record, where chunks are missing or changed."""
         head = self._get(self.service)
         header = _HEADER.fullmatch(head or "")
         if header is None:
             return head
         slot, count, checksum = header.groups()
         text = "".join(self._get(self._chunk(slot, number)) or "" for number in range(int(count)))
-        if _checksum(text) != checksum:
-            raise TokenStoreError(
-                "The tokens in the keyring are damaged. Sign in again to replace them.", code="store_unreadable"
-            )
-        return text
+        return text if _checksum(text) == checksum else head
 
     def write(self, text: str) -> None:
         """Put ``text`` in place of the record: the old one is whole until the header changes."""
@@ -206,6 +233,10 @@ def _lock_folder() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("pywry-auth-nb") / "locks"
+
+
+def _as_bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode("utf-8", "surrogatepass")
 
 
 def _checksum(text: str) -> str:

@@ -1,4 +1,7 @@
-"""One program at a time: a file lock per record, and a folder that only its owner can write to.
+"""One program at a time: file locks, and a folder that only its owner can write to.
+
+A record has two locks: one that is held for the moment of reading or writing it (:meth:`Locks.hold`), and one that is
+held for a whole refresh (:class:`Grip`), during which others may go on reading.
 
 The operating system owns the lock and frees it when the holder dies, so nobody has to judge whether a lock is stale.
 The lock files stay: deleting one would give two programs two different files to lock.
@@ -19,6 +22,8 @@ from ..errors import TokenStoreError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from filelock import FileLock
 
 #: Seconds to wait for another program to finish.
 LOCK_DEADLINE = 5.0
@@ -71,7 +76,7 @@ class Locks:
         """
         end = time.monotonic() + LOCK_DEADLINE
         own_folder(self.folder)
-        path = str(self.folder / f"{digest(name)}.lock")
+        path = self._path(name, "lock")
         thread_lock = _threads.lock(path)
         if not thread_lock.acquire(timeout=LOCK_DEADLINE):
             raise _busy()
@@ -81,13 +86,66 @@ class Locks:
         finally:
             thread_lock.release()
 
+    def grip(self, name: str) -> Grip:
+        """Return the lock that is held while the record called ``name`` is renewed; it is still free."""
+        return Grip(self.folder, self._path(name, "renewal"))
+
+    def _path(self, name: str, suffix: str) -> str:
+        return str(self.folder / f"{digest(name)}.{suffix}")
+
+
+class Grip:
+    """A file lock that is taken without waiting, kept while others run, and may be let go from any thread.
+
+    A forked child does not have it (filelock sees to that), and it is free when it is dropped or its process dies.
+    """
+
+    def __init__(self, folder: Path, path: str) -> None:
+        self._folder = folder
+        self._path = path
+        self._guard = threading.Lock()
+        self._lock = _new_lock(path)
+        self._unwanted = False
+
+    def take(self) -> bool:
+        """Take it if it is free. Blocks as long as the file system does.
+
+        Raises:
+            TokenStoreError: The folder cannot be used.
+        """
+        own_folder(self._folder)
+        with self._guard:
+            return not self._unwanted and self._taken()
+
+    def let_go(self) -> None:
+        """Free it; if it is just being taken, as soon as that is done. Blocks as long as the file system does."""
+        self._unwanted = True
+        with self._guard:
+            self._lock.release()
+
+    def _taken(self) -> bool:
+        from filelock import Timeout
+
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        except (OSError, NotImplementedError) as error:
+            raise unusable(self._path, error) from None
+        return True
+
+
+def _new_lock(path: str) -> FileLock:
+    from filelock import FileLock
+
+    return FileLock(path, mode=0o600, thread_local=False)
+
 
 @contextmanager
 def _file_lock(path: str, seconds: float) -> Iterator[None]:
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    # A new object each time: its state is neither shared with other threads nor inherited by a forked child.
-    lock = FileLock(path, mode=0o600)
+    lock = _new_lock(path)  # a new one each time: its state is neither shared with other threads nor inherited
     try:
         lock.acquire(timeout=max(seconds, 0), poll_interval=_POLL)
     except Timeout:

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from .base import TokenStore
-
-if TYPE_CHECKING:
-    from ..tokens import OAuthTokenSet
+from .._loop import on_loop
+from .base import RecordStore
+from .record import NOTHING, Record
 
 
-class MemoryTokenStore(TokenStore):
-    """A dictionary. Each method is one dictionary operation, which Python does whole, so threads need no lock."""
+class MemoryTokenStore(RecordStore):
+    """A dictionary. Sessions of one kernel that are given the same one share their sign-in."""
 
     def __init__(self) -> None:
-        self._tokens: dict[str, OAuthTokenSet] = {}
+        self._records: dict[str, Record] = {}
 
-    async def save(self, key: str, tokens: OAuthTokenSet) -> None:
-        """Keep ``tokens`` under ``key``, in place of what was there."""
-        self._tokens[key] = tokens
+    async def read(self, key: str) -> Record:
+        """Return what is kept under ``key``."""
+        return self._records.get(key, NOTHING)
 
-    async def load(self, key: str) -> OAuthTokenSet | None:
-        """Return what is kept under ``key``, or None."""
-        return self._tokens.get(key)
+    @on_loop  # which is one thread, so that nothing comes in between
+    async def swap(self, key: str, old: Record, new: Record) -> bool:
+        """Put ``new`` in place of ``old``, unless something else lies there by now."""
+        if self._records.get(key, NOTHING) is not old:
+            return False
+        self._records[key] = new
+        return True
 
     async def delete(self, key: str) -> None:
         """Forget what is kept under ``key``; nothing there is fine."""
-        self._tokens.pop(key, None)
+        self._records.pop(key, None)
 
-    async def exists(self, key: str) -> bool:
-        """Whether something is kept under ``key``."""
-        return key in self._tokens
+    async def stamp(self, key: str) -> object:
+        """Return something that differs after every change of what is kept under ``key``."""
+        return (await self.read(key)).generation
 
-    async def list_keys(self) -> list[str]:
-        """Return all keys."""
-        return list(self._tokens)
+    async def _names(self) -> list[str]:
+        return list(self._records)
 
     def __repr__(self) -> str:
-        return f"<MemoryTokenStore, {len(self._tokens)} kept>"
+        kept = sum(record.tokens is not None for record in self._records.values())
+        return f"<MemoryTokenStore, {kept} kept>"

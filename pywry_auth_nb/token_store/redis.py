@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -11,7 +12,8 @@ from urllib.parse import urlsplit
 from .._loop import on_loop
 from ..errors import ConfigurationError, TokenStoreError
 from ..tokens import Secret, hidden
-from .base import DEADLINE, RecordStore
+from .base import DEADLINE, PackedStore
+from .lease import Claim, Lease
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,20 +21,34 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 IDLE_SECONDS = 30 * 24 * 3600.0
+#: Seconds for which one kernel may renew while the others wait: a whole refresh, and less than a session renews early.
+LEASE = 40.0
 
 _CONNECT_TIMEOUT = 2.0  # seconds
 _ANSWER_TIMEOUT = 3.0
 _RETRIES = 2
 _LONGEST = 10 * 365 * 24 * 3600.0  # seconds; Redis refuses times beyond its calendar
 _SERVER = re.compile(r"rediss?://[^/]+(/[0-9]*)?|unix:///.+")
+_STAMP = 127  # bytes: a record begins with its generation, an encrypted one with its nonce
 _PAGE = 500  # keys that Redis looks at in one step of a scan
+
+#: Puts ARGV[2] in place of ARGV[1] ("" for nothing) for ARGV[3] milliseconds; done already is done, too, since the
+#: answer to a first try may have been lost.
+_SWAP = """
+local current = redis.call('GET', KEYS[1]) or ''
+if current ~= ARGV[1] and current ~= ARGV[2] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
 
 #: Clients of a parent process. Never closed nor collected: that would take the parent's sockets out of its event loop.
 _inherited: list[Any] = []
 
 
-class RedisTokenStore(RecordStore):
-    """Tokens as strings under ``{prefix}:oauth:tokens:{key}``.
+class RedisTokenStore(PackedStore):
+    """Tokens as strings under ``{prefix}:oauth:tokens:{key}``, and a lock beside each while it is renewed.
 
     A record ends by itself with the refresh token's life, if the provider says how long that is, and otherwise when
     it has not been saved for ``idle_seconds``: never with the access token, which is the shorter one.
@@ -66,8 +82,8 @@ class RedisTokenStore(RecordStore):
         super().__init__(encryption_key)
         if pool_size < 1 or not idle_seconds > 0:
             raise ConfigurationError("pool_size and idle_seconds must be greater than 0.")
-        if ":oauth:tokens" in prefix:  # else one store's key could be another's prefix
-            raise ConfigurationError("prefix must not contain ':oauth:tokens', which is what follows it.")
+        if ":oauth:" in prefix:  # else one store's key could be another's prefix
+            raise ConfigurationError("prefix must not contain ':oauth:', which is what follows it.")
         _require_redis()
         self.prefix = prefix
         self._url = redis_url
@@ -92,9 +108,28 @@ class RedisTokenStore(RecordStore):
         record = await self._ask(lambda client: client.get(self._name(key)))
         return None if record is None else bytes(record)
 
-    async def _write(self, key: str, record: bytes, lifetime: float | None) -> None:
-        milliseconds = int(min(lifetime or self._idle_seconds, _LONGEST) * 1000)
-        await self._ask(lambda client: client.set(self._name(key), record, px=max(milliseconds, 1)))
+    async def _swap(self, key: str, old: bytes | None, new: bytes, lifetime: float | None) -> bool:
+        milliseconds = max(int(min(lifetime or self._idle_seconds, _LONGEST) * 1000), 1)
+        arguments = (self._name(key), old or b"", new, milliseconds)
+        return bool(await self._ask(lambda client: client.eval(_SWAP, 1, *arguments)))
+
+    async def _stamp(self, key: str) -> object:
+        return await self._ask(lambda client: client.getrange(self._name(key), 0, _STAMP))
+
+    async def _try_lease(self, key: str, claim: Claim) -> Lease | None:
+        name = f"{self.prefix}:oauth:lock:{key}".encode("utf-8", "surrogatepass")
+        begun = asyncio.get_running_loop().time()
+        lock = await self._ask(lambda client: _locked(client, name))
+        if lock is None:
+            return None
+
+        async def give_up() -> None:
+            try:
+                await self._ask(lambda _: _unlock(lock))
+            finally:
+                await claim.release()
+
+        return Lease(give_up, LEASE - (asyncio.get_running_loop().time() - begun))
 
     async def _remove(self, key: str) -> None:
         await self._ask(lambda client: client.delete(self._name(key)))
@@ -172,6 +207,24 @@ def _new_client(url: str, pool_size: int) -> Any:
     )
     pool.connection_kwargs["decode_responses"] = False  # whatever the URL asks for: records are bytes
     return Redis.from_pool(pool)
+
+
+async def _locked(client: Any, name: bytes) -> Any:
+    """Take the lock called ``name`` and return it, or None while it is somebody else's."""
+    lock = client.lock(name, timeout=LEASE, blocking=False, thread_local=False)
+    token = secrets.token_hex(16)
+    if not await lock.acquire(token=token):
+        lock.local.token = token.encode()
+        if not await lock.owned():  # it is ours if the answer to a first try was lost
+            return None
+    return lock
+
+
+async def _unlock(lock: Any) -> None:
+    from redis.exceptions import LockError
+
+    with suppress(LockError):  # its term was over
+        await lock.release()
 
 
 async def _within_deadline(operation: Awaitable[T]) -> T:

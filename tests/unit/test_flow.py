@@ -20,7 +20,6 @@ from pywry_auth_nb import (
     AuthFlowTimeout,
     GenericOIDCProvider,
     MemoryTokenStore,
-    OAuthTokenSet,
     SessionManager,
     TokenError,
 )
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from pywry_auth_nb import AuthFlowResult
     from pywry_auth_nb._authorization import AuthorizationRequest
+    from pywry_auth_nb.token_store import Record
 
 FOREIGN = "Mallory <b>says</b>: call 555-0100"  # a text that only a provider could have chosen
 
@@ -850,7 +850,7 @@ def test_an_answer_whose_reader_gave_up_leaves_nothing_open(flow: AuthFlowManage
 class FullStore(MemoryTokenStore):
     """A store on a disk that is full."""
 
-    async def save(self, key: str, tokens: OAuthTokenSet) -> None:  # noqa: ARG002 - it keeps nothing
+    async def swap(self, key: str, old: Record, new: Record) -> bool:  # noqa: ARG002 - it keeps nothing
         """Fail."""
         raise OSError(28, "No space left on device")
 
@@ -871,10 +871,10 @@ def test_a_store_that_cannot_save_costs_nobody_the_session(provider: GenericOIDC
 class SlowStore(MemoryTokenStore):
     """A store on the other side of the world."""
 
-    async def save(self, key: str, tokens: OAuthTokenSet) -> None:
+    async def swap(self, key: str, old: Record, new: Record) -> bool:
         """Take a while."""
         await asyncio.sleep(0.4)
-        await super().save(key, tokens)
+        return await super().swap(key, old, new)
 
 
 def test_an_answer_whose_reader_gave_up_while_it_is_stored_is_a_success(
@@ -918,11 +918,11 @@ def test_signing_out_while_tokens_are_stored_wins(provider: GenericOIDCProvider,
 class BrokenStore(MemoryTokenStore):
     """A store that has gone away."""
 
-    async def load(self, key: str) -> OAuthTokenSet | None:  # noqa: ARG002 - it knows nothing
+    async def read(self, key: str) -> Record:  # noqa: ARG002 - it knows nothing
         """Fail."""
         raise ConnectionError("no route to host")
 
-    async def delete(self, key: str) -> None:  # noqa: ARG002
+    async def swap(self, key: str, old: Record, new: Record) -> bool:  # noqa: ARG002
         """Fail."""
         raise ConnectionError("no route to host")
 

@@ -34,7 +34,6 @@ from pywry_auth_nb import (
     GenericOIDCProvider,
     LoginRequired,
     MemoryTokenStore,
-    OAuthTokenSet,
     SessionManager,
     TokenError,
     kernel,
@@ -47,6 +46,8 @@ from tests.support.idp import CLIENT, Answer, Idp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pywry_auth_nb.token_store import Record
 
 DEFAULT_CONFIG = {"title": "Sign In", "width": 500, "height": 700, "center": True, "resizable": True}
 
@@ -458,10 +459,10 @@ def test_signing_out_ends_it(flow: AuthFlowManager, idp: Idp) -> None:
 class SlowStore(MemoryTokenStore):
     """A store on the other side of the world."""
 
-    async def save(self, key: str, tokens: OAuthTokenSet) -> None:
+    async def swap(self, key: str, old: Record, new: Record) -> bool:
         """Take a while."""
         await asyncio.sleep(0.6)
-        await super().save(key, tokens)
+        return await super().swap(key, old, new)
 
 
 def test_good_tokens_are_not_given_up(provider: GenericOIDCProvider, idp: Idp) -> None:
@@ -741,10 +742,10 @@ def test_login_keeps_its_time(session: SessionManager, notebook: list[Any]) -> N
 class HangingStore(MemoryTokenStore):
     """A store that does not answer."""
 
-    async def load(self, key: str) -> OAuthTokenSet | None:
+    async def read(self, key: str) -> Record:
         """Take longer than anybody waits."""
         await asyncio.sleep(2)
-        return await super().load(key)
+        return await super().read(key)
 
 
 def test_login_keeps_its_time_with_a_store_that_hangs(provider: GenericOIDCProvider, notebook: list[Any]) -> None:

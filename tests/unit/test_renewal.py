@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,7 +16,6 @@ from pywry_auth_nb import (
     LoginRequired,
     LogoutResult,
     MemoryTokenStore,
-    OAuthTokenSet,
     SessionManager,
     TokenExpiredError,
     TokenRefreshError,
@@ -25,6 +24,9 @@ from pywry_auth_nb import (
 from tests.conftest import sign_in
 from tests.support.idp import CLIENT, Answer, Idp
 from tests.unit.test_session import expire, near_its_end, tokens, until
+
+if TYPE_CHECKING:
+    from pywry_auth_nb.token_store import Record
 
 # -- the provider -----------------------------------------------------------------------------------------------
 
@@ -168,20 +170,15 @@ class BrokenStore(MemoryTokenStore):
         super().__init__()
         self.broken: dict[str, Exception] = {}
 
-    async def load(self, key: str) -> OAuthTokenSet | None:
-        """Load, or fail."""
-        self._fail("load")
-        return await super().load(key)
+    async def read(self, key: str) -> Record:
+        """Read, or fail."""
+        self._fail("read")
+        return await super().read(key)
 
-    async def save(self, key: str, tokens: OAuthTokenSet) -> None:
-        """Save, or fail."""
-        self._fail("save")
-        await super().save(key, tokens)
-
-    async def delete(self, key: str) -> None:
-        """Delete, or fail."""
-        self._fail("delete")
-        await super().delete(key)
+    async def swap(self, key: str, old: Record, new: Record) -> bool:
+        """Replace, or fail."""
+        self._fail("swap")
+        return await super().swap(key, old, new)
 
     def _fail(self, method: str) -> None:
         if method in self.broken:
@@ -199,11 +196,11 @@ def test_a_store_that_cannot_be_read_says_so_before_anybody_signs_in(
 ) -> None:
     """R23: its own sentence is what the widget shows; reading is tried again, and works when the store is back."""
     asyncio.run(store.save(SessionManager(provider).store_key, tokens()))
-    store.broken["load"] = TokenStoreError("The keyring is locked. Unlock it.", code="store_unavailable")
+    store.broken["read"] = TokenStoreError("The keyring is locked. Unlock it.", code="store_unavailable")
     session = SessionManager(provider, store)
 
     assert asyncio.run(session.initialize()) is None
-    assert session.error is store.broken["load"]
+    assert session.error is store.broken["read"]
     assert session.status == "signed_out"
     with pytest.raises(LoginRequired, match="keyring is locked"):
         _ = session.access_token
@@ -216,7 +213,7 @@ def test_a_store_that_cannot_save_costs_nobody_the_session(
     provider: GenericOIDCProvider, store: BrokenStore, idp: Idp
 ) -> None:
     """R31: signing in succeeds, in memory, and says what that means."""
-    store.broken["save"] = TokenStoreError("The disk is full.", code="store_unavailable")
+    store.broken["swap"] = TokenStoreError("The disk is full.", code="store_unavailable")
     session = SessionManager(provider, store)
     asyncio.run(session.save_tokens(tokens()))
 
@@ -289,7 +286,7 @@ def test_logout_says_when_the_store_keeps_the_tokens(
     """PyWry swallows it, and the secret stays behind."""
     session = SessionManager(provider, store)
     asyncio.run(session.save_tokens(tokens()))
-    store.broken["delete"] = TokenStoreError("The keyring is locked.", code="store_unavailable")
+    store.broken["swap"] = TokenStoreError("The keyring is locked.", code="store_unavailable")
     result = log_out(session)
 
     assert result.store == "store_unavailable"
@@ -298,10 +295,10 @@ def test_logout_says_when_the_store_keeps_the_tokens(
 
 def test_logout_of_what_cannot_be_read_is_not_complete(provider: GenericOIDCProvider, store: BrokenStore) -> None:
     """Tokens that nobody here can read are not revoked, and that is said."""
-    store.broken["load"] = TokenStoreError("The key is another one.", code="store_key")
+    store.broken["read"] = TokenStoreError("The key is another one.", code="store_key")
     result = log_out(SessionManager(provider, store))
 
-    assert result == LogoutResult("unreadable", "unreadable", "deleted")
+    assert result == LogoutResult("unreadable", "unreadable", "store_key")
     assert not result.complete
 
 

@@ -11,7 +11,7 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import traitlets
@@ -29,6 +29,9 @@ from pywry_auth_nb import (
 )
 from tests.conftest import sign_in
 from tests.support.idp import Answer, Idp
+
+if TYPE_CHECKING:
+    from pywry_auth_nb.token_store import Record
 
 
 def until(condition: Any, seconds: float = 5.0) -> None:
@@ -295,7 +298,7 @@ def test_a_stored_session_is_loaded(idp: Idp, provider: GenericOIDCProvider) -> 
     session = SessionManager(provider, store)
 
     assert session.access_token.startswith("CANARY-at")
-    assert session.display_name == "Ada"
+    assert session.display_name == "Ada Lovelace", "what UserInfo said is kept, too"
 
 
 def test_a_damaged_stored_session_is_no_session(provider: GenericOIDCProvider) -> None:
@@ -469,12 +472,12 @@ def test_broken_network_settings_are_a_typed_error(
 
 
 class SlowStore(MemoryTokenStore):
-    """A store that takes its time to delete."""
+    """A store that takes its time to note that a session has ended."""
 
-    async def delete(self, key: str) -> None:
-        """Delete, later."""
-        await asyncio.sleep(0.3)
-        await super().delete(key)
+    async def swap(self, key: str, old: Record, new: Record) -> bool:
+        """Replace, later."""
+        await asyncio.sleep(0.3 if new.ended else 0)
+        return await super().swap(key, old, new)
 
 
 def test_a_sign_in_while_the_old_session_ends_is_kept(provider: GenericOIDCProvider, idp: Idp) -> None:

@@ -184,7 +184,7 @@ def test_a_widget_finds_a_stored_session(provider: GenericOIDCProvider, idp: Idp
     widget = LoginWidget(SessionManager(provider, store))
     until(lambda: widget.status == "signed_in")
 
-    assert widget.name == "Ada"
+    assert widget.name == "Ada Lovelace"
 
 
 def test_a_sign_in_overtakes_the_load_of_what_was_stored(session: SessionManager) -> None:
