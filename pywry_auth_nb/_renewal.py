@@ -67,11 +67,11 @@ class Renewal(SharedState):
         if self._snap.tokens is None:
             raise nobody()
         self._check_renewable(self._snap.tokens)
-        epoch = self._epoch
+        begun, epoch = self._held, self._epoch
         self._publish(refreshing=True)
         try:
             await self.provider.get_ready()  # before others have to wait for it
-            lease = await self._turn(self._held)
+            lease = await self._turn(begun)
             if lease is not None:
                 await self._renew_under(lease)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the session must not stay in "refreshing"
@@ -96,8 +96,6 @@ class Renewal(SharedState):
             TokenStoreError: The store cannot say whose turn it is.
             TokenRefreshError: Code ``refresh_busy``.
         """
-        if self._alone:
-            return Lease()
         kept, self._kept_lease = self._kept_lease, None
         if kept is not None and kept.lasts(_REQUEST):
             return kept
@@ -108,7 +106,7 @@ class Renewal(SharedState):
             await asyncio.sleep(max(self._not_yet - time.monotonic(), 0))
             if await self._done_by_others(begun):
                 return None
-            lease = await self._ask(self.token_store.try_lease(self.store_key))
+            lease = await self._try_lease()
             if lease is not None and await self._is_our_turn(lease, begun):
                 return lease
             if lease is None:
@@ -118,6 +116,14 @@ class Renewal(SharedState):
             "for a kernel that hangs.",
             code="refresh_busy",
         )
+
+    async def _try_lease(self) -> Lease | None:
+        try:
+            return await self._ask(self.token_store.try_lease(self.store_key))
+        except TokenStoreError:
+            if self._alone:  # nobody else can have these tokens
+                return Lease()
+            raise
 
     async def _is_our_turn(self, lease: Lease, begun: Record) -> bool:
         """Decide under the lease, whatever was known before: read, and see whether there is still something to do."""
@@ -134,9 +140,9 @@ class Renewal(SharedState):
     async def _read_surely(self) -> None:
         """Read the record; where it cannot be read, it is enough to know that nobody has written since it was."""
         try:
-            found = await self._ask(self.token_store.read(self.store_key))
+            found = await self._read()
         except TokenStoreError:
-            if await self._ask(self.token_store.stamp(self.store_key)) != self._stamp:
+            if not self._alone and await self._ask(self.token_store.stamp(self.store_key)) != self._stamp:
                 raise
         else:
             await self._reconcile(found)

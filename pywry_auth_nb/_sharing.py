@@ -37,7 +37,7 @@ STORE_DEADLINE = 10.0  # seconds
 WATCH = 2.0  # seconds between two looks at the store
 GRACE = 3.0  # seconds in which nobody renews after a store has lost something, or was away: see `_not_yet`
 _RETRY = 1.0  # seconds between two tries to store what could not be stored; less than GRACE, which waits for it
-FRESH = 0.05  # seconds for which a look at the store is good enough for a reader
+FRESH = 0.005  # seconds for which a look at the store is good enough for a reader: other kernels take longer to act
 PATIENCE = 0.5  # seconds that a reader waits for a look at the store
 _MAX_PREDECESSORS = 16
 
@@ -114,9 +114,8 @@ class SharedState(SessionState):
         """Read the record if it has changed."""
         try:
             stamp = await self._ask(self.token_store.stamp(self.store_key))
-            if stamp != self._stamp:
-                record = await self._ask(self.token_store.read(self.store_key))
-                await self._reconcile(record)
+            if stamp != self._stamp or self._away:
+                await self._reconcile(await self._read())
                 self._stamp = stamp  # asked for before: a change in between is seen the next time
         except TokenStoreError as error:
             self._looked_at = time.monotonic() + WATCH
@@ -139,26 +138,29 @@ class SharedState(SessionState):
             await asyncio.shield(self._look_soon())
 
     async def _ask(self, question: Awaitable[T]) -> T:
-        """Await an answer of the store, and remember whether there was one.
+        """Await an answer of the store, and remember when there was none.
 
         Raises:
             TokenStoreError: Whatever went wrong; of a stranger only the type, its text may hold anything.
         """
         try:
-            answer = await asyncio.wait_for(question, STORE_DEADLINE)
+            return await asyncio.wait_for(question, STORE_DEADLINE)
         except TokenStoreError as failure:
             error = failure
         except Exception as failure:  # noqa: BLE001 - stores are anybody's
             error = TokenStoreError(f"The token store failed ({type(failure).__name__}).", code="store_failed")
-        else:
-            if self._away:
-                self._away = False
-                self._wait_for_others()
-            return answer
         if not self._away:
             log.warning("the token store failed (%s)", error.code)
         self._away = True
         raise bare(error)
+
+    async def _read(self) -> Record:
+        """Read the record; a store that was away has it from now on, perhaps an old one."""
+        record = await self._ask(self.token_store.read(self.store_key))
+        if self._away:
+            self._away = False
+            self._wait_for_others()
+        return record
 
     def _wait_for_others(self) -> None:
         """Renew nothing for a while: somebody may have newer tokens than the store, and is about to put them there."""
@@ -181,7 +183,8 @@ class SharedState(SessionState):
         elif held.tokens is not None and found is NOTHING and not (self.token_store.keeps_sign_outs or self._unsaved):
             self._take_over(held.signed_out())  # here, nothing means that somebody signed out
         else:
-            self._wait_for_others()
+            if not self._unsaved:
+                self._wait_for_others()
             await self._save()
 
     def _take_over(self, record: Record) -> None:

@@ -1,0 +1,493 @@
+"""Several sessions over one store: what one does, the others know, and nothing that comes late undoes it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pywry_auth_nb import (
+    AuthFlowManager,
+    FileTokenStore,
+    GenericOIDCProvider,
+    LoginRequired,
+    OAuthTokenSet,
+    SessionManager,
+    TokenExpiredError,
+    TokenRefreshError,
+    TokenStore,
+    TokenStoreError,
+)
+from pywry_auth_nb.token_store import NOTHING, Record, make_encryption_key
+from tests.conftest import sign_in
+from tests.support.idp import CLIENT, Answer, Idp
+from tests.unit.test_session import expire, tokens, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Kernel = Callable[..., SessionManager]
+
+
+@pytest.fixture
+def kernel(idp: Idp, tmp_path: Path) -> Kernel:
+    """Make a session as another kernel would have it: with objects of its own, over the same folder."""
+
+    def make(store: TokenStore | None = None) -> SessionManager:
+        provider = GenericOIDCProvider(CLIENT, issuer_url=idp.issuer)
+        return SessionManager(provider, FileTokenStore(tmp_path / "tokens") if store is None else store)
+
+    return make
+
+
+@pytest.fixture
+def two(kernel: Kernel, idp: Idp) -> Iterator[tuple[SessionManager, SessionManager]]:
+    """Ada has signed in in the first of two kernels, and the second knows."""
+    one, other = kernel(), kernel()
+    sign_in(AuthFlowManager(one.provider, session_manager=one), idp)
+    assert other.access_token == one.access_token
+    return one, other
+
+
+def refresh(session: SessionManager) -> OAuthTokenSet:
+    """Renew the token now."""
+    return asyncio.run(session.refresh())
+
+
+def stored(session: SessionManager) -> Record:
+    """Return what the store has."""
+    return asyncio.run(session.token_store.read(session.store_key))
+
+
+def put(session: SessionManager, change: Callable[[Record], Record | None]) -> None:
+    """Change what the store has, as nobody of ours would."""
+    asyncio.run(session.token_store.update(session.store_key, change))
+
+
+# -- what one does, the others know ---------------------------------------------------------------------------------
+
+
+def test_a_sign_in_reaches_an_idle_kernel(kernel: Kernel, idp: Idp) -> None:
+    """A widget in the second notebook says "Signed in" without a click, within 5 s, and says who; observers hear."""
+    one, other = kernel(), kernel()
+    seen: list[Any] = []
+    other.observe(lambda change: seen.append(change.new), names="status")
+    sign_in(AuthFlowManager(one.provider, session_manager=one), idp)
+
+    until(lambda: other.status == "signed_in", 5)
+    assert other.display_name == "Ada Lovelace"
+    until(lambda: seen == ["signed_in"])
+
+
+def test_a_stored_sign_in_is_there_without_being_asked_for(
+    two: tuple[SessionManager, SessionManager], kernel: Kernel
+) -> None:
+    """A kernel that starts later shows who is signed in before anything is read."""
+    late = kernel()
+
+    until(lambda: late.status == "signed_in", 2)
+    assert late.user == two[0].user
+
+
+def test_a_refresh_reaches_a_reader_at_once_and_an_idle_kernel_soon(
+    two: tuple[SessionManager, SessionManager], kernel: Kernel, idp: Idp
+) -> None:
+    """One request, and the same token everywhere."""
+    one, other = two
+    idle = kernel()
+    until(lambda: idle.status == "signed_in")
+    refresh(one)
+
+    assert other.access_token == one.access_token
+    until(lambda: idle.expires_at == one.expires_at, 5)
+    assert idp.requests_to("/token") == 2
+
+
+def test_a_sign_out_reaches_a_reader_at_once_and_an_idle_kernel_soon(
+    two: tuple[SessionManager, SessionManager], kernel: Kernel, idp: Idp
+) -> None:
+    """And it is not taken for a loss: nobody puts the tokens back."""
+    one, other = two
+    idle = kernel()
+    until(lambda: idle.status == "signed_in")
+    assert asyncio.run(one.logout()).complete
+
+    with pytest.raises(LoginRequired):
+        _ = other.access_token
+    until(lambda: idle.status == "signed_out", 5)
+    assert stored(one).tokens is None
+    assert not idp.refresh_tokens
+    assert asyncio.run(one.token_store.list_keys()) == []
+
+
+def test_somebody_else_signs_in(two: tuple[SessionManager, SessionManager], idp: Idp) -> None:
+    """The latest sign-in counts in every kernel, and tokens of the one before are nobody's."""
+    one, other = two
+    old = other.access_token
+    idp.claims = {"sub": "bob", "name": "Bob"}
+    idp.answers["/userinfo"] = Answer({"sub": "bob", "name": "Bob"})
+    sign_in(AuthFlowManager(other.provider, session_manager=other), idp)
+
+    assert one.access_token == other.access_token != old
+    assert one.display_name == "Bob"
+    assert asyncio.run(one.renew_refused(old)) is None
+
+
+def test_a_sign_in_elsewhere_ends_the_waiting(kernel: Kernel, idp: Idp) -> None:
+    """Who waits in one notebook and signs in in another need not sign in twice."""
+    one, other = kernel(), kernel()
+    asyncio.run(AuthFlowManager(other.provider, session_manager=other).begin("http://127.0.0.1/x"))
+    assert other.status == "authorizing"
+    sign_in(AuthFlowManager(one.provider, session_manager=one), idp)
+
+    asyncio.run(other.wait_signed_in(5))
+
+
+def test_the_end_of_a_sign_in_is_told_once_in_each_kernel_and_asked_for_once(
+    two: tuple[SessionManager, SessionManager], kernel: Kernel, idp: Idp
+) -> None:
+    """H204, H215: the one that learns it marks the record; others, and later ones, do not ask the provider again."""
+    one, other = two
+    told: list[str] = []
+    one.on_reauth_required = lambda: told.append("one")
+    other.on_reauth_required = lambda: told.append("other")
+    idp.refresh_tokens.clear()
+    with pytest.raises(TokenRefreshError):
+        refresh(one)
+    asked = idp.requests_to("/token")
+
+    until(lambda: other.status == "reauth_required", 5)
+    until(lambda: sorted(told) == ["one", "other"])
+    for session in (other, kernel()):
+        expire(session) if session is other else asyncio.run(session.initialize())
+        with pytest.raises(TokenRefreshError):
+            refresh(session)
+    assert idp.requests_to("/token") == asked
+    sign_in(AuthFlowManager(one.provider, session_manager=one), idp)
+    assert other.access_token == one.access_token
+    assert sorted(told) == ["one", "other"]
+
+
+# -- at once --------------------------------------------------------------------------------------------------------
+
+
+def test_two_that_renew_at_once_ask_once(two: tuple[SessionManager, SessionManager], idp: Idp) -> None:
+    """The second waits for the first, and takes its token."""
+    idp.delay = 0.3
+
+    async def both() -> list[str]:
+        return [str(found.access_token) for found in await asyncio.gather(*(session.refresh() for session in two))]
+
+    first, second = asyncio.run(both())
+
+    assert first == second
+    assert idp.requests_to("/token") == 2
+
+
+def test_a_refresh_elsewhere_does_not_undo_a_sign_out(two: tuple[SessionManager, SessionManager], idp: Idp) -> None:
+    """H213: tokens that come after it are revoked, and the store keeps the sign-out."""
+    one, other = two
+    idp.answers["/token"] = Answer(delay=0.6, times=1)
+
+    async def both() -> None:
+        refreshing = asyncio.ensure_future(other.refresh())
+        await asyncio.sleep(0.3)
+        await one.logout()
+        with pytest.raises((LoginRequired, TokenRefreshError)):
+            await refreshing
+
+    asyncio.run(both())
+
+    assert one.status == other.status == "signed_out"
+    assert stored(one).tokens is None
+    assert not any(idp.refresh_tokens.values())
+
+
+def test_a_refresh_elsewhere_does_not_undo_a_new_sign_in(two: tuple[SessionManager, SessionManager], idp: Idp) -> None:
+    """H214: the newer sign-in wins in every kernel."""
+    one, other = two
+    idp.answers["/token"] = Answer(delay=0.6, times=1)
+
+    async def both() -> None:
+        refreshing = asyncio.ensure_future(other.refresh())
+        await asyncio.sleep(0.3)
+        await one.save_tokens(tokens())
+        await asyncio.gather(refreshing, return_exceptions=True)
+
+    asyncio.run(both())
+
+    assert one.access_token == other.access_token == "CANARY-at"
+    assert stored(one).tokens == tokens() or str(stored(one).tokens.access_token) == "CANARY-at"  # type: ignore[union-attr]
+
+
+def test_a_clock_that_is_ahead_does_not_keep_anybody_out(two: tuple[SessionManager, SessionManager], idp: Idp) -> None:
+    """A sign-out of a machine whose clock is an hour ahead is followed by a sign-in of one whose clock is right."""
+    one, other = two
+    ahead = Record(int((time.time() + 3600) * 1e6), int((time.time() + 3600) * 1e6))
+    put(one, lambda _: ahead)
+    until(lambda: one.status == other.status == "signed_out", 5)
+    sign_in(AuthFlowManager(one.provider, session_manager=one), idp)
+
+    assert other.access_token == one.access_token
+
+
+# -- a store that loses, or cannot ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", ["all", "the latest", "its sense"])
+def test_what_a_store_lost_is_put_back(
+    two: tuple[SessionManager, SessionManager], idp: Idp, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R24, R25: evicted, restored from an old copy, or damaged: whoever has the latest puts it back; nobody is lost."""
+    monkeypatch.setattr("pywry_auth_nb._sharing.GRACE", 0.5)
+    one, other = two
+    before = stored(one)
+    refresh(one)
+    assert other.access_token == one.access_token
+    if lost == "all":
+        asyncio.run(one.token_store.delete(one.store_key))
+    elif lost == "the latest":
+        put(one, lambda _: before)
+    else:
+        file = next(one.token_store.path.glob("*.tokens"))  # type: ignore[attr-defined]
+        file.write_bytes(file.read_bytes()[:-40])
+
+    until(lambda: stored(one).tokens == one._snap.tokens, 5)
+    refresh(other)
+    assert one.access_token == other.access_token
+    assert any(idp.refresh_tokens.values()), "no refresh token was used twice"
+
+
+def test_a_stale_kernel_does_not_renew_from_what_a_store_has_lost(
+    two: tuple[SessionManager, SessionManager], idp: Idp
+) -> None:
+    """The record is gone just when a kernel that knows only an older one wants to renew: it waits first."""
+    one, other = two
+    old = other._held
+    refresh(one)
+    asyncio.run(one.token_store.delete(one.store_key))
+    other._held, other._snap = old, replace(other._snap, tokens=old.tokens)  # it has not looked since
+    other._stamp = None
+    refresh(other)
+
+    assert one.access_token == other.access_token
+    assert any(idp.refresh_tokens.values()), "no refresh token was used twice"
+
+
+class Fails:
+    """Makes a store's methods fail, by name."""
+
+    def __init__(self, store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.methods: set[str] = set()
+        for name in ("_read", "_swap", "_stamp", "_try_lease"):
+            monkeypatch.setattr(store, name, self._wrapped(name, getattr(store, name)))
+
+    def _wrapped(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(*args: Any) -> Any:
+            if name in self.methods or "all" in self.methods:
+                raise TokenStoreError("It is away. Wait.")
+            return await method(*args)
+
+        return call
+
+
+def test_reads_go_on_while_the_store_is_away(
+    two: tuple[SessionManager, SessionManager], idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R23: from what the kernel has; when the token is over and nobody can say whose turn it is, that is said."""
+    one, _ = two
+    away = Fails(one.token_store, monkeypatch)
+    away.methods.add("all")
+    token = one.access_token
+    time.sleep(0.1)
+    assert one.access_token == token
+    assert one.status == "signed_in"
+    assert one.error is None
+    expire(one)
+    with pytest.raises(TokenExpiredError) as caught:
+        _ = one.access_token
+    assert caught.value.code == "store_unavailable"
+    assert idp.requests_to("/token") == 1
+    away.methods.clear()
+    until(lambda: one.status == "signed_in" and not one._away, 6)
+    assert one.access_token != token
+
+
+def test_a_refresh_that_cannot_be_stored_is_kept_and_stored_later(
+    two: tuple[SessionManager, SessionManager], idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R31: the new refresh token has one copy; nobody may renew the old one until it is stored, and then it is."""
+    one, other = two
+    away = Fails(one.token_store, monkeypatch)
+    away.methods.add("_swap")
+    refresh(one)
+
+    assert one.error is not None
+    assert one.error.code == "store_unavailable"
+    assert stored(other).tokens == other._snap.tokens != one._snap.tokens
+    refresh(one)  # it may go on alone: the lease is its own
+    lease = asyncio.run(other.token_store.try_lease(other.store_key))
+    assert lease is None, "nobody else may renew"
+    asked = idp.requests_to("/token")
+    away.methods.clear()
+    until(lambda: one.error is None, 5)
+    assert other.access_token == one.access_token
+    refresh(other)
+    assert idp.requests_to("/token") == asked + 1
+    assert any(idp.refresh_tokens.values())
+
+
+def test_a_sign_in_that_cannot_be_stored_renews_and_is_stored_later(
+    kernel: Kernel, idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R23: nobody else can have its tokens, so it needs nobody's leave to renew them."""
+    one = kernel()
+    away = Fails(one.token_store, monkeypatch)
+    away.methods.add("all")
+    sign_in(AuthFlowManager(one.provider, session_manager=one), idp)
+    refresh(one)
+    assert one.status == "signed_in"
+    assert one.error is not None
+    away.methods.clear()
+
+    until(lambda: one.error is None, 5)
+    assert kernel().access_token == one.access_token
+
+
+def test_a_sign_out_that_cannot_be_stored_is_stored_later(
+    two: tuple[SessionManager, SessionManager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is over here at once, and in the other kernels when the store is back."""
+    one, other = two
+    away = Fails(one.token_store, monkeypatch)
+    away.methods.add("all")
+    assert asyncio.run(one.logout()).store == "store_unavailable"
+    assert one.status == "signed_out"
+    away.methods.clear()
+
+    until(lambda: other.status == "signed_out", 6)
+    assert one.status == "signed_out"
+
+
+def test_a_locked_keyring_does_not_stop_a_refresh(
+    two: tuple[SessionManager, SessionManager], idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be read, but has not been changed since it was, is known: the lock and the mark are files."""
+    one, _ = two
+    until(lambda: not one._looking or one._looking.done())
+    away = Fails(one.token_store, monkeypatch)
+    away.methods |= {"_read", "_swap"}
+    old = one.access_token
+    refresh(one)
+
+    assert one.access_token != old
+    assert idp.requests_to("/token") == 2
+
+
+@pytest.mark.parametrize("what", ["of a newer version", "of another key"])
+def test_a_record_that_others_can_read_is_left_alone(
+    two: tuple[SessionManager, SessionManager], kernel: Kernel, idp: Idp, tmp_path: Path, what: str
+) -> None:
+    """R25: whoever wrote it has the tokens; a kernel that cannot read it neither renews nor writes over it."""
+    one, _ = two
+    if what == "of another key":
+        strange = kernel(FileTokenStore(tmp_path / "tokens", encryption_key=make_encryption_key()))
+        asyncio.run(strange.save_tokens(tokens()))
+    else:
+        file = next(one.token_store.path.glob("*.tokens"))  # type: ignore[attr-defined]
+        file.write_bytes(file.read_bytes().replace(b'"v":2', b'"v":99'))
+    asked = idp.requests_to("/token")
+    with pytest.raises(TokenRefreshError) as caught:
+        refresh(one)
+
+    assert caught.value.code in {"store_version", "store_key"}
+    assert idp.requests_to("/token") == asked
+    problem = stored(one).problem
+    assert problem is not None
+    assert problem.code == caught.value.code
+    assert one.access_token, "it is good until its end"
+
+
+# -- stores and processes of other kinds ------------------------------------------------------------------------------
+
+
+class Plain(TokenStore):
+    """A store of one's own, with nothing but the five methods of ``pywry.auth``."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, OAuthTokenSet] = {}
+
+    async def save(self, key: str, tokens: OAuthTokenSet) -> None:
+        """Keep."""
+        self.kept[key] = tokens
+
+    async def load(self, key: str) -> OAuthTokenSet | None:
+        """Return."""
+        return self.kept.get(key)
+
+    async def delete(self, key: str) -> None:
+        """Forget."""
+        self.kept.pop(key, None)
+
+    async def exists(self, key: str) -> bool:
+        """Look."""
+        return key in self.kept
+
+    async def list_keys(self) -> list[str]:
+        """List."""
+        return list(self.kept)
+
+
+def test_five_methods_are_enough(kernel: Kernel, idp: Idp) -> None:
+    """Sign-in, many refreshes, another session of the same kernel, signing out, and one that ends."""
+    store = Plain()
+    one, other = kernel(store), kernel(store)
+    flow = AuthFlowManager(one.provider, session_manager=one)
+    sign_in(flow, idp)
+    for session in (one, other, one, one, other):
+        refresh(session)
+        assert one.access_token == other.access_token
+    assert idp.requests_to("/token") == 6
+    assert kernel(store).access_token == one.access_token
+    asyncio.run(other.logout())
+    with pytest.raises(LoginRequired):
+        _ = one.access_token
+    assert store.kept == {}
+    sign_in(flow, idp)
+    assert other.access_token == one.access_token
+    idp.refresh_tokens.clear()
+    with pytest.raises(TokenRefreshError):
+        refresh(other)
+    assert store.kept == {}, "what cannot be renewed is not kept"
+
+
+def test_a_forked_child_renews_through_the_store(two: tuple[SessionManager, SessionManager], idp: Idp) -> None:
+    """R38: where others can be asked, a child may; the parent then has its token, too."""
+    one, _ = two
+    old = one.access_token
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if str(refresh(one).access_token) != old else 3)
+        except BaseException:  # noqa: BLE001 - pytest must not go on in the child
+            os._exit(4)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    assert one.access_token != old
+    assert idp.requests_to("/token") == 2
+
+
+def test_nothing_is_a_record() -> None:
+    """Whatever comes after nothing is later than nothing."""
+    first = NOTHING.signed_in(tokens(), None)
+    second = first.renewed(tokens())
+
+    assert NOTHING.generation < first.generation < second.generation < second.signed_out().generation
+    assert first.sign_in == second.sign_in != second.signed_out().sign_in
+    assert second.over().tokens == replace(tokens(), refresh_token=None) or second.over().tokens.refresh_token is None  # type: ignore[union-attr]
+    assert "CANARY" not in repr([NOTHING, first, second, second.signed_out(), second.over()])
