@@ -12,6 +12,8 @@ from .driver import NotebookPage, log_in
 from .sign_in import answer_of, popup_after, sign_in
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
     from .conftest import OpenNotebook
@@ -500,3 +502,27 @@ print(sorted(set(statuses)), len(seen), len(statuses))
     # A token of 5 s has 4 usable ones: expires_in counts whole seconds, so up to one may be gone when it arrives.
     assert refreshes <= int(tokens)
     assert refreshes <= 60 / (5 - 1 - 0.25) + 1
+
+
+def test_a_second_notebook_is_signed_in_without_a_click(
+    lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook, tmp_path: Path
+) -> None:
+    """Two notebooks over one store: the other widget follows sign-in and sign-out; a restarted kernel has a token."""
+    cell = setup(provider).replace("MemoryTokenStore()", f"FileTokenStore({str(tmp_path / 'tokens')!r})")
+    cell = cell.replace("MemoryTokenStore", "FileTokenStore")
+    who = 'print(session.userinfo()["sub"])'
+    first, second = open_notebook(lab, cell, "session", who), open_notebook(lab, cell, "session", who)
+    for notebook in (first, second):
+        notebook.run_and_wait(0)
+        notebook.run(1)
+    sign_in(click_sign_in(first, 1))
+
+    says(second, 1, "ada", 5)
+    assert second.run_and_wait(2) == "ada\n"
+    second.restart_kernel()
+    second.run_and_wait(0)
+    assert second.run_and_wait(2) == "ada\n", "the first cell after a restart"
+    shown(first, 1).get_by_role("button", name="Sign out").click()
+    second.run(1)
+    shown(second, 1).locator("a.pywry-auth-link").wait_for(timeout=5000)
+    assert provider.requests_to("/token", grant_type="authorization_code") == 1
