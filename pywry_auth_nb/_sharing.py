@@ -207,7 +207,7 @@ class SharedState(SessionState):
 
     def _show(self, record: Record, **changes: Any) -> None:
         """Make ``record`` what this session shows."""
-        self._held = record
+        self._held = replace(record, version=None)  # which may have the tokens in plain text, for all to see
         changes = {"user": record.user, "ended": record.ended, "refreshing": False, **changes}
         self._publish(tokens=record.tokens, **changes)
         self._shown()

@@ -491,3 +491,10 @@ def test_nothing_is_a_record() -> None:
     assert first.sign_in == second.sign_in != second.signed_out().sign_in
     assert second.over().tokens == replace(tokens(), refresh_token=None) or second.over().tokens.refresh_token is None  # type: ignore[union-attr]
     assert "CANARY" not in repr([NOTHING, first, second, second.signed_out(), second.over()])
+
+
+def test_what_is_held_shows_no_secret(two: tuple[SessionManager, SessionManager]) -> None:
+    """T08: neither as a whole nor by its members; the packed record, which has tokens in plain text, is not kept."""
+    for session in two:
+        assert session._held.tokens is not None
+        assert "CANARY" not in repr([session._held, vars(session._held), vars(session)])
