@@ -313,6 +313,11 @@ class Renewal(SharedState):
         if self.on_reauth_required is not None:
             Serial()(self.on_reauth_required)
 
+    def _store_is_back(self) -> None:
+        """Let the next reader try again what failed only because the store did."""
+        if self._failure is not None and _is_ours(self._failure):
+            self._resume_at = 0.0
+
     def _shown(self) -> None:
         """Plan what is to be done about the tokens that are shown now."""
         self._failures, self._failure, self._resume_at = 0, None, 0.0

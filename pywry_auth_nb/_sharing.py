@@ -160,6 +160,7 @@ class SharedState(SessionState):
         if self._away:
             self._away = False
             self._wait_for_others()
+            self._store_is_back()
         return record
 
     def _wait_for_others(self) -> None:
@@ -223,6 +224,10 @@ class SharedState(SessionState):
 
     def _tell_ended(self) -> None:
         """Tell the person that only a new sign-in helps."""
+        raise NotImplementedError
+
+    def _store_is_back(self) -> None:
+        """Try again what failed only because the store did."""
         raise NotImplementedError
 
     # -- writing ------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 A record is one JSON object in ASCII::
 
-    {"v": 2, "generation": 7, …, "tokens": {…}}                  without a key
+    {"v": 2, "generation": 7, …, "tokens": {…}, "sha256": "…"}   without a key
     {"v": 2, "kid": "…", "nonce": "…", "data": "…"}              AES-256-GCM of the same
 
 Members that this version does not know are left alone, and a higher ``v`` is refused. Version 1 had only the tokens.
@@ -73,7 +73,7 @@ class Codec:
         """
         body = _members(record)
         if not self._keys:
-            return _dump({"v": _VERSION, **body})
+            return _dump({"v": _VERSION, **body, "sha256": _checksum(body)})
         kid, cipher = next(iter(self._keys.items()))
         nonce = os.urandom(_NONCE_BYTES)
         data = cipher.encrypt(nonce, _dump(body), _context(name, _VERSION))
@@ -97,6 +97,8 @@ class Codec:
                 "stored with.",
                 code="store_key",
             )
+        elif version == _VERSION and envelope.pop("sha256", None) != _checksum(envelope):
+            raise _damaged()
         return _record(envelope) if version == _VERSION else _record_of_version_1(envelope)
 
     def _decrypt(self, envelope: dict[str, Any], context: bytes) -> bytes:
@@ -289,6 +291,11 @@ def _parse(packed: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise _damaged() from None
     return value if isinstance(value, dict) else _refuse()
+
+
+def _checksum(envelope: dict[str, Any]) -> str:
+    """Return what tells a flipped bit: of everything but the version."""
+    return hashlib.sha256(_dump({name: value for name, value in envelope.items() if name != "v"})).hexdigest()
 
 
 def _to_text(value: bytes) -> str:
