@@ -14,6 +14,7 @@ import concurrent.futures
 import functools
 import logging
 import os
+import random
 import threading
 import time
 import weakref
@@ -23,13 +24,15 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from .errors import AuthenticationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
 P = ParamSpec("P")
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
 _SLICE = 0.5  # seconds
+
+_dice = random.SystemRandom()  # a forked child does not throw the same
 
 log = logging.getLogger("pywry_auth_nb")
 
@@ -171,6 +174,22 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
     threading.Thread(target=work, name="pywry-auth-io", daemon=True).start()
     return await asyncio.shield(asyncio.wrap_future(future))
+
+
+def jitter(low: float, high: float) -> float:
+    """Return any number between the two. The one generator of `random` is the user's, who may have set its seed."""
+    return _dice.uniform(low, high)
+
+
+def growing(first: float, last: float) -> Iterator[float]:
+    """Yield seconds to wait between looks at something that many wait for: they grow, or the many use up the machine.
+
+    Each is a random part of the pause it stands for, so that they do not all look at once.
+    """
+    pause = first
+    while True:
+        yield pause * jitter(0.5, 1.0)
+        pause = min(pause * 1.5, last)
 
 
 def bare(error: E | None) -> E:

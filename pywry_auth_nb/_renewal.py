@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import math
 import os
-import random
 import time
 import weakref
 from typing import TYPE_CHECKING
 
-from ._loop import Serial, bare, get_loop, on_loop
+from ._loop import Serial, bare, get_loop, growing, jitter, on_loop
 from ._sharing import SharedState, free
 from .errors import LoginRequired, TokenError, TokenExpiredError, TokenRefreshError, TokenStoreError
 from .providers.base import NEEDS_HELP, as_refresh_error
@@ -31,7 +30,7 @@ _STORE_PAUSE = 2.0  # seconds at most until another try where not the provider w
 _MISCONFIGURED_PAUSE = 600.0  # seconds until another try where somebody must change a registration first
 _REFUSED_PAUSE = 30.0  # seconds between two renewals because a server refused a token: it may refuse every token
 _TURN_DEADLINE = 25.0  # seconds to wait for another kernel's refresh; a reader waits 30
-_POLL = (0.02, 0.06)  # seconds between two looks whether it is done
+_POLL = (0.03, 0.15)  # seconds between two looks whether it is done: at first, and later
 _REQUEST = 30.0  # seconds that asking the provider, and storing what it says, may take
 
 
@@ -101,7 +100,7 @@ class Renewal(SharedState):
             return kept
         if kept is not None:
             await free(kept)
-        end = time.monotonic() + _TURN_DEADLINE
+        end, pauses = time.monotonic() + _TURN_DEADLINE, growing(*_POLL)
         while time.monotonic() < end:
             await asyncio.sleep(max(self._not_yet - time.monotonic(), 0))
             if await self._done_by_others(begun):
@@ -110,7 +109,7 @@ class Renewal(SharedState):
             if lease is not None and await self._is_our_turn(lease, begun):
                 return lease
             if lease is None:
-                await asyncio.sleep(random.uniform(*_POLL))  # noqa: S311 - so that they do not all come at once
+                await asyncio.sleep(next(pauses))
         raise TokenRefreshError(
             "Another notebook is renewing this sign-in and does not finish. Try again in a moment; if it stays, look "
             "for a kernel that hangs.",
@@ -330,7 +329,7 @@ class Renewal(SharedState):
         due = max(self._early(), time.time() + _MIN_PAUSE)
         if self._failures:
             cap = _STORE_PAUSE if self._failure is not None and _is_ours(self._failure) else _BACKOFF_CAP
-            pause = min(2.0**self._failures, cap) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            pause = min(2.0**self._failures, cap) * jitter(0.5, 1.0)
             hopeless = self._failure is not None and _needs_help(self._failure)
             self._resume_at = time.time() + max(pause, at_least, _BACKOFF_CAP if hopeless else 0.0)
             due = self._resume_at + (_MISCONFIGURED_PAUSE if hopeless else 0.0)  # a read may find it mended sooner
@@ -342,7 +341,7 @@ class Renewal(SharedState):
         due, tokens = self._snap.due(self.refresh_buffer_seconds), self._snap.tokens
         if tokens is None or tokens.expires_at is None or tokens.refresh_token is None:
             return due
-        return due - random.uniform(0.0, 0.1) * (tokens.expires_at - due)  # noqa: S311 - jitter
+        return due - jitter(0.0, 0.1) * (tokens.expires_at - due)
 
     def _renewing_alone(self) -> bool:
         """Whether a refresh that needs no lock is under way: its tokens must not be in the store before it is over."""

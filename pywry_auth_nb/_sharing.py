@@ -11,14 +11,13 @@ import getpass
 import logging
 import math
 import os
-import random
 import time
 import weakref
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._loop import bare, get_loop
+from ._loop import bare, get_loop, jitter
 from ._state import SessionState
 from .errors import TokenError, TokenStoreError
 from .token_store import NOTHING
@@ -88,7 +87,7 @@ class SharedState(SessionState):
     def _tick(self) -> None:
         again = weakref.WeakMethod(self._tick)
         pause = _RETRY if self._unsaved else WATCH
-        later = pause * random.uniform(0.8, 1.0)  # noqa: S311 - kernels need not all look at once
+        later = pause * jitter(0.8, 1.0)  # kernels need not all look at once
         self._watch = get_loop().call_later(later, lambda: (call := again()) and call())
         if self._unsaved and not self._renewing_alone():
             self._saving = asyncio.ensure_future(self._save())
@@ -115,9 +114,11 @@ class SharedState(SessionState):
         try:
             stamp = await self._ask(self.token_store.stamp(self.store_key))
             if stamp != self._stamp or self._away:
-                await self._reconcile(await self._read())
+                found = await self._read()
                 self._stamp = stamp  # asked for before: a change in between is seen the next time
+                await self._reconcile(found)
         except TokenStoreError as error:
+            self._stamp = self
             self._looked_at = time.monotonic() + WATCH
             self._show_store_error(error)
             return
@@ -234,7 +235,10 @@ class SharedState(SessionState):
 
     async def _write(self, change: Callable[[Record], Record | None]) -> Record:
         """Put ``change`` of what is stored in its place; see :meth:`TokenStore.update`."""
-        return await self._ask(self.token_store.update(self.store_key, change))
+        try:
+            return await self._ask(self.token_store.update(self.store_key, change))
+        finally:
+            self._stamp = self  # a store that goes back to what it had before this must not look unchanged
 
     async def _save(self) -> TokenStoreError | None:
         """Bring what this session shows into the store, unless something later is there; return what went wrong."""

@@ -320,6 +320,7 @@ class SessionManager(Renewal):
             TokenRefreshError: The refresh failed; code ``invalid_grant`` means that a new sign-in is needed.
         """
         await self._load()
+        await self._glance()
         await self._refresh_once()
         if self._snap.tokens is None:
             raise nobody()

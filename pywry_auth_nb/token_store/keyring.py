@@ -11,6 +11,9 @@ Writing fills the other slot, then changes the header, then clears the old slot.
 downwards, so that what a killed program leaves always begins at 0 and is found again. Every entry has a service name of
 its own, because Windows shares one entry among the users of a service.
 
+All programs of ours use the keyring one after the other, whatever they look for: gnome-keyring 42 dies when it is read
+and written to at once.
+
 A keyring cannot list, so one more record, the index, holds the keys. Nor does it tell of changes, and to ask it every
 few seconds may ask the person: so every change also changes a small file beside the locks.
 """
@@ -22,6 +25,7 @@ import json
 import os
 import re
 import secrets
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -36,12 +40,15 @@ if TYPE_CHECKING:
 
     from .lease import Claim, Lease
 
-CHUNK = 1200  # characters; 2,400 of the 2,560 bytes that Windows allows
+#: Characters in one entry: 2,400 of the 2,560 bytes that Windows allows. Elsewhere every record fits into one, since
+#: a Secret Service takes some 15 ms for each.
+CHUNK = 1200 if sys.platform == "win32" else 50_000
 
 _USER = "pywry-auth"
 _SLOW = "The folder of the locks does not answer. If it is on a network drive, check the connection, then try again."
 _HEADER = re.compile(r"chunks:([ab]):([0-9]{1,4}):([0-9a-f]{64})", re.ASCII)
 _INDEX = "index"  # no key's record is called so: those are called by a hash
+_WHOLE = "keyring"  # the lock of all that is in it
 
 
 class KeyringTokenStore(PackedStore):
@@ -64,7 +71,8 @@ class KeyringTokenStore(PackedStore):
         super().__init__(encryption_key)
         self.service_name = service_name
         self._locks = Locks(_lock_folder())
-        _keyring.check(service_name, encrypted=self._codec.encrypts)
+        with self._locks.hold(_WHOLE):
+            _keyring.check(service_name, encrypted=self._codec.encrypts)
 
     def _full_name(self, key: str) -> str:
         return f"{self.kind}:{json.dumps(self.service_name)}:{key}"
@@ -87,16 +95,16 @@ class KeyringTokenStore(PackedStore):
     async def _names(self) -> list[str]:
         return await bounded(_keyring.UNLOCK, self._list_entries)
 
-    # -- the same, blocking, under the record's lock -------------------------------------------------------------------
+    # -- the same, blocking, under the lock ----------------------------------------------------------------------------
 
     def _read_entry(self, key: str) -> bytes | None:
         entry = self._entry(digest(key))
-        with self._locks.hold(entry.service):
+        with self._locks.hold(_WHOLE):
             return _as_bytes(entry.read())
 
     def _swap_entry(self, key: str, old: bytes | None, new: bytes) -> bool:
         entry = self._entry(digest(key))
-        with self._locks.hold(entry.service):
+        with self._locks.hold(_WHOLE):
             if _as_bytes(entry.read()) not in (old, new):
                 return False
             self._change_index(key, listed=True)  # first: what exists must be listed
@@ -106,24 +114,22 @@ class KeyringTokenStore(PackedStore):
 
     def _remove_entry(self, key: str) -> None:
         entry = self._entry(digest(key))
-        with self._locks.hold(entry.service):
+        with self._locks.hold(_WHOLE):
             self._change_mark(key)
             entry.remove()
             self._change_index(key, listed=False)
 
     def _list_entries(self) -> list[str]:
         """Return the listed keys that have a record; a program killed between the two leaves one that has none."""
-        index = self._entry(_INDEX)
-        with self._locks.hold(index.service):
-            keys = _keys_in(index.read())
-        return [key for key in keys if self._entry(digest(key)).exists()]
+        with self._locks.hold(_WHOLE):
+            keys = _keys_in(self._entry(_INDEX).read())
+            return [key for key in keys if self._entry(digest(key)).exists()]
 
     def _change_index(self, key: str, *, listed: bool) -> None:
         index = self._entry(_INDEX)
-        with self._locks.hold(index.service):
-            keys = _keys_in(index.read())
-            if (key in keys) is not listed:
-                index.write(json.dumps([*keys, key] if listed else [other for other in keys if other != key]))
+        keys = _keys_in(index.read())
+        if (key in keys) is not listed:
+            index.write(json.dumps([*keys, key] if listed else [other for other in keys if other != key]))
 
     def _mark_of(self, key: str) -> bytes:
         try:

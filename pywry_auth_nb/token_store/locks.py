@@ -17,6 +17,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from .._loop import growing
 from ..errors import TokenStoreError
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 #: Seconds to wait for another program to finish.
-LOCK_DEADLINE = 5.0
+LOCK_DEADLINE = 7.0
 
-_POLL = 0.01  # seconds between two looks at a lock that is held
+_POLL = (0.005, 0.08)  # seconds between two looks at a lock that is held: at first, and later
 
 
 class _Threads:
@@ -102,7 +103,6 @@ class Grip:
 
     def __init__(self, folder: Path, path: str) -> None:
         self._folder = folder
-        self._path = path
         self._guard = threading.Lock()
         self._lock = _new_lock(path)
         self._unwanted = False
@@ -115,24 +115,13 @@ class Grip:
         """
         own_folder(self._folder)
         with self._guard:
-            return not self._unwanted and self._taken()
+            return not self._unwanted and _taken(self._lock)
 
     def let_go(self) -> None:
         """Free it; if it is just being taken, as soon as that is done. Blocks as long as the file system does."""
         self._unwanted = True
         with self._guard:
             self._lock.release()
-
-    def _taken(self) -> bool:
-        from filelock import Timeout
-
-        try:
-            self._lock.acquire(blocking=False)
-        except Timeout:
-            return False
-        except (OSError, NotImplementedError) as error:
-            raise unusable(self._path, error) from None
-        return True
 
 
 def _new_lock(path: str) -> FileLock:
@@ -143,19 +132,29 @@ def _new_lock(path: str) -> FileLock:
 
 @contextmanager
 def _file_lock(path: str, seconds: float) -> Iterator[None]:
-    from filelock import Timeout
-
+    end, pauses = time.monotonic() + seconds, growing(*_POLL)
     lock = _new_lock(path)  # a new one each time: its state is neither shared with other threads nor inherited
-    try:
-        lock.acquire(timeout=max(seconds, 0), poll_interval=_POLL)
-    except Timeout:
-        raise _busy() from None
-    except (OSError, NotImplementedError) as error:
-        raise unusable(path, error) from None
+    while not _taken(lock):
+        if time.monotonic() > end:
+            raise _busy()
+        time.sleep(next(pauses))
     try:
         yield
     finally:
         lock.release()
+
+
+def _taken(lock: FileLock) -> bool:
+    """Take ``lock`` if it is free, and say whether it was."""
+    from filelock import Timeout
+
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    except (OSError, NotImplementedError) as error:
+        raise unusable(lock.lock_file, error) from None
+    return True
 
 
 def digest(name: str) -> str:

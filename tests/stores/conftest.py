@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
 
 import keyring.backend
 import keyring.core
@@ -10,12 +13,27 @@ import pytest
 from hypothesis import settings
 
 from pywry_auth_nb import OAuthTokenSet
+from pywry_auth_nb.token_store import (
+    FileTokenStore,
+    KeyringTokenStore,
+    MemoryTokenStore,
+    RedisTokenStore,
+    make_encryption_key,
+)
 from tests.stores.servers import RedisServer, SecretService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pywry_auth_nb import TokenStore
+
+#: What programs begin with.
+PRELUDE = """
+import asyncio, os, signal, sys, time
+from pywry_auth_nb import OAuthTokenSet
+from pywry_auth_nb.token_store import NOTHING, FileTokenStore, KeyringTokenStore, Record, RedisTokenStore, redis
+"""
 
 # No folder of found examples in the repository, and no failure because the machine is busy.
 settings.register_profile("pywry-auth-nb", database=None, deadline=None)
@@ -62,6 +80,75 @@ def redis_server(running_redis: RedisServer) -> RedisServer:
     """That server, empty."""
     running_redis.cli("flushall")
     return running_redis
+
+
+class Place:
+    """Where one kind of store keeps things: every store object of it, and every program, finds the same there."""
+
+    def __init__(self, kind: type[TokenStore], **arguments: Any) -> None:
+        self.kind = kind
+        self._arguments = arguments
+        self._stores: list[TokenStore] = []
+        self._programs: list[subprocess.Popen[str]] = []
+
+    def store(self) -> TokenStore:
+        """Return another store object."""
+        if self.kind is MemoryTokenStore and self._stores:
+            return self._stores[0]  # there is no other that sees the same
+        self._stores.append(self.kind(**self._arguments))
+        return self._stores[-1]
+
+    def start(self, program: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start a program that has such a store, called ``store``."""
+        prelude = f"{PRELUDE}store = {self.kind.__name__}(**{self._arguments!r})\n"
+        started = subprocess.Popen(
+            [sys.executable, "-c", prelude + program, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._programs.append(started)
+        return started
+
+    def close(self) -> None:
+        """Close what stores have open, and end the programs that were started."""
+        for program in self._programs:
+            program.kill()
+            program.communicate(timeout=10)
+        for store in self._stores:
+            if isinstance(store, RedisTokenStore):
+                asyncio.run(store.close())
+
+
+@pytest.fixture(params=["memory", "file", "file encrypted", "keyring", "redis", "redis encrypted"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A place for each kind of store, empty."""
+    kind, _, encrypted = request.param.partition(" ")
+    key = make_encryption_key() if encrypted else None
+    if kind == "memory":
+        place = Place(MemoryTokenStore)
+    elif kind == "file":
+        place = Place(FileTokenStore, path=str(tmp_path / "tokens"), encryption_key=key)
+    elif kind == "keyring":
+        request.getfixturevalue("secret_service")
+        place = Place(KeyringTokenStore, service_name=f"pywry-{tmp_path.name}")
+    else:
+        server: RedisServer = request.getfixturevalue("redis_server")
+        place = Place(RedisTokenStore, redis_url=server.url, encryption_key=key)
+    yield place
+    place.close()
+
+
+#: Only places that several processes may share.
+shared = pytest.mark.parametrize(
+    "place", ["file", "file encrypted", "keyring", "redis", "redis encrypted"], indirect=True
+)
+
+
+@pytest.fixture
+def store(place: Place) -> TokenStore:
+    """One store of each kind, empty."""
+    return place.store()
 
 
 @pytest.fixture

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +32,30 @@ def until(condition: Callable[[], object], what: str = "it did not happen") -> N
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.01)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def certificate(folder: Path) -> None:
+    """Write a certificate for 127.0.0.1 that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "redis of the tests")])
+    now = datetime.now(timezone.utc)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    builder = builder.add_extension(address, critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    certificate = builder.sign(key, hashes.SHA256())
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
 
 
 class Server:
@@ -51,6 +86,7 @@ class Server:
         """Stop all programs with a signal and wait for their end."""
         while self._programs:
             program = self._programs.pop()
+            program.send_signal(signal.SIGCONT)
             program.send_signal(number)
             program.wait(10)
 
@@ -96,6 +132,166 @@ class RedisServer(Server):
 
     def __enter__(self) -> RedisServer:
         return self.start()
+
+
+class RedisServers(Server):
+    """Several redis-servers on loopback, each on a port; over TLS where there is a folder with a certificate."""
+
+    def __init__(self, *options: str, tls: Path | None = None) -> None:
+        super().__init__()
+        self.options = options
+        self.tls = tls
+
+    def start(self, port: int, *options: str) -> subprocess.Popen[bytes]:
+        """Start one more."""
+        folder = self.folder / str(port)
+        folder.mkdir()
+        where = [word for name, value in self.where(port).items() for word in (f"--{name}", value)]
+        program = self.run("redis-server", "--dir", str(folder), "--save", "", *where, *self.options, *options)
+        until(lambda: "PONG" in self.cli(port, "ping"), "redis-server did not start")
+        return program
+
+    def where(self, port: int) -> dict[str, str]:
+        """Return how a server, or a Sentinel, is told its port."""
+        if self.tls is None:
+            return {"bind": "127.0.0.1", "port": str(port)}
+        cert, key = str(self.tls / "cert.pem"), str(self.tls / "key.pem")
+        files = {"tls-cert-file": cert, "tls-ca-cert-file": cert, "tls-key-file": key, "tls-auth-clients": "no"}
+        return {"bind": "127.0.0.1", "port": "0", "tls-port": str(port), "tls-replication": "yes", **files}
+
+    def cli(self, port: int, *command: str) -> str:
+        """Give one of them a command as its administrator."""
+        run = subprocess.run(
+            ["redis-cli", "-p", str(port), *self._cli_options(), *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        return run.stdout.strip() + run.stderr.strip()
+
+    def _cli_options(self) -> list[str]:
+        return [] if self.tls is None else ["--tls", "--cacert", str(self.tls / "cert.pem")]
+
+
+class RedisCluster(RedisServers):
+    """Three that share the keys among them."""
+
+    def __init__(self, *options: str, tls: Path | None = None) -> None:
+        super().__init__(*options, tls=tls)
+        self.ports = [free_port() for _ in range(3)]
+        self.nodes = [f"127.0.0.1:{port}" for port in self.ports]
+
+    def __enter__(self) -> RedisCluster:
+        over_tls = [] if self.tls is None else ["--tls-cluster", "yes"]
+        for port in self.ports:
+            cluster = ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-node-timeout", "2000"]
+            self.start(port, *cluster, *over_tls)
+        made = self.cli(self.ports[0], "--cluster", "create", *self.nodes, "--cluster-yes")
+        for port in self.ports:
+            until(lambda port=port: "cluster_state:ok" in self.cli(port, "cluster", "info"), made)
+        return self
+
+    def everywhere(self, *command: str) -> list[str]:
+        """Give all nodes a command, as their administrator."""
+        return [self.cli(port, *command) for port in self.ports]
+
+
+class WatchedRedis(RedisServers):
+    """One, its replica, and a Sentinel that puts the replica in its place when it dies."""
+
+    NAME = "notebooks"
+
+    def __init__(self, *options: str, tls: Path | None = None, sentinel: str = "") -> None:
+        super().__init__(*options, tls=tls)
+        self.configuration = sentinel
+        self.first, self.second, self.sentinel = (free_port() for _ in range(3))
+        self.master: subprocess.Popen[bytes]
+
+    def __enter__(self) -> WatchedRedis:
+        self.master = self.start(self.first)
+        self.start(self.second, "--replicaof", "127.0.0.1", str(self.first))
+        until(lambda: "master_link_status:up" in self.cli(self.second, "info", "replication"), "no replica")
+        lines = [f"{name} {value}" for name, value in self.where(self.sentinel).items()]
+        lines += [f"dir {self.folder}", f"sentinel monitor {self.NAME} 127.0.0.1 {self.first} 1"]
+        lines += [f"sentinel down-after-milliseconds {self.NAME} 400", f"sentinel failover-timeout {self.NAME} 2000"]
+        (self.folder / "sentinel.conf").write_text("\n".join([*lines, self.configuration, ""]))
+        self.run("redis-server", str(self.folder / "sentinel.conf"), "--sentinel")
+        said = self.folder / "said"
+        until(lambda: b"+slave slave" in said.read_bytes(), "the Sentinel does not know the replica")
+        return self
+
+    def until_replicated(self) -> None:
+        """Wait until the replica has all that the master has."""
+        until(lambda: self.cli(self.first, "dbsize") == self.cli(self.second, "dbsize"), "the replica is behind")
+
+
+class Proxy:
+    """Stands before a server on this machine and is the network: slow, leading elsewhere, or losing answers.
+
+    Attributes:
+        target: The socket of the server that new connections lead to.
+        delay: Seconds by which each answer is late.
+        loses: Beginnings of commands whose next answer is lost, with the connection; each once.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.delay = 0.0
+        self.loses: list[bytes] = []
+        self.port = 0
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __enter__(self) -> Proxy:
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _end(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._forward(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass a question on, then its answer; redis-py asks nothing before it has the answer."""
+        there, server = await asyncio.open_unix_connection(self.target)
+        try:
+            while question := await reader.read(2**20):
+                server.write(question)
+                answer = await there.read(2**20)
+                await asyncio.sleep(self.delay)
+                lost = [command for command in self.loses if command in question]
+                if lost:
+                    self.loses.remove(lost[0])
+                    return
+                writer.write(answer)
+                with suppress(asyncio.TimeoutError):  # long answers come in parts
+                    while more := await asyncio.wait_for(there.read(2**20), 0.002):
+                        writer.write(more)
+        finally:
+            server.close()
 
 
 class SecretService(Server):

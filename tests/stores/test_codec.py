@@ -1,19 +1,22 @@
-"""Records: tokens come out of the bytes that they went into, and nothing but a clear error out of any others."""
+"""Records: they come out of the bytes that they went into, and nothing but a clear error out of any others."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pywry_auth_nb import OAuthTokenSet
 from pywry_auth_nb.errors import TokenStoreError
+from pywry_auth_nb.token_store import Record
 from pywry_auth_nb.token_store.codec import Codec, make_encryption_key
 
 if TYPE_CHECKING:
@@ -22,8 +25,11 @@ if TYPE_CHECKING:
 NAME = "file:default"
 KEYS = (make_encryption_key(), make_encryption_key())
 PLAIN, ENCRYPTED = Codec(), Codec(KEYS[0])
-SMALL = OAuthTokenSet("CANARY-at", refresh_token="CANARY-rt", expires_in=60, issued_at=1_000_000.5)
+TOKENS = OAuthTokenSet("CANARY-at", refresh_token="CANARY-rt", expires_in=60, issued_at=1_000_000.5)
+SMALL = Record(generation=8, sign_in=7, tokens=TOKENS, user={"sub": "ada"})
 RECORD = json.loads(PLAIN.encode(SMALL, NAME))
+TOKENS_OF = RECORD["tokens"]
+VERSION_1 = {"v": 1, "tokens": TOKENS_OF}
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -33,13 +39,15 @@ json_values = st.recursive(
 
 
 def code_of(codec: Codec, record: bytes, name: str = NAME) -> str:
-    """Return the code of the error, or ``tokens``; any other error fails the test."""
+    """Return the code of the error, or ``record``; any other error fails the test."""
     try:
-        codec.decode(record, name)
+        decoded = codec.decode(record, name)
     except TokenStoreError as caught:
         error = caught
     else:
-        return "tokens"
+        assert decoded.problem is None
+        assert 0 < decoded.generation < 2**53
+        return "record"
     assert "CANARY" not in "".join(traceback.format_exception(error))
     return error.code
 
@@ -53,12 +61,37 @@ def test_secrets_are_stored_once(tokens: OAuthTokenSet) -> None:
     """B18: A record is compact ASCII and holds no second copy of a token."""
     twice = OAuthTokenSet("CANARY-at", refresh_token="CANARY-rt", raw={"access_token": "CANARY-at", "é": "ü"})
 
-    plain = PLAIN.encode(twice, NAME)
+    plain = PLAIN.encode(Record(1, 1, twice, {"name": "Ünï"}), NAME)
 
     assert plain.count(b"CANARY-at") == plain.count(b"CANARY-rt") == 1
     assert plain.isascii()
-    assert plain.startswith(b'{"v":1,"tokens":{')
-    assert len(PLAIN.encode(tokens, NAME)) < 4200
+    assert len(PLAIN.encode(Record(1, 1, tokens), NAME)) < 4250
+
+
+def test_the_beginning_tells_two_records_apart() -> None:
+    """A look at 128 bytes sees every change: of the generation in plain text, of the nonce in an encrypted record."""
+    one, other = Record(2**53 - 2, 2**53 - 2, TOKENS), Record(2**53 - 1, 2**53 - 2, TOKENS)
+
+    for codec in (PLAIN, ENCRYPTED):
+        assert codec.encode(one, NAME)[:128] != codec.encode(other, NAME)[:128]
+
+
+@pytest.mark.parametrize("codec", [PLAIN, ENCRYPTED], ids=["plain", "encrypted"])
+@pytest.mark.parametrize(
+    "record",
+    [SMALL, SMALL.renewed(OAuthTokenSet("CANARY-2")), SMALL.over(), SMALL.signed_out(), Record(1, 1, TOKENS)],
+    ids=["sign-in", "refresh", "ended", "sign-out", "no claims"],
+)
+def test_every_kind_of_record(codec: Codec, record: Record) -> None:
+    """What a session may do to a record comes back as it was."""
+    assert codec.decode(codec.encode(record, NAME), NAME) == record
+
+
+def test_a_sign_out_keeps_no_secret() -> None:
+    """Neither a token nor anything about the person is left in its record."""
+    assert b"CANARY" not in PLAIN.encode(SMALL.signed_out(), NAME)
+    assert b"ada" not in PLAIN.encode(SMALL.signed_out(), NAME)
+    assert b"CANARY-rt" not in PLAIN.encode(SMALL.over(), NAME)
 
 
 def test_an_encrypted_record_shows_nothing() -> None:
@@ -80,19 +113,30 @@ def test_any_bytes(junk: bytes) -> None:
 @given(json_values)
 def test_any_json(value: Any) -> None:
     """R25: JSON of any shape, also inside a good envelope, gives tokens or our error."""
-    for document in (value, {"v": 1, "tokens": value}, {"v": value, "tokens": RECORD["tokens"]}):
+    for document in (value, VERSION_1 | {"tokens": value}, VERSION_1 | {"v": value}, RECORD | {"v": value}):
         text = json.dumps(document).encode()
-        assert code_of(PLAIN, text) in {"tokens", "store_unreadable"}
-        assert code_of(ENCRYPTED, text) == "store_unreadable"
+        assert code_of(PLAIN, text) in {"record", "store_unreadable", "store_version"}
+        assert code_of(ENCRYPTED, text) in {"store_unreadable", "store_version"}
 
 
 @given(st.sampled_from(sorted(RECORD["tokens"])), json_values)
-def test_members_of_any_type(member: str, value: Any) -> None:
+def test_tokens_members_of_any_type(member: str, value: Any) -> None:
     """A15: A member of any type gives usable tokens or our error: no surprise later, when they are used."""
-    text = record(**{member: value})
-    if code_of(PLAIN, text) == "tokens":
+    for text in (record(**{member: value}), json.dumps(VERSION_1 | {"tokens": TOKENS_OF | {member: value}}).encode()):
+        if code_of(PLAIN, text) == "record":
+            loaded = PLAIN.decode(text, NAME)
+            assert loaded.tokens is not None
+            assert isinstance(loaded.tokens.is_expired, bool)
+            assert PLAIN.decode(PLAIN.encode(loaded, NAME), NAME) == loaded
+
+
+@given(st.sampled_from(sorted(RECORD)), json_values)
+def test_members_of_any_type(member: str, value: Any) -> None:
+    """A15: The same for the members beside the tokens."""
+    text = json.dumps(RECORD | {member: value}).encode()
+    if code_of(PLAIN, text) == "record":
         loaded = PLAIN.decode(text, NAME)
-        assert isinstance(loaded.is_expired, bool)
+        assert loaded.signed_out().generation > loaded.generation
         assert PLAIN.decode(PLAIN.encode(loaded, NAME), NAME) == loaded
 
 
@@ -118,17 +162,82 @@ def test_wrong_types(changes: dict[str, Any]) -> None:
     assert code_of(PLAIN, record(**changes)) == "store_unreadable"
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"generation": 0},
+        {"generation": -1},
+        {"generation": 2**53},
+        {"generation": 1.0},
+        {"generation": True},
+        {"generation": "8"},
+        {"generation": None},
+        {"sign_in": 0},
+        {"sign_in": None},
+        {"ended": 0},
+        {"ended": None},
+        {"user": []},
+        {"user": "ada"},
+        {"tokens": []},
+        {"v": True},
+        {"v": 0},
+        {"v": -1},
+        {"v": 2.0},
+        {"v": "2"},
+        {"v": None},
+    ],
+)
+def test_wrong_types_beside_the_tokens(changes: dict[str, Any]) -> None:
+    """A15: Nor is anything converted there; a place in the order that is none must not win over all others."""
+    assert code_of(PLAIN, json.dumps(RECORD | changes).encode()) == "store_unreadable"
+
+
 def test_deep_nesting() -> None:
     """JSON that is nested deeper than Python's stack is damage like any other."""
-    assert code_of(PLAIN, b'{"v":1,"tokens":' + b"[" * 100_000) == "store_unreadable"
+    for version in (b"1", b"2"):
+        assert code_of(PLAIN, b'{"v":' + version + b',"tokens":' + b"[" * 100_000) == "store_unreadable"
+
+
+def test_a_record_of_version_1() -> None:
+    """A sign-in that an earlier release stored goes on: as old as its tokens, so that whatever comes later counts."""
+    loaded = PLAIN.decode(json.dumps(VERSION_1).encode(), NAME)
+
+    assert loaded.tokens == TOKENS
+    assert loaded.generation == loaded.sign_in == 1_000_000_500_000
+    assert not loaded.ended
+    assert loaded.user is None
+    for issued_at in (0.0, -5.0):
+        text = json.dumps(VERSION_1 | {"tokens": TOKENS_OF | {"issued_at": issued_at}}).encode()
+        assert PLAIN.decode(text, NAME).generation == 1
+
+
+def test_an_encrypted_record_of_version_1() -> None:
+    """It was encrypted for version 1: nobody can make it pass for one of version 2, nor the other way round."""
+    nonce, cipher = os.urandom(12), AESGCM(base64.urlsafe_b64decode(KEYS[0]))
+    inner = json.dumps({"tokens": TOKENS_OF}).encode()
+    data = cipher.encrypt(nonce, inner, f"pywry-auth-nb:record:1:{NAME}".encode())
+    texts = {"nonce": nonce, "data": data}
+    old = json.loads(ENCRYPTED.encode(SMALL, NAME)) | {"v": 1}
+    old |= {name: base64.urlsafe_b64encode(value).decode() for name, value in texts.items()}
+
+    assert ENCRYPTED.decode(json.dumps(old).encode(), NAME).tokens == TOKENS
+    assert code_of(ENCRYPTED, json.dumps(old | {"v": 2}).encode()) == "store_unreadable"
+    new = json.loads(ENCRYPTED.encode(SMALL, NAME))
+    assert code_of(ENCRYPTED, json.dumps(new | {"v": 1}).encode()) == "store_unreadable"
 
 
 def test_members_of_a_later_version() -> None:
     """What a later release adds to a record of this version does no harm; a later version is refused with advice."""
-    assert code_of(PLAIN, json.dumps(RECORD | {"gen": 7}).encode()) == "tokens"
-    with pytest.raises(TokenStoreError, match="newer version") as caught:
-        PLAIN.decode(json.dumps(RECORD | {"v": 2}).encode(), NAME)
-    assert caught.value.code == "store_unreadable"
+    later = {name: value for name, value in RECORD.items() if name not in {"v", "sha256"}} | {"later": 7}
+    body = json.dumps(later, separators=(",", ":")).encode()
+    record = {"v": 2, **later, "sha256": hashlib.sha256(body).hexdigest()}
+    assert code_of(PLAIN, json.dumps(record).encode()) == "record"
+    assert code_of(PLAIN, json.dumps(record | {"later": 8}).encode()) == "store_unreadable", "not what was written"
+    for version in (3, 99, 10**400):
+        for codec in (PLAIN, ENCRYPTED):
+            with pytest.raises(TokenStoreError, match="newer version") as caught:
+                codec.decode(json.dumps(RECORD | {"v": version}).encode(), NAME)
+            assert caught.value.code == "store_version"
 
 
 @given(st.data())
@@ -149,7 +258,7 @@ def test_a_moved_record() -> None:
     """A record that somebody copied under another user's name does not open there."""
     mine = ENCRYPTED.encode(SMALL, "ada:oauth:tokens:default")
 
-    assert code_of(ENCRYPTED, mine, "ada:oauth:tokens:default") == "tokens"
+    assert code_of(ENCRYPTED, mine, "ada:oauth:tokens:default") == "record"
     assert code_of(ENCRYPTED, mine, "bob:oauth:tokens:default") == "store_unreadable"
 
 
@@ -191,7 +300,7 @@ def test_where_keys_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PYWRY_AUTH_ENCRYPTION_KEY", KEYS[0])
 
     assert from_file.decode(Codec(KEYS[1]).encode(SMALL, NAME), NAME) == SMALL
-    assert code_of(Codec(), ENCRYPTED.encode(SMALL, NAME)) == "tokens"
+    assert code_of(Codec(), ENCRYPTED.encode(SMALL, NAME)) == "record"
     assert code_of(Codec(KEYS[1]), ENCRYPTED.encode(SMALL, NAME)) == "store_key"
 
 
@@ -214,7 +323,9 @@ def test_no_key_where_one_is_named(content: bytes | None, tmp_path: Path, monkey
 def test_what_json_cannot_hold(raw: dict[str, Any]) -> None:
     """Tokens that somebody made with strange extras are refused before anything is written."""
     with pytest.raises(TokenStoreError, match="no JSON"):
-        PLAIN.encode(OAuthTokenSet("CANARY", raw=raw), NAME)
+        PLAIN.encode(Record(1, 1, OAuthTokenSet("CANARY", raw=raw)), NAME)
+    with pytest.raises(TokenStoreError, match="no JSON"):
+        PLAIN.encode(Record(1, 1, OAuthTokenSet("CANARY"), user=raw), NAME)
 
 
 def test_nothing_shows_the_key() -> None:

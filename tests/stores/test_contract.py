@@ -10,20 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pywry_auth_nb import OAuthTokenSet
-from pywry_auth_nb.token_store import (
-    FileTokenStore,
-    KeyringTokenStore,
-    MemoryTokenStore,
-    RedisTokenStore,
-    TokenStore,
-    make_encryption_key,
-)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.stores.servers import RedisServer
+    from pywry_auth_nb import TokenStore
 
 #: Keys that trip whoever builds a path, a pattern, an attribute or a header of them.
 KEYS = [
@@ -37,25 +26,6 @@ KEYS = [
     "Ünï\n\0\ud800",
     "k" * 500,
 ]
-
-
-@pytest.fixture(params=["memory", "file", "file encrypted", "keyring", "redis", "redis encrypted"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TokenStore]:
-    """One store of each kind, empty."""
-    kind, _, encrypted = request.param.partition(" ")
-    key = make_encryption_key() if encrypted else None
-    if kind == "memory":
-        yield MemoryTokenStore()
-    elif kind == "file":
-        yield FileTokenStore(tmp_path / "tokens", encryption_key=key)
-    elif kind == "keyring":
-        request.getfixturevalue("secret_service")
-        yield KeyringTokenStore(f"pywry-{tmp_path.name}")
-    else:
-        server: RedisServer = request.getfixturevalue("redis_server")
-        redis = RedisTokenStore(server.url, encryption_key=key)
-        yield redis
-        asyncio.run(redis.close())
 
 
 async def test_what_was_saved_is_loaded(store: TokenStore, tokens: OAuthTokenSet) -> None:

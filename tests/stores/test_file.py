@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pywry_auth_nb import OAuthTokenSet
 from pywry_auth_nb.errors import TokenStoreError
 from pywry_auth_nb.token_store import FileTokenStore, base, locks
 from pywry_auth_nb.token_store.locks import Locks
-from tests.stores.asking import loaded, refused
+from tests.stores.asking import loaded, refused, said, save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,20 +46,10 @@ def store(folder: Path) -> FileTokenStore:
     return FileTokenStore(folder)
 
 
-def save(store: FileTokenStore, text: str = "-at", key: str = "default") -> None:
-    asyncio.run(store.save(key, OAuthTokenSet(f"CANARY{text}")))
-
-
 def start(program: str, folder: Path) -> subprocess.Popen[str]:
     """Start a program that has a store in ``folder``."""
     command = [sys.executable, "-c", PRELUDE + program, str(folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def said(program: subprocess.Popen[str]) -> str:
-    out, err = program.communicate(timeout=30)
-    assert program.returncode == 0, err
-    return out.strip()
 
 
 @posix

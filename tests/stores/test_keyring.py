@@ -22,7 +22,7 @@ from pywry_auth_nb import OAuthTokenSet, _keyring
 from pywry_auth_nb.errors import TokenStoreError
 from pywry_auth_nb.token_store import KeyringTokenStore, base, make_encryption_key
 from pywry_auth_nb.token_store import keyring as keyring_store
-from tests.stores.asking import loaded, refused
+from tests.stores.asking import loaded, refused, save
 from tests.stores.servers import SecretService
 
 if TYPE_CHECKING:
@@ -96,16 +96,18 @@ def use(backend: KeyringBackend) -> None:
     keyring.core._keyring_backend = backend
 
 
+@pytest.fixture(autouse=True)
+def as_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries are small everywhere."""
+    monkeypatch.setattr(keyring_store, "CHUNK", 1200)
+
+
 @pytest.fixture
 def fake() -> FakeKeyring:
     """The process's keyring."""
     backend = FakeKeyring()
     use(backend)
     return backend
-
-
-def save(store: KeyringTokenStore, text: str = "-at", key: str = "default") -> None:
-    asyncio.run(store.save(key, OAuthTokenSet(f"CANARY{text}")))
 
 
 # -- what is found out in the constructor -----------------------------------------------------------------------------
@@ -352,7 +354,8 @@ def test_killed_for_real(secret_service: SecretService) -> None:
     program = """
 import asyncio
 from pywry_auth_nb import OAuthTokenSet
-from pywry_auth_nb.token_store import KeyringTokenStore
+from pywry_auth_nb.token_store import KeyringTokenStore, keyring
+keyring.CHUNK = 1200
 store = KeyringTokenStore("pywry-killed")
 for number in range(10**6):
     asyncio.run(store.save("default", OAuthTokenSet("CANARY" + str(number % 10) * 3000)))

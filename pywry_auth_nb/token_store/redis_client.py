@@ -1,0 +1,289 @@
+"""The package `redis`, as far as we use it: a client of whatever a URL names, with a deadline and errors of ours.
+
+::
+
+    redis://user:password@host:6379/0                     one server
+    unix://user:password@/path/to/socket                  one on this machine
+    redis+sentinel://user:password@host:26379,host/name   the server that Sentinels call the master of this name
+    redis+cluster://user:password@host:6379,host          a cluster
+
+and with ``rediss`` in place of ``redis`` the same over TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from ..errors import ConfigurationError, TokenStoreError
+from .base import DEADLINE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from ..tokens import Secret
+
+T = TypeVar("T")
+
+_CONNECT_TIMEOUT = 2.0  # seconds
+_ANSWER_TIMEOUT = 3.0
+_RETRIES = 2
+_SERVER = re.compile(
+    r"(rediss?://[^/]+(/[0-9]*)?|rediss?\+cluster://[^/]+(/0?)?|rediss?\+sentinel://[^/]+/[\w.-]+(/[0-9]*)?|unix:///.+)",
+    re.ASCII,
+)
+
+#: What is said where a URL of one kind leads to a server of another.
+_OF_ANOTHER_KIND = {
+    "MovedError": "is one of a cluster. Let the URL begin with redis+cluster://, or rediss+cluster://.",
+    "Cluster mode is not enabled": "is not one of a cluster. Let the URL begin with redis://, or rediss://.",
+    "SENTINEL": "is no Sentinel. Name the Sentinels, whose port is often 26379, and not the servers that they watch.",
+}
+
+#: How Redis says that the user may not; the last is for a script.
+_REFUSALS = ("NOAUTH", "WRONGPASS", "NOPERM", "The user executing the script can't")
+
+#: Clients of a parent process. Never closed nor collected: that would take the parent's sockets out of its event loop.
+_inherited: list[Any] = []
+
+
+class RedisClient:
+    """Asks a server, from the background loop. It connects when first used, and again after :meth:`close`.
+
+    Args:
+        url: As the module says; options of redis-py may follow as a query.
+        pool_size: Questions at once; more of them wait. Each uses one connection.
+
+    Raises:
+        ConfigurationError: The URL is none, or the package ``redis`` is not installed.
+    """
+
+    def __init__(self, url: Secret, pool_size: int) -> None:
+        _require_redis()
+        self.server = _server_in(url) or _refuse_url()
+        self._url = url
+        self._pool_size = pool_size
+        self._client: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turns: asyncio.Semaphore
+
+    async def ask(self, operation: Callable[[Any], Awaitable[T]]) -> T:
+        """Do one operation on the client, within :data:`DEADLINE` seconds.
+
+        Raises:
+            TokenStoreError: Whatever went wrong.
+        """
+        from redis.exceptions import RedisClusterException, RedisError
+
+        try:
+            return await _within_deadline(self._in_turn(operation))
+        except (RedisError, RedisClusterException, OSError, asyncio.TimeoutError) as error:
+            raise self._explained(error) from None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None and self._loop is asyncio.get_running_loop():
+            with suppress(Exception):  # a server that is gone cannot be said goodbye to
+                await client.aclose()
+            for sentinel in _sentinels_of(client):
+                with suppress(Exception):
+                    await sentinel.aclose()
+
+    async def _in_turn(self, operation: Callable[[Any], Awaitable[T]]) -> T:
+        from redis.exceptions import ReadOnlyError
+
+        async with self._turns_here():
+            client = self._client = self._client or _new_client(self._url)
+            try:
+                return await operation(client)
+            except ReadOnlyError:  # another server may have taken its name since we connected
+                if client is self._client:
+                    await self.close()
+                raise
+
+    def _turns_here(self) -> asyncio.Semaphore:
+        """Return what lets so many in at once; a forked child has a loop of its own, and must have its own sockets."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            _inherited.append(self._client)
+            self._client = None
+            self._loop, self._turns = loop, asyncio.Semaphore(self._pool_size)
+        return self._turns
+
+    def _explained(self, error: BaseException) -> TokenStoreError:
+        causes = list(_causes(error))
+        if any(map(_is_forbidden, causes)):
+            return TokenStoreError(
+                f"The Redis server at {self.server} does not let this user keep tokens. Check the user and password in "
+                "the URL, and the user's permissions (docs/token-stores.md has the ACL line).",
+                code="store_forbidden",
+            )
+        said = " ".join(f"{type(cause).__name__} {cause}" for cause in causes)
+        for sign, advice in _OF_ANOTHER_KIND.items():
+            if sign in said:
+                return TokenStoreError(f"The Redis server at {self.server} {advice}", code="store_missing")
+        return TokenStoreError(
+            f"The Redis server at {self.server} could not do it ({type(error).__name__}). Check that it runs, can be "
+            "reached and accepts writes, then try again."
+        )
+
+
+def _require_redis() -> None:
+    try:
+        import redis.asyncio  # noqa: F401 - whether it is there
+    except ImportError:
+        raise ConfigurationError(
+            "RedisTokenStore needs the package redis. Install it: pip install 'pywry-auth-nb[redis]'"
+        ) from None
+
+
+# -- URLs -------------------------------------------------------------------------------------------------------------
+
+
+def _server_in(url: Secret) -> str | None:
+    """Return a URL's server for messages: neither its user and password nor its query, which may have them, too.
+
+    None if it is no URL of Redis. Nothing is raised here: this frame knows the password.
+    """
+    with suppress(Exception):  # whatever redis says of an option; it may quote the password
+        parts = urlsplit(url)
+        server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        # a password with "/", "?" or "#" makes a path, a query or a fragment of the rest
+        if _SERVER.fullmatch(server) and "@" not in parts.query + parts.fragment:
+            _try_out(_new_client(url))
+            return server
+    return None
+
+
+def _refuse_url() -> str:
+    raise ConfigurationError(
+        "The Redis URL is not one. It reads redis://user:password@host:6379/0, redis+cluster://user:password@host:6379 "
+        "or redis+sentinel://user:password@host:26379/name, each with rediss in place of redis for TLS, or "
+        "unix:///path; a special character of the password is written as %XX."
+    )
+
+
+def _try_out(client: Any) -> None:
+    """Make a connection, without connecting: redis-py looks at the options no sooner."""
+    if hasattr(client, "connection_pool"):
+        client.connection_pool.make_connection()
+
+
+def _new_client(url: Secret) -> Any:
+    """Return a new client of what the URL names."""
+    kind = urlsplit(url).scheme.partition("+")[2]
+    return {"": _client_of_server, "sentinel": _client_of_sentinels, "cluster": _client_of_cluster}[kind](url)
+
+
+def _client_of_server(url: Secret) -> Any:
+    from redis.asyncio import Redis
+
+    client = Redis.from_url(url, **_options())
+    client.connection_pool.connection_kwargs["decode_responses"] = False  # whatever the URL asks for: records are bytes
+    return client
+
+
+def _client_of_sentinels(url: Secret) -> Any:
+    """Return a client that asks the Sentinels who is the master whenever it connects."""
+    from redis.asyncio.sentinel import Sentinel
+
+    servers, options = _servers_and_options(url)
+    name, _, database = urlsplit(url).path.strip("/").partition("/")
+    of_sentinels = {
+        option: options.pop(f"sentinel_{option}")
+        for option in ("username", "password")
+        if f"sentinel_{option}" in options
+    }
+    shared = {option: value for option, value in options.items() if option.startswith(("ssl", "socket", "retry"))}
+    hosts = [(server["host"], server.get("port", 26379)) for server in servers]
+    sentinel: Any = Sentinel  # which redis-py gives no types
+    return sentinel(hosts, sentinel_kwargs=shared | of_sentinels, **options).master_for(name, db=int(database or 0))
+
+
+def _client_of_cluster(url: Secret) -> Any:
+    from redis.asyncio.cluster import ClusterNode, RedisCluster
+
+    servers, options = _servers_and_options(url)
+    nodes = [ClusterNode(server["host"], server.get("port", 6379)) for server in servers]
+    return RedisCluster(startup_nodes=nodes, **options)
+
+
+def _servers_and_options(url: Secret) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Read a URL of several servers: where each is, and how to connect, which is the same for all."""
+    from redis.asyncio.connection import SSLConnection, parse_url
+
+    parts = urlsplit(url)
+    login, at, hosts = parts.netloc.rpartition("@")
+    one = parts._replace(scheme=parts.scheme.partition("+")[0], path="")
+    servers: list[dict[str, Any]] = [
+        dict(parse_url(one._replace(netloc=f"{login}{at}{host}").geturl())) for host in hosts.split(",")
+    ]
+    options = _options() | servers[0] | {"decode_responses": False}
+    if options.pop("connection_class", None) is SSLConnection:
+        options["ssl"] = True
+    return servers, {option: value for option, value in options.items() if option not in {"host", "port", "db"}}
+
+
+def _options() -> dict[str, Any]:
+    from redis.asyncio.retry import Retry
+    from redis.backoff import ExponentialBackoff
+
+    return {
+        "socket_connect_timeout": _CONNECT_TIMEOUT,
+        "socket_timeout": _ANSWER_TIMEOUT,
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), _RETRIES),
+    }
+
+
+def _sentinels_of(client: Any) -> list[Any]:
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    return [] if manager is None else list(manager.sentinels)
+
+
+async def string_or_nothing(answer: Awaitable[Any]) -> Any:
+    """Await an answer; what is no string, and so not ours, counts as an empty one."""
+    from redis.exceptions import ResponseError
+
+    try:
+        return await answer
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        return b""
+
+
+# -- deadlines and errors ---------------------------------------------------------------------------------------------
+
+
+async def _within_deadline(operation: Awaitable[T]) -> T:
+    """Await ``operation`` for :data:`DEADLINE` seconds, then give it up.
+
+    Not ``asyncio.wait_for``: that one waits until what it cancels has ended, and redis-py may go on trying.
+    """
+    task = asyncio.ensure_future(operation)
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody else may be there to see it
+    try:
+        if not (await asyncio.wait({task}, timeout=DEADLINE))[0]:
+            raise asyncio.TimeoutError
+        return task.result()
+    finally:
+        task.cancel()
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that redis-py wrapped in it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_forbidden(error: BaseException) -> bool:
+    """Whether the server refused the user."""
+    from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
+
+    refusals = (AuthenticationError, AuthorizationError, NoPermissionError)
+    return isinstance(error, refusals) or any(sign in str(error) for sign in _REFUSALS)

@@ -1,0 +1,100 @@
+"""What one kernel does, another sees: signing out, signing in, and a refresh in between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.faults.harness import Kernel, Place, Provider, until
+from tests.faults.worker import hashed
+from tests.support.idp import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Start = Callable[..., list[Kernel]]
+
+
+def test_a_sign_out_is_seen_by_all(place: Place, idp: Provider, start: Start) -> None:
+    """R14: whoever reads sees it at once, and whoever is idle within five seconds; no token is left anywhere."""
+    place.sign_in(left=3600)
+    here, reads, idles = start(place, 3)
+    for kernel in (here, reads, idles):
+        kernel.token()
+
+    outcome = here.ask("logout")
+
+    assert (outcome["refresh_token"], outcome["store"]) == ("revoked", "deleted")
+    reads.is_out()
+    idles.becomes("signed_out")
+    assert place.load() is None
+    assert idp.alive() == []
+    assert idp.asked() == 0
+
+
+def test_a_refresh_that_was_under_way_does_not_undo_a_sign_out(place: Place, idp: Provider, start: Start) -> None:
+    """Somebody signs out while another kernel waits for new tokens: they are revoked, and nobody is signed in."""
+    place.sign_in(left=3600)
+    renews, leaves = start(place, 2)
+    assert renews.token() == leaves.token()
+    idp.answers["/token"] = Answer(delay=1)
+    renews.tell("refresh")
+    until(lambda: idp.asked() == 1)
+
+    leaves.ask("logout")
+    assert "token" not in renews.answer()
+
+    renews.is_out()
+    leaves.is_out()
+    until(lambda: idp.alive() == [], what="the late tokens were not revoked")
+    assert place.load() is None
+    [next_one] = start(place, 1)
+    assert next_one.ask("read")["error"] == "LoginRequired"
+
+
+def test_a_new_sign_in_reaches_the_others(place: Place, idp: Provider, start: Start) -> None:
+    """Whoever has nobody signed in, or the one before, has the new one within five seconds, and at once on a read."""
+    here, reads, idles = start(place, 3)
+    assert reads.ask("read")["error"] == "LoginRequired"
+    for name in ("ada", "grace"):
+        idp.claims["sub"] = name
+        tokens = idp.tokens()
+        here.ask("sign_in", **tokens)
+        reads.reads(hashed(tokens["access_token"]))
+        assert reads.ask("look")["user"] == name
+
+    until(lambda: idles.ask("look")["user"] == "grace", 5)
+    assert idp.asked() == 0
+
+
+def test_a_record_that_was_lost_is_put_back(on_redis: Place, idp: Provider, start: Start) -> None:
+    """R24: Redis forgets everything: the kernels go on, and bring back what they have, without asking the provider."""
+    on_redis.sign_in(left=3600)
+    one, other = start(on_redis, 2)
+    token = one.token()
+    other.token()
+
+    on_redis.with_store(lambda store: store.delete(on_redis.key))
+    assert one.token() == token
+
+    until(lambda: on_redis.load() is not None, 5)
+    assert other.token() == token
+    assert on_redis.lives()
+    assert idp.asked() == 0
+
+
+def test_a_record_of_yesterday_is_replaced_by_todays(place: Place, idp: Provider, start: Start) -> None:
+    """A backup is played back, whose refresh token is spent: nobody uses it as long as one kernel knows better."""
+    place.sign_in(left=3600)
+    yesterday = place.raw()
+    one, other = start(place, 2)
+    token = one.ask("refresh")["token"]
+    other.reads(token)
+
+    place.lay(yesterday)
+
+    assert [one.token(), other.token()] == [token, token]
+    until(place.lives, 5)
+    new = other.ask("refresh")["token"]
+    one.reads(new)
+    assert idp.asked() == 2
+    assert place.lives()
