@@ -7,12 +7,13 @@ BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test lint types imports js python programs screenshots clean
+.PHONY: help demo test lint types imports js python programs screenshots soak clean
 
 help:
 	@echo "make demo   JupyterLab with the quickstart notebook and a provider to sign in at"
 	@echo "make test   all tests: lint, types, import contracts, JavaScript, Python, notebooks, real browser"
 	@echo "make lint | types | imports | js | python   one part of them"
+	@echo "make soak MINUTES=60 STORE=redis|forgetful|file|keyring SEED=… CRUEL=1   four kernels share a sign-in in bad weather"
 
 demo: $(VENV)/.demo
 	pywry-auth demo
@@ -77,6 +78,10 @@ programs:
 
 screenshots: $(VENV)/.test tests/e2e/node_modules/.installed programs
 	python -m tests.e2e.screenshots
+
+# Also part of `make test`, for half a minute. CRUEL=1 does what no client can survive, too, and counts what that costs.
+soak: $(VENV)/.test tests/e2e/node_modules/.installed programs
+	python -m tests.soak.run --minutes $(or $(MINUTES),1) --store $(or $(STORE),redis) --seed '$(SEED)' $(if $(CRUEL),--cruel)
 
 clean:
 	rm -rf $(VENV) js/node_modules tests/e2e/node_modules

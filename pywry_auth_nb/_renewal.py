@@ -49,6 +49,7 @@ class Renewal(SharedState):
         self._owner = os.getpid()
         self._failures = 0
         self._failure: TokenRefreshError | None = None  # of the latest refresh, also while it is nobody's trouble yet
+        self._ended_by: TokenError | None = None  # why only a new sign-in helps
         self._resume_at = 0.0  # epoch seconds before which no read may ask the provider again
         self._refused_at = -math.inf  # when a server last refused a token (monotonic seconds)
         self._refreshing: asyncio.Task[None] | None = None
@@ -308,7 +309,8 @@ class Renewal(SharedState):
     def _tell_ended(self, error: TokenError | None = None) -> None:
         if error is None:
             error = TokenRefreshError("This sign-in has ended. Sign in again.", code="invalid_grant")
-        self._publish(error=bare(error))
+        self._ended_by = bare(error)
+        self._publish(error=self._ended_by)
         if self.on_reauth_required is not None:
             Serial()(self.on_reauth_required)
 

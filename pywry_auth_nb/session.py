@@ -218,16 +218,24 @@ class SessionManager(Renewal):
         """
         await self._load()
         await self._glance()
+        error = await self._renew_if_due()
+        if error is None and self._snap.tokens is not None and time.time() >= self._snap.over:
+            error = await self._renew_if_due()  # the process stood still, and the new token is over, too
+        if self._snap.ended:  # why is not shown any more once another sign-in has begun
+            return self._usable(self._ended_by)
+        return self._usable(error or self._failure or self._snap.error)
+
+    async def _renew_if_due(self) -> TokenRefreshError | None:
+        """Renew the token if it is near its end, for a while; return what went wrong."""
         now, snap = time.time(), self._snap
-        error: AuthenticationError | None = None
         if snap.tokens is not None and now >= max(snap.due(self.refresh_buffer_seconds), self._resume_at):
             patience = min(_PATIENCE, snap.over - now) if now < snap.over else None
             try:
                 with contextlib.suppress(asyncio.TimeoutError):  # then it goes on in the background
                     await asyncio.wait_for(self._refresh_once(), patience)
             except TokenRefreshError as failure:
-                error = failure
-        return self._usable(self._snap.error if self._snap.ended else error or self._failure or self._snap.error)
+                return failure
+        return None
 
     def _usable(self, error: AuthenticationError | None) -> str:
         """Return the access token if there is one that is not over; else raise, saying why."""

@@ -4,9 +4,12 @@
 //
 // Prints one JSON line {"ready": true, "issuer": …} and ends when its standard input does, that is with its parent.
 //
-//   GET    /__journal   what was asked, in order: [{at, method, path, status, client_id?, grant_type?, error?}], never a secret
+//   GET    /__journal   what was asked, in order: [{at, method, path, status, client_id?, grant_type?, error?}], never a secret;
+//                       issued?, expires?: of an access token the start of its SHA-256, and its end in epoch seconds;
+//                       and {at, method: "EVENT", path: "grant.revoked", status: 0} when a grant is revoked with all its tokens
 //   DELETE /__journal   forgets it
 //   GET    /__control   the switches (below, SWITCHES); POST merges JSON into them, DELETE puts them back
+import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Provider from 'oidc-provider';
@@ -48,16 +51,23 @@ const errorOf = (ctx) => {
   return ctx.body?.error ?? (location && new URL(location, issuer).searchParams.get('error')) ?? undefined;
 };
 
-const record = (ctx, status) => {
+const issuedBy = async (ctx) => {
+  const token = ctx.body?.access_token;
+  if (typeof token !== 'string') return {};
+  const issued = createHash('sha256').update(token).digest('hex').slice(0, 16);
+  return { issued, expires: (await provider.AccessToken.find(token))?.exp };
+};
+
+const record = (ctx, status, issued) => {
   const asked = ctx.oidc?.params ?? {};
   const { client_id, grant_type } = asked;
   const at = Date.now() / 1000;
-  journal.push({ at, method: ctx.method, path: placeOf(ctx.path), status, client_id, grant_type, error: errorOf(ctx) });
+  journal.push({ at, method: ctx.method, path: placeOf(ctx.path), status, client_id, grant_type, error: errorOf(ctx), ...issued });
 };
 
 const keepJournal = async (ctx, next) => {
   await next();
-  record(ctx, ctx.status);
+  record(ctx, ctx.status, await issuedBy(ctx));
 };
 
 // ---- the switches -----------------------------------------------------------------------------------------------------
@@ -165,6 +175,7 @@ const provider = new Provider(issuer, {
   },
 });
 for (const middleware of [keepJournal, severOpener, nameAnotherIssuer, denyAll, misbehave]) provider.use(middleware);
+provider.on('grant.revoked', () => journal.push({ at: Date.now() / 1000, method: 'EVENT', path: 'grant.revoked', status: 0 }));
 provider.on('server_error', (_ctx, error) => console.error('server_error', error));
 
 const answer = provider.callback();

@@ -200,6 +200,17 @@ def test_an_outage_keeps_the_session(signed_in: SessionManager, idp: Idp) -> Non
     until(lambda: signed_in.error is None)
 
 
+def test_a_new_token_that_is_over_when_it_comes(signed_in: SessionManager, idp: Idp) -> None:
+    """A process that stood still for longer than a token lives asks for another one, instead of raising."""
+    idp.refresh_tokens["CANARY-next"] = True
+    late = {"access_token": "CANARY-at-late", "token_type": "Bearer", "expires_in": 0, "refresh_token": "CANARY-next"}
+    idp.answers["/token"] = Answer(late, times=1)
+    expire(signed_in)
+
+    assert signed_in.access_token != "CANARY-at-late"
+    assert idp.requests_to("/token") == 3
+
+
 def test_invalid_grant_ends_the_session_once(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
     """A14, A15: A dead refresh token: status ``reauth_required``, one call of the callback, and no further request."""
     called: list[str] = []
@@ -215,10 +226,20 @@ def test_invalid_grant_ends_the_session_once(session: SessionManager, flow: Auth
     until(lambda: called)
     expire(session)
     before = idp.requests_to("/token")
-    with pytest.raises(TokenExpiredError):
-        _ = session.access_token
+    assert code_of_reading(session) == "invalid_grant"
+    asyncio.run(flow.begin("http://localhost/callback"))
+    assert session.status == "authorizing"
+    assert code_of_reading(session) == "invalid_grant", "the reason is forgotten while somebody signs in"
     time.sleep(0.1)
     assert (len(called), idp.requests_to("/token")) == (1, before)
+    flow.cancel()
+
+
+def code_of_reading(session: SessionManager) -> str:
+    """Return why the token is over."""
+    with pytest.raises(TokenExpiredError) as caught:
+        _ = session.access_token
+    return caught.value.code
 
 
 def test_a_token_without_refresh_ends_when_it_ends(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
