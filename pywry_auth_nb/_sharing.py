@@ -160,7 +160,8 @@ class SharedState(SessionState):
         record = await self._ask(self.token_store.read(self.store_key))
         if self._away:
             self._away = False
-            self._wait_for_others()
+            if not self._unsaved:  # else ours are the newest
+                self._wait_for_others()
             self._store_is_back()
         return record
 

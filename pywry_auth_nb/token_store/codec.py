@@ -186,7 +186,7 @@ def _open(cipher: AESGCM, nonce: bytes, data: bytes, context: bytes) -> bytes:
 
 
 def _members(record: Record) -> dict[str, Any]:
-    """Return what is stored; the generation comes first, so that a look at the beginning tells whether it changed."""
+    """Return what is stored."""
     return {
         "generation": record.generation,
         "sign_in": record.sign_in,

@@ -281,7 +281,9 @@ def test_rotation() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", " , ", "CANARY", KEYS[0][:-4], KEYS[0] + "AAAA", f"{KEYS[0]},CANARY", "é" * 44, "=" * 44, "+/" * 22]
+    "key",
+    ["", " , ", "CANARY", KEYS[0][:-4], KEYS[0] + "AAAA", f"{KEYS[0]},CANARY", "é" * 44, "=" * 44, "+/" * 22],
+    ids=["empty", "comma", "short", "cut", "long", "one of two", "umlauts", "padding", "standard"],
 )
 def test_what_is_no_key(key: str) -> None:
     """It is refused with how to make one, and is not repeated."""
