@@ -63,6 +63,7 @@ def running_secret_service() -> Iterator[SecretService]:
 @pytest.fixture
 def secret_service(running_secret_service: SecretService, monkeypatch: pytest.MonkeyPatch) -> SecretService:
     """The Secret Service, as the keyring of this process."""
+    running_secret_service.revive()
     for name, value in running_secret_service.environment().items():
         monkeypatch.setenv(name, value)
     return running_secret_service

@@ -302,12 +302,22 @@ class SecretService(Server):
         return {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={self.folder / 'bus'}"}
 
     def __enter__(self) -> SecretService:
+        self._start()
+        return self
+
+    def revive(self) -> None:
+        """Start it again if it has died: gnome-keyring 42 does so now and then, also where it is asked politely."""
+        if not self._owned():
+            self.stop(signal.SIGKILL)
+            (self.folder / "bus").unlink(missing_ok=True)
+            self._start()
+
+    def _start(self) -> None:
         address = self.environment()["DBUS_SESSION_BUS_ADDRESS"]
         self.run("dbus-daemon", "--session", "--nofork", f"--address={address}")
         until((self.folder / "bus").exists, "dbus-daemon did not start")
         self.run("gnome-keyring-daemon", "--foreground", "--unlock", "--components=secrets", send=b"test")
         until(self._owned, "gnome-keyring-daemon did not start")
-        return self
 
     def _owned(self) -> bool:
         ask = ["dbus-send", "--print-reply", "--dest=org.freedesktop.DBus", "/org/freedesktop/DBus"]
