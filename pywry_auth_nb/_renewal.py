@@ -179,7 +179,7 @@ class Renewal(SharedState):
         try:
             new = await self._renewed(tokens)
         except TokenRefreshError as error:
-            if _is_final(error) and epoch == self._epoch and not await self._end(error):
+            if _is_final(error) and epoch == self._epoch and not await self._end(old, error):
                 return  # somebody else was faster, after all
             raise
         if epoch == self._epoch:
@@ -283,15 +283,15 @@ class Renewal(SharedState):
         if not shown and (_needs_help(error) or time.time() >= self._snap.over):
             self._publish(error=error)
 
-    async def _end(self, error: TokenError) -> bool:
-        """Note for every kernel that only a new sign-in helps. What is left of the access token's life stays usable.
+    async def _end(self, old: Record, error: TokenError) -> bool:
+        """Note for every kernel that after ``old`` only a new sign-in helps. Its access token stays usable to its end.
 
         Returns:
             Whether that is so: not when another kernel turns out to have renewed the tokens.
         """
         if self._snap.ended:
             return True
-        old, epoch = self._held, self._epoch
+        epoch = self._epoch
         record = kept = old.over()
         try:
             kept = await self._write(_instead_of(old, record))
@@ -374,9 +374,8 @@ class Renewal(SharedState):
             await self._glance()
             if self._snap.tokens is None or time.time() < self._snap.over:
                 return
-            await self._end(
-                TokenExpiredError("Your sign-in is over and cannot be renewed. Sign in again.", code="no_refresh_token")
-            )
+            sentence = "Your sign-in is over and cannot be renewed. Sign in again."
+            await self._end(self._held, TokenExpiredError(sentence, code="no_refresh_token"))
             return
         with contextlib.suppress(TokenRefreshError):  # noted, and the next look is planned
             await self._refresh_once()

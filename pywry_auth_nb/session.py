@@ -296,6 +296,7 @@ class SessionManager(Renewal):
         if command != self._commands or record.generation < self._held.generation:
             await self._give_back_late(tokens)
             return False
+        self._begin_epoch()  # again: a refresh of what was shown until now may have begun meanwhile
         self._saved()
         self._unsaved = self._alone = error is not None
         self._show(record, error=error, authorizing=False)

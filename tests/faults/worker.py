@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import resource
+import signal
 import socket
 import sys
 import threading
@@ -221,9 +222,9 @@ def opened(kind: str, **options: Any) -> TokenStore:
 
 
 def once(number: int) -> Callable[[], object]:
-    """Return what sends this process a signal when it is first called."""
-    signals = iter([number])
-    return lambda: [os.kill(os.getpid(), signal) for signal in signals]
+    """Return what sends this process a signal when it is first called: by its thread, which gets no further."""
+    numbers = iter([number])
+    return lambda: [signal.pthread_kill(threading.get_ident(), number) for number in numbers]
 
 
 def hashed(token: str) -> str:

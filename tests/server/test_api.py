@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -265,9 +266,11 @@ async def test_run_deploy_knows_a_stored_session(browser: Browser, kernel: Kerne
         "print(path)"
     )
     path = url[url.index("pywry-auth/") :]
-    await kernel.run("import asyncio\nawait asyncio.sleep(.3)")
 
-    assert said(await ask(browser, "status", path))[1]["authenticated"]
+    end = time.monotonic() + 5
+    while not said(await ask(browser, "status", path))[1]["authenticated"]:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.1)
 
 
 LIAR = """
