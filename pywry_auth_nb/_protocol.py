@@ -6,7 +6,7 @@ from __future__ import annotations
 PROTOCOL = 1
 
 #: Requests on the control channel, each answered by ``…_reply`` after an ``…_accepted``. Content in brackets.
-BEGIN = "pywry_auth_begin"  # [flow, redirect_uri] -> [authorize_url, state]
+BEGIN = "pywry_auth_begin"  # [flow, redirect_uri, server] -> [authorize_url, state], or [name]: nobody to ask
 COMPLETE = "pywry_auth_complete"  # [params] -> [name]
 CANCEL = "pywry_auth_cancel"  # [flow] -> []
 LOGOUT = "pywry_auth_logout"  # [flow] -> []

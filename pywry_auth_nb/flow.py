@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._authorization import AuthFlowResult, AuthFlowState, AuthorizationRequest, Pending, check_redirect_uri, code_in
 from ._loop import bare, get_loop, on_loop
+from ._servers import state_for
 from .errors import AuthenticationError, AuthFlowCancelled, AuthFlowTimeout, ConfigurationError
 from .pkce import PKCEChallenge
 from .session import SessionManager
@@ -201,19 +202,22 @@ class AuthFlowManager:
     # -- begin and complete -------------------------------------------------------------------------------------
 
     @on_loop
-    async def begin(self, redirect_uri: str, *, lifetime: float | None = None) -> AuthorizationRequest:
+    async def begin(
+        self, redirect_uri: str, *, lifetime: float | None = None, server: str = ""
+    ) -> AuthorizationRequest:
         """Open a sign-in: file a fresh state, nonce and code verifier, and return what the browser must open.
 
         Args:
             redirect_uri: Where the provider sends the browser afterwards; registered there.
             lifetime: Seconds within which an answer must come; ten minutes when left out.
+            server: Name of the hub user's server that the answer is to reach; empty for the default server.
 
         Raises:
             AuthFlowCancelled: Cancelled while the provider was being asked.
             AuthenticationError: Code ``insecure_redirect_uri``.
             TokenError: The provider cannot be asked, or must not be trusted.
         """
-        state, pending = self._file(redirect_uri)
+        state, pending = self._file(redirect_uri, server)
         lifetime = LIFETIME if lifetime is None else lifetime
         pending.timer = get_loop().call_later(lifetime, self._expire, state, lifetime)
         try:
@@ -227,9 +231,9 @@ class AuthFlowManager:
             self.session.note_authorizing()
         return AuthorizationRequest(url, state, pending.outcome)
 
-    def _file(self, redirect_uri: str) -> tuple[str, Pending]:
+    def _file(self, redirect_uri: str, server: str) -> tuple[str, Pending]:
         """Note a new sign-in under a fresh state; where too many are open, the oldest gives way."""
-        state = Secret(secrets.token_urlsafe(32))
+        state = Secret(state_for(secrets.token_urlsafe(32), server))
         nonce = Secret(secrets.token_urlsafe(32)) if "openid" in self.provider.scopes else None
         pkce = PKCEChallenge.generate() if self.use_pkce else None
         while len(self._pending) >= _MAX_PENDING:

@@ -119,7 +119,7 @@ def _kernel_id() -> str:
 
 
 async def _begin(content: dict[str, Any]) -> dict[str, Any]:
-    request = await _flow(content).begin(content["redirect_uri"])
+    request = await _flow(content).begin(content["redirect_uri"], server=content.get("server", ""))
     return {"authorize_url": request.url, "state": request.state}
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
-from tornado.web import HTTPError
+from tornado.escape import parse_qs_bytes
+from tornado.web import Finish, HTTPError
 
 from .. import _protocol, pages
 from .kernel_client import KernelUnavailable, ask
@@ -40,6 +41,7 @@ def guarded(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[N
     @functools.wraps(method)
     async def guard(self: PywryAuthHandler) -> None:
         try:
+            await self.send_on()
             await self.check_user()
             await method(self)
         except (Refused, KernelUnavailable) as refused:
@@ -55,6 +57,17 @@ def is_guarded(method: object) -> bool:
     return getattr(method, "is_guarded", False)
 
 
+def parse_query(query: str) -> dict[str, str]:
+    """Return a query's parameters, or refuse it: where a name comes twice (RFC 6749 §3.1), or it is too long."""
+    parameters = parse_qs_bytes(query, keep_blank_values=True)
+    if len(query) > _MAX_QUERY or any(len(values) != 1 for values in parameters.values()):
+        raise Refused("bad_request")
+    try:
+        return {name: values[0].decode() for name, values in parameters.items()}
+    except UnicodeDecodeError:
+        raise Refused("bad_request") from None
+
+
 class PywryAuthHandler(JupyterHandler):
     """What the routes share: who may use them, what they were asked, how they answer."""
 
@@ -67,6 +80,9 @@ class PywryAuthHandler(JupyterHandler):
         if not is_guarded(getattr(self, str(self.request.method).lower())):
             raise HTTPError(405)
         await ensure_async(cast("Any", super().prepare()))
+
+    async def send_on(self) -> None:
+        """Send the browser elsewhere, whoever it belongs to, where that does not matter; it does nothing else."""
 
     async def check_user(self) -> None:
         """Refuse whoever is not signed in to Jupyter, is not this server's owner, or may not execute code here."""
@@ -84,15 +100,9 @@ class PywryAuthHandler(JupyterHandler):
 
         A page that a browser merely prefetches must not use anything up, and is refused.
         """
-        arguments = self.request.query_arguments
-        if "prefetch" in self.request.headers.get("Sec-Purpose", "") or len(self.request.query) > _MAX_QUERY:
+        if "prefetch" in self.request.headers.get("Sec-Purpose", ""):
             raise Refused("bad_request")
-        if any(len(values) != 1 for values in arguments.values()):
-            raise Refused("bad_request")
-        try:
-            return {name: values[0].decode() for name, values in arguments.items()}
-        except UnicodeDecodeError:
-            raise Refused("bad_request") from None
+        return parse_query(self.request.query)
 
     async def ask(self, kernel_id: str, request: str, content: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Ask the kernel; return what it says if that is a success."""
@@ -103,6 +113,18 @@ class PywryAuthHandler(JupyterHandler):
         if reply.get("protocol") != _protocol.PROTOCOL:
             raise Refused("version_mismatch")
         return reply
+
+    def send_to(self, url: str) -> NoReturn:
+        """Finish by sending the browser to ``url``, which nobody may keep or hear of."""
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.redirect(url)
+        raise Finish
+
+    def _log(self) -> None:
+        """Log the request as Jupyter does, but not where it led to, as a hub's servers would."""
+        self.clear_header("Location")  # it is sent already
+        super()._log()
 
     def answer(self, code: str) -> None:
         """Finish with the page for ``code``."""

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from typing import Any
 from urllib.parse import urlsplit
 
 from .. import _protocol, pages
+from .._servers import STOPPED, own_server
 from .api import CancelHandler, LogoutHandler, RefreshHandler, StatusHandler, UserinfoHandler
+from .callback import CallbackHandler
+from .flow_cookie import remember
 from .guard import PywryAuthHandler, Refused, guarded
 from .kernel_client import KernelUnavailable
 from .redirect_uri import redirect_uri
 
-_COOKIE = "pywry-auth-"
-_COOKIE_DAYS = 600 / 86400  # as long as the kernel keeps a sign-in open
-_MAX_COOKIES = 8
 _NOTHING_BEGUN = frozenset({"kernel_gone", "no_session"})  # a stale link, or another page's guess
 _BEGIN_DEADLINE = 15.0  # seconds: discovery
-_COMPLETE_DEADLINE = 45.0  # seconds: code exchange, keys, userinfo
 
 
 class LoginHandler(PywryAuthHandler):
-    """Begins a sign-in that a widget in the kernel offers, and sends the browser to the provider."""
+    """Begins a sign-in that a widget in the kernel offers, and sends the browser to the provider.
+
+    Where nobody need be asked, as on a hub that has signed the person in, that is all, and the page says so.
+    """
 
     @guarded
     async def get(self) -> None:
@@ -31,17 +32,19 @@ class LoginHandler(PywryAuthHandler):
         self._check_rate()
         kernel_id, flow = query.get("kernel", ""), query.get("flow", "")
         uri = redirect_uri(self.settings["pywry_auth"].redirect_uri, self.request, self.base_url)
+        begin = {"flow": flow, "redirect_uri": uri, "server": own_server()}
         try:
-            reply = await self.ask(kernel_id, _protocol.BEGIN, {"flow": flow, "redirect_uri": uri}, _BEGIN_DEADLINE)
+            reply = await self.ask(kernel_id, _protocol.BEGIN, begin, _BEGIN_DEADLINE)
         except (Refused, KernelUnavailable) as refused:
             if refused.code in _NOTHING_BEGUN:
                 self.settings["pywry_auth_logins"].take_back(self._who)
             raise
+        if "name" in reply:
+            self.show(pages.signed_in(str(reply["name"])))
+            return
         url, state = _sound(reply)
-        self._remember(state, kernel_id)
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("Referrer-Policy", "no-referrer")
-        self.redirect(url)
+        remember(self, state, kernel_id)
+        self.send_to(url)
 
     @property
     def _who(self) -> str:
@@ -54,23 +57,6 @@ class LoginHandler(PywryAuthHandler):
         if wait > 0:
             self.set_header("Retry-After", str(math.ceil(wait)))
             raise Refused("rate_limited")
-
-    def _remember(self, state: str, kernel_id: str) -> None:
-        """Tie the sign-in to this browser with a signed cookie named after its state; its value routes the answer."""
-        path = self.base_url + "pywry-auth/"
-        ours = [name for name in self.cookies if name.startswith(_COOKIE)]
-        if len(ours) >= _MAX_COOKIES:
-            for name in ours:
-                self.clear_cookie(name, path=path)
-        self.set_signed_cookie(
-            cookie_name(state),
-            kernel_id,
-            expires_days=_COOKIE_DAYS,
-            path=path,
-            httponly=True,
-            samesite="Lax",  # Strict would not be sent when the provider sends the browser back
-            secure=self.request.protocol == "https",
-        )
 
 
 def _sound(reply: dict[str, Any]) -> tuple[str, str]:
@@ -86,20 +72,12 @@ def _sound(reply: dict[str, Any]) -> tuple[str, str]:
     return str(url), state
 
 
-class CallbackHandler(PywryAuthHandler):
-    """Takes the provider's answer to the kernel that asked, and says how it went."""
+class StoppedHandler(PywryAuthHandler):
+    """Where the hub sends whoever comes back to a server that was stopped meanwhile, when that runs again."""
 
     @guarded
     async def get(self) -> None:
-        params = self.query()
-        state = params.get("state", "")
-        if not state:
-            raise Refused("bad_request")
-        kernel_id = self.get_signed_cookie(cookie_name(state), max_age_days=_COOKIE_DAYS)
-        if kernel_id is None:
-            raise Refused("other_browser")
-        reply = await self.ask(kernel_id.decode(), _protocol.COMPLETE, {"params": params}, _COMPLETE_DEADLINE)
-        self.show(pages.signed_in(str(reply.get("name", ""))))
+        raise Refused("kernel_gone")
 
 
 class NowhereHandler(PywryAuthHandler):
@@ -110,17 +88,13 @@ class NowhereHandler(PywryAuthHandler):
         raise Refused("not_found")
 
 
-def cookie_name(state: str) -> str:
-    """Return the name of the cookie that ties ``state`` to a browser."""
-    return _COOKIE + hashlib.sha256(state.encode()).hexdigest()[:32]
-
-
 def handlers(base_url: str) -> list[tuple[Any, ...]]:
     """The table of routes."""
     root = re.escape(base_url + "pywry-auth/")
     return [
         (root + "login", LoginHandler),
         (root + "callback", CallbackHandler),
+        (re.escape(base_url + STOPPED), StoppedHandler),
         (root + "cancel", CancelHandler),
         (root + "logout", LogoutHandler),
         (root + "refresh", RefreshHandler),

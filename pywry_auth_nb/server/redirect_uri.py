@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import traitlets as t
 from traitlets.config import LoggingConfigurable
 
+from .._servers import CALLBACK
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tornado.httputil import HTTPServerRequest
-
-CALLBACK = "pywry-auth/callback"
 
 
 class PywryAuth(LoggingConfigurable):
@@ -48,10 +48,15 @@ def redirect_uri(
         return configured
     origin = f"{request.protocol}://{request.host}"
     if "JUPYTERHUB_SERVICE_PREFIX" in environ:
-        origin = f"{_outermost_scheme(request)}://{request.host}"
-        hub = environ.get("JUPYTERHUB_PUBLIC_HUB_URL") or origin + environ.get("JUPYTERHUB_BASE_URL", "/") + "hub/"
+        hub = environ.get("JUPYTERHUB_PUBLIC_HUB_URL") or _hub_of(request, environ)
         return f"{hub.rstrip('/')}/user-redirect/{CALLBACK}"
     return origin + base_url + CALLBACK
+
+
+def _hub_of(request: HTTPServerRequest, environ: Mapping[str, str]) -> str:
+    """Return the hub's address where it does not say so itself: with subdomains its own host, else the browser's."""
+    host = environ.get("JUPYTERHUB_HOST") or f"{_outermost_scheme(request)}://{request.host}"
+    return host + environ.get("JUPYTERHUB_BASE_URL", "/") + "hub/"
 
 
 def _outermost_scheme(request: HTTPServerRequest) -> str:

@@ -229,6 +229,13 @@ def test_every_method_is_guarded(handler: type[RequestHandler]) -> None:
     assert unguarded(handler) == []
 
 
+def test_one_route_alone_sends_on_before_it_asks_who_it_is() -> None:
+    """Only the callback may do anything for a browser that nobody knows."""
+    assert [handler.__name__ for handler in CLASSES if handler.send_on is not PywryAuthHandler.send_on] == [
+        "CallbackHandler"
+    ]
+
+
 @pytest.mark.parametrize(
     ("handler", "found"),
     [(Open, "GET"), (Public, "POST"), (Redirecting, "GET"), (Late, "GET"), (Lenient, "check_user")],

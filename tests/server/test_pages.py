@@ -6,6 +6,7 @@ import ast
 import base64
 import hashlib
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ async def every_page(
     path = callback(params)
     good = await browser.open(path)
     failing = idp.authorize(await browser.begin(login_path), code="no-such-code")
-    monkeypatch.setattr(LoginHandler, "_remember", broken)
+    monkeypatch.setattr(sys.modules[LoginHandler.__module__], "remember", broken)
     return [
         good,
         await browser.open(path),  # 200: once more

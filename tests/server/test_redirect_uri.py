@@ -46,6 +46,10 @@ TABLE = {
         "", "https://hub.example", "/user/alice/", ALICE | EMPTY,
         "https://hub.example/hub/user-redirect/pywry-auth/callback",
     ),
+    "hub with subdomains that does not know its URL": (
+        "", "https://alice.hub.example", "/lab/user/alice/two/", LAB | EMPTY | {"JUPYTERHUB_HOST": "https://hub.example"},
+        "https://hub.example/lab/hub/user-redirect/pywry-auth/callback",
+    ),
     "a hub's address without a hub": ("", "http://localhost", "/", PUBLIC, "http://localhost/pywry-auth/callback"),
 }  # fmt: skip
 

@@ -1,0 +1,48 @@
+"""The redirect URI: takes the provider's answer to the kernel that asked, and says how it went."""
+
+from __future__ import annotations
+
+from tornado.web import Finish, authenticated
+
+from .. import _protocol, pages
+from .._servers import CALLBACK, other_server
+from . import flow_cookie
+from .guard import PywryAuthHandler, Refused, guarded, parse_query
+
+_COMPLETE_DEADLINE = 45.0  # seconds: code exchange, keys, userinfo
+
+
+class CallbackHandler(PywryAuthHandler):
+    """Takes the provider's answer to the kernel that asked, and says how it went."""
+
+    async def send_on(self) -> None:
+        """Send on whoever is at the wrong server of a hub user, or must sign in to Jupyter first.
+
+        An answer that belongs to another server of the same hub user is passed on without asking who brings it, since
+        a browser need not have been here before: it only names another path, and that server checks everything.
+        """
+        query, self.params = self.request.query, self.query()
+        if not query:
+            query = flow_cookie.parked(self)
+            self.params = parse_query(query)
+        state = self.params.get("state", "")
+        self.kernel_id = flow_cookie.kernel_of(self, state) if state else None
+        if self.kernel_id is None and (there := other_server(state)):
+            self.send_to(f"{there}{CALLBACK}?{query}")
+        if self.kernel_id is not None and not self.current_user and flow_cookie.park(self, query):
+            _to_login(self)
+            raise Finish
+
+    @guarded
+    async def get(self) -> None:
+        """Hand the answer over."""
+        if not self.params.get("state"):
+            raise Refused("bad_request")
+        if self.kernel_id is None:
+            raise Refused("other_browser")
+        reply = await self.ask(self.kernel_id, _protocol.COMPLETE, {"params": self.params}, _COMPLETE_DEADLINE)
+        self.show(pages.signed_in(str(reply.get("name", ""))))
+
+
+#: Tornado's own way to Jupyter's login page, or a hub's. The address to come back to has no query: see ``initialize``.
+_to_login = authenticated(lambda _handler: None)
