@@ -56,6 +56,11 @@ class Renewal(SharedState):
         self._tending: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def _due(self) -> float:
+        """When to renew, in epoch seconds."""
+        return self._snap.due(0.0 if self.provider.renews_late else self.refresh_buffer_seconds)
+
     async def _refresh_once(self) -> None:
         running = self._refreshing
         if running is None or running.done() or running.get_loop() is not get_loop():
@@ -157,7 +162,7 @@ class Renewal(SharedState):
         if self._snap.tokens is None:
             raise nobody()
         if self._held.generation != begun.generation and not self._snap.ended:
-            return time.time() < self._snap.due(self.refresh_buffer_seconds)
+            return time.time() < self._due
         self._check_renewable(self._snap.tokens)
         return False
 
@@ -340,7 +345,7 @@ class Renewal(SharedState):
 
     def _early(self) -> float:
         """Return when to renew: somewhat before it is due, each kernel at another time."""
-        due, tokens = self._snap.due(self.refresh_buffer_seconds), self._snap.tokens
+        due, tokens = self._due, self._snap.tokens
         if tokens is None or tokens.expires_at is None or tokens.refresh_token is None:
             return due
         return due - jitter(0.0, 0.1) * (tokens.expires_at - due)

@@ -64,7 +64,7 @@ class Snapshot:
         life = self.tokens.expires_in
         if self.ended or self.tokens.refresh_token is None:
             return self.over
-        return max(self.tokens.expires_at - min(buffer, max(_MARGIN, life / 5)), self.tokens.issued_at + life / 4)
+        return max(self.tokens.expires_at - max(_MARGIN, min(buffer, life / 5)), self.tokens.issued_at + life / 4)
 
     @property
     def over(self) -> float:

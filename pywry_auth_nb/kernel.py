@@ -119,7 +119,11 @@ def _kernel_id() -> str:
 
 
 async def _begin(content: dict[str, Any]) -> dict[str, Any]:
-    request = await _flow(content).begin(content["redirect_uri"], server=content.get("server", ""))
+    flow = _flow(content)
+    if flow.provider.asks_nobody:
+        await flow.session.take()
+        return {"name": flow.session.display_name}
+    request = await flow.begin(content["redirect_uri"], server=content.get("server", ""))
     return {"authorize_url": request.url, "state": request.state}
 
 

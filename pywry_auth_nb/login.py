@@ -49,6 +49,8 @@ def login(session: SessionManager, timeout: float, flow: AuthFlowManager | None 
         AuthenticationError: What the sign-in ended with instead.
     """
     until = time.monotonic() + timeout
+    if session.provider.asks_nobody and session.status == "signed_out":
+        run(session.take(), timeout)
     if not _is_signed_in(session, timeout):
         if not kernel.has_front_end():
             raise LoginRequired(

@@ -9,12 +9,13 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ._loop import bare, on_background, on_loop, run
+from ._loop import bare, get_loop, on_background, on_loop, run
 from ._renewal import Renewal, nobody, not_stored
 from ._sharing import FRESH, PATIENCE
 from ._state import View
 from .errors import (
     AuthenticationError,
+    LoginRequired,
     TokenError,
     TokenExpiredError,
     TokenRefreshError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _READ_DEADLINE = 30.0  # seconds that reading a token may take when it has to be renewed
 _PATIENCE = 3.0  # seconds that a reader waits for a new token while the old one is still good
+_TAKE_PAUSE = 2.0  # seconds between two tries of what asks nobody
 _NAME_LENGTH = 100
 
 
@@ -103,6 +105,8 @@ class SessionManager(Renewal):
         if allowed_origins is not None:
             self.auth  # noqa: B018 - refuses what is no origin, here and now
         self.flow_options: dict[str, Any] = {}  # what the settings say about signing in
+        self._taking: asyncio.Task[None] | None = None
+        self._take_again_at = -math.inf  # monotonic seconds
         self._private = token_store is None
         if not self._private:
             self._begin_watching()
@@ -121,14 +125,12 @@ class SessionManager(Renewal):
         """
         from .providers import create_provider_from_settings
         from .settings import OAuth2Settings
-        from .token_store import get_token_store
+        from .token_store.factory import store_from_settings
 
         settings = OAuth2Settings() if settings is None else settings
         kwargs = {"refresh_buffer_seconds": getattr(settings, "refresh_buffer_seconds", 60)} | kwargs
         if kwargs.get("token_store") is None:
-            backend, url = getattr(settings, "token_store_backend", "memory"), getattr(settings, "redis_url", "")
-            options = {"redis_url": url} if backend == "redis" and url else {}
-            kwargs["token_store"] = get_token_store(backend, **options)
+            kwargs["token_store"] = store_from_settings(settings)
         session = cls(create_provider_from_settings(settings), **kwargs)
         session.flow_options = {
             "use_pkce": getattr(settings, "use_pkce", True),
@@ -148,7 +150,7 @@ class SessionManager(Renewal):
     def _fresh_token(self) -> str | None:
         """Return the access token if it needs no renewing yet."""
         snap = self._snap
-        fresh = snap.tokens is not None and time.time() < snap.due(self.refresh_buffer_seconds)
+        fresh = snap.tokens is not None and time.time() < self._due
         return snap.tokens.access_token if snap.tokens is not None and fresh else None
 
     @property
@@ -216,8 +218,7 @@ class SessionManager(Renewal):
             LoginRequired: Nobody is signed in.
             TokenExpiredError: The token is over and could not be renewed; ``code`` says why.
         """
-        await self._load()
-        await self._glance()
+        await self._arrive()
         error = await self._renew_if_due()
         if error is None and self._snap.tokens is not None and time.time() >= self._snap.over:
             error = await self._renew_if_due()  # the process stood still, and the new token is over, too
@@ -225,10 +226,25 @@ class SessionManager(Renewal):
             return self._usable(self._ended_by)
         return self._usable(error or self._failure or self._snap.error)
 
+    async def _arrive(self) -> None:
+        """Know what the store has; and if it has nothing, what the provider has for whoever runs this.
+
+        Raises:
+            LoginRequired: It has nothing, though it could; ``code`` says why.
+        """
+        await self._load()
+        await self._glance()
+        if not self.provider.asks_nobody or self._held.generation:  # also where somebody has signed out
+            return
+        try:
+            await self.take()
+        except TokenError as error:
+            raise LoginRequired(error.message, code=error.code) from None
+
     async def _renew_if_due(self) -> TokenRefreshError | None:
         """Renew the token if it is near its end, for a while; return what went wrong."""
         now, snap = time.time(), self._snap
-        if snap.tokens is not None and now >= max(snap.due(self.refresh_buffer_seconds), self._resume_at):
+        if snap.tokens is not None and now >= max(self._due, self._resume_at):
             patience = min(_PATIENCE, snap.over - now) if now < snap.over else None
             try:
                 with contextlib.suppress(asyncio.TimeoutError):  # then it goes on in the background
@@ -269,6 +285,30 @@ class SessionManager(Renewal):
         from .login import login
 
         return login(self, timeout)
+
+    @on_loop
+    async def take(self) -> None:
+        """Sign in with what the provider has for whoever runs this, where that asks nobody (:class:`HubTokenSource`).
+
+        Raises:
+            TokenError: It has nothing; the next try is made two seconds later at the earliest.
+        """
+        running = self._taking
+        if running is None or running.get_loop() is not get_loop() or (running.done() and self._may_take_again()):
+            running = self._taking = asyncio.ensure_future(self._take())
+        await asyncio.shield(running)
+
+    async def _take(self) -> None:
+        try:
+            tokens, user = await self.provider.take()
+        except TokenError as error:
+            self._take_again_at = time.monotonic() + _TAKE_PAUSE
+            self.note_login_failed(error, authorizing=False)
+            raise
+        await self.sign_in(tokens, user)
+
+    def _may_take_again(self) -> bool:
+        return time.monotonic() >= self._take_again_at
 
     @on_loop
     async def save_tokens(self, tokens: OAuthTokenSet) -> None:
@@ -328,8 +368,7 @@ class SessionManager(Renewal):
             LoginRequired: Nobody is signed in.
             TokenRefreshError: The refresh failed; code ``invalid_grant`` means that a new sign-in is needed.
         """
-        await self._load()
-        await self._glance()
+        await self._arrive()
         await self._refresh_once()
         if self._snap.tokens is None:
             raise nobody()

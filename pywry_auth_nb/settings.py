@@ -43,7 +43,7 @@ class OAuth2Settings(Configurable):
         ConfigurationError: A value is not of the right kind, or a keyword names no setting.
     """
 
-    provider = t.Enum(["google", "github", "microsoft", "oidc", "custom"], "custom").tag(config=True)
+    provider = t.Enum(["google", "github", "microsoft", "jupyterhub", "oidc", "custom"], "custom").tag(config=True)
     client_id = t.Unicode(help="Client identifier registered with the provider").tag(config=True)
     client_secret = t.Unicode(help="Its secret, if it has one; better by one of the next two").tag(config=True)
     client_secret_file = t.Unicode(help="A file that holds the secret and nothing else").tag(config=True)
@@ -60,6 +60,9 @@ class OAuth2Settings(Configurable):
     revocation_url = t.Unicode(help="Revocation endpoint (custom)").tag(config=True)
     issuer_url = t.Unicode(help="Issuer, exactly as the provider writes it (oidc)").tag(config=True)
     redis_url = t.Unicode(help="Where the tokens are kept (redis)").tag(config=True)
+    redis_prefix = t.Unicode(
+        help="What the names of all keys begin with (redis); the store's own default when left out"
+    ).tag(config=True)
     tenant_id = t.Unicode("common", help="Tenant (microsoft)").tag(config=True)
     require_id_token_validation = t.Bool(default_value=True, help="Whether an ID token must come and be valid").tag(
         config=True

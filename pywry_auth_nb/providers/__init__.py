@@ -4,6 +4,7 @@ from .base import OAuthProvider
 from .factory import create_provider_from_settings
 from .github import GitHubProvider
 from .google import GoogleProvider
+from .jupyterhub import HubTokenSource
 from .microsoft import MicrosoftProvider
 from .oidc import GenericOIDCProvider
 
@@ -11,6 +12,7 @@ __all__ = [
     "GenericOIDCProvider",
     "GitHubProvider",
     "GoogleProvider",
+    "HubTokenSource",
     "MicrosoftProvider",
     "OAuthProvider",
     "create_provider_from_settings",

@@ -68,6 +68,10 @@ class OAuthProvider(ABC):
     error_names: ClassVar[Mapping[str, str]] = {}
     #: Whether the token endpoint may answer with a form instead of JSON.
     form_answers: ClassVar[bool] = False
+    #: Whether tokens can be had without a person: by :meth:`take`.
+    asks_nobody: ClassVar[bool] = False
+    #: Whether a token can be renewed only when it is over.
+    renews_late: ClassVar[bool] = False
     #: Whether ending one token ends every other of the same person and client.
     revokes_consent: ClassVar[bool] = False
     #: Headers this provider's API wants besides the token.
@@ -128,6 +132,14 @@ class OAuthProvider(ABC):
             TokenError: The provider cannot be asked, or must not be trusted.
         """
         await self.prepare()
+
+    async def take(self) -> tuple[OAuthTokenSet, dict[str, Any]]:
+        """Return tokens, and claims about whose they are, without asking a person; where ``asks_nobody`` is set.
+
+        Raises:
+            TokenError: There are none to be had.
+        """
+        raise NotImplementedError
 
     def build_authorize_url(
         self,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigurationError
 from .github import GitHubProvider
 from .google import GoogleProvider
+from .jupyterhub import HubTokenSource
 from .microsoft import MicrosoftProvider
 from .oidc import GenericOIDCProvider
 
@@ -23,10 +24,11 @@ def create_provider_from_settings(settings: Any) -> OAuthProvider:
 
     Args:
         settings: Any object with some of these attributes: ``provider`` (``google``, ``github``, ``microsoft``,
-            ``oidc`` or ``custom``, which is the default), ``client_id``, ``client_secret`` (also as pydantic's
-            ``SecretStr``), ``scopes`` (a list, or a string separated by spaces), ``tenant_id``, ``issuer_url``,
-            ``authorize_url``, ``token_url``, ``userinfo_url``, ``revocation_url``, ``require_id_token_validation``.
-            Empty scopes, and ``openid email profile``, mean the provider's own default.
+            ``jupyterhub``, which needs none of the others, ``oidc``, or ``custom``, which is the default),
+            ``client_id``, ``client_secret`` (also as pydantic's ``SecretStr``), ``scopes`` (a list, or a string
+            separated by spaces), ``tenant_id``, ``issuer_url``, ``authorize_url``, ``token_url``, ``userinfo_url``,
+            ``revocation_url``, ``require_id_token_validation``. Empty scopes, and ``openid email profile``, mean the
+            provider's own default.
 
     Raises:
         ConfigurationError: The provider is unknown, or a setting it needs is missing or no text.
@@ -34,7 +36,8 @@ def create_provider_from_settings(settings: Any) -> OAuthProvider:
     make = _MAKERS.get(_text(settings, "provider").lower() or "custom")
     if make is None:
         raise ConfigurationError(f"The setting 'provider' must be one of {', '.join(_MAKERS)}.")
-    _need(settings, "client_id")
+    if make is not _jupyterhub:
+        _need(settings, "client_id")
     return make(settings)
 
 
@@ -48,6 +51,10 @@ def _github(settings: Any) -> OAuthProvider:
 
 def _microsoft(settings: Any) -> OAuthProvider:
     return MicrosoftProvider(*_client(settings), _text(settings, "tenant_id") or "common", _scopes(settings))
+
+
+def _jupyterhub(settings: Any) -> OAuthProvider:  # noqa: ARG001 - the hub says everything
+    return HubTokenSource()
 
 
 def _oidc(settings: Any) -> OAuthProvider:
@@ -64,6 +71,7 @@ _MAKERS: dict[str, Callable[[Any], OAuthProvider]] = {
     "google": _google,
     "github": _github,
     "microsoft": _microsoft,
+    "jupyterhub": _jupyterhub,
     "oidc": _oidc,
     "custom": _custom,
 }

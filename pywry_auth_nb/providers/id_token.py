@@ -29,7 +29,7 @@ ALGORITHMS = {
     "EdDSA": "sha512",
 }  # fmt: skip
 LEEWAY = 30.0  # seconds of clock difference that are forgiven
-_MAX_AGE = 600.0  # an ID token comes fresh from the token endpoint; an old one is a replay
+MAX_AGE = 600.0  # an ID token comes fresh from the token endpoint; an old one is a replay
 _END_OF_TIME = 1e12  # epoch seconds
 _MAX_LENGTH = 64 * 1024
 _MAX_SUBJECT = 255  # OIDC Core §2
@@ -135,7 +135,7 @@ def check_claims(
         _fail("It comes from another issuer.", "id_token_iss")
     _check_audience(claims, client_id, trusted_audiences)
     _check_subject(claims.get("sub"))
-    _check_times(claims, max_age=math.inf if access_token is None else _MAX_AGE)
+    _check_times(claims, max_age=math.inf if access_token is None else MAX_AGE)
     if nonce is not None:
         _check_nonce(claims.get("nonce"), nonce)
     if "at_hash" in claims and access_token is not None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
@@ -18,6 +19,8 @@ from .base import OAuthProvider, as_refresh_error
 from .jwks import KeyCache
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._http import Answer
     from ..pkce import PKCEChallenge
     from ..tokens import OAuthTokenSet
@@ -98,6 +101,11 @@ class GenericOIDCProvider(OAuthProvider):
     def identity(self) -> str:
         """Which provider and which client this is: tokens of one are no business of another."""
         return f"{self.issuer_url or self.token_url} {self.client_id}"
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the provider says about itself (OIDC Discovery §3); empty before :meth:`prepare`."""
+        return MappingProxyType(self._metadata)
 
     @property
     def _validates(self) -> bool:

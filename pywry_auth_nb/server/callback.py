@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from tornado.web import Finish, authenticated
-
 from .. import _protocol, pages
 from .._servers import CALLBACK, other_server
 from . import flow_cookie
-from .guard import PywryAuthHandler, Refused, guarded, parse_query
+from .guard import PywryAuthHandler, Refused, guarded, parse_query, to_login
 
 _COMPLETE_DEADLINE = 45.0  # seconds: code exchange, keys, userinfo
 
@@ -29,9 +27,15 @@ class CallbackHandler(PywryAuthHandler):
         self.kernel_id = flow_cookie.kernel_of(self, state) if state else None
         if self.kernel_id is None and (there := other_server(state)):
             self.send_to(f"{there}{CALLBACK}?{query}")
-        if self.kernel_id is not None and not self.current_user and flow_cookie.park(self, query):
-            _to_login(self)
-            raise Finish
+        if state and not self.current_user:
+            self._send_to_login(query)
+
+    def _send_to_login(self, query: str) -> None:
+        """Have somebody sign in to Jupyter and come back, if this browser has reason to."""
+        if self.kernel_id is None:
+            raise Refused("other_browser")
+        if flow_cookie.park(self, query):
+            to_login(self)
 
     @guarded
     async def get(self) -> None:
@@ -42,7 +46,3 @@ class CallbackHandler(PywryAuthHandler):
             raise Refused("other_browser")
         reply = await self.ask(self.kernel_id, _protocol.COMPLETE, {"params": self.params}, _COMPLETE_DEADLINE)
         self.show(pages.signed_in(str(reply.get("name", ""))))
-
-
-#: Tornado's own way to Jupyter's login page, or a hub's. The address to come back to has no query: see ``initialize``.
-_to_login = authenticated(lambda _handler: None)

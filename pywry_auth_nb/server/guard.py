@@ -11,7 +11,7 @@ from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
 from tornado.escape import parse_qs_bytes
-from tornado.web import Finish, HTTPError
+from tornado.web import Finish, HTTPError, authenticated
 
 from .. import _protocol, pages
 from .kernel_client import KernelUnavailable, ask
@@ -55,6 +55,12 @@ def guarded(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[N
 def is_guarded(method: object) -> bool:
     """Whether a method runs under :func:`guarded`."""
     return getattr(method, "is_guarded", False)
+
+
+def to_login(handler: PywryAuthHandler) -> NoReturn:
+    """Finish by sending the browser to Jupyter's login page, or a hub's, and back here: without a query."""
+    authenticated(lambda _: None)(handler)
+    raise Finish
 
 
 def parse_query(query: str) -> dict[str, str]:

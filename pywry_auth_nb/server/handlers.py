@@ -11,8 +11,9 @@ from .. import _protocol, pages
 from .._servers import STOPPED, own_server
 from .api import CancelHandler, LogoutHandler, RefreshHandler, StatusHandler, UserinfoHandler
 from .callback import CallbackHandler
+from .check import CheckHandler
 from .flow_cookie import remember
-from .guard import PywryAuthHandler, Refused, guarded
+from .guard import PywryAuthHandler, Refused, guarded, to_login
 from .kernel_client import KernelUnavailable
 from .redirect_uri import redirect_uri
 
@@ -75,6 +76,11 @@ def _sound(reply: dict[str, Any]) -> tuple[str, str]:
 class StoppedHandler(PywryAuthHandler):
     """Where the hub sends whoever comes back to a server that was stopped meanwhile, when that runs again."""
 
+    async def send_on(self) -> None:
+        """Let the person sign in to the new server, which the hub does without a question."""
+        if not self.current_user:
+            to_login(self)
+
     @guarded
     async def get(self) -> None:
         raise Refused("kernel_gone")
@@ -95,6 +101,7 @@ def handlers(base_url: str) -> list[tuple[Any, ...]]:
         (root + "login", LoginHandler),
         (root + "callback", CallbackHandler),
         (re.escape(base_url + STOPPED), StoppedHandler),
+        (root + "check", CheckHandler),
         (root + "cancel", CancelHandler),
         (root + "logout", LogoutHandler),
         (root + "refresh", RefreshHandler),

@@ -185,6 +185,11 @@ class PackedStore(RecordStore):
     def __init__(self, encryption_key: str | None) -> None:
         self._codec = Codec(hidden(encryption_key))
 
+    @property
+    def encrypts(self) -> bool:
+        """Whether an encryption key is set."""
+        return self._codec.encrypts
+
     @on_loop
     async def read(self, key: str) -> Record:
         """Return what is kept under ``key``; what cannot be read says why, and can be replaced."""

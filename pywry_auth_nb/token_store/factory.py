@@ -69,6 +69,22 @@ def get_token_store(backend: str = "memory", **kwargs: Any) -> TokenStore:
         return _the.store
 
 
+def store_from_settings(settings: Any) -> TokenStore:
+    """Return this process's token store as ``settings`` describe it.
+
+    Args:
+        settings: Any object with some of these attributes: ``token_store_backend``, ``redis_url``, ``redis_prefix``.
+
+    Raises:
+        ConfigurationError: As :func:`get_token_store` does.
+        TokenStoreError: The store cannot be used here.
+    """
+    backend = getattr(settings, "token_store_backend", "memory")
+    of_redis = {"redis_url": getattr(settings, "redis_url", ""), "prefix": getattr(settings, "redis_prefix", "")}
+    options = {name: value for name, value in of_redis.items() if value} if backend == "redis" else {}
+    return get_token_store(backend, **options)
+
+
 def reset_token_store() -> None:
     """Forget this process's token store, but none of the tokens in it; the next call makes a new one."""
     with _the.lock:

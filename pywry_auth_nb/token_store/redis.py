@@ -110,6 +110,21 @@ class RedisTokenStore(PackedStore):
         """Close the connections; the next use opens new ones."""
         await self._redis.close()
 
+    @on_loop
+    async def may_read(self, name: str) -> bool:
+        """Whether the server lets this user read a key that is not under this store's prefix.
+
+        Raises:
+            TokenStoreError: The server cannot be asked.
+        """
+        try:
+            await self._redis.ask(lambda client: string_or_nothing(client.get(_bytes(name))))
+        except TokenStoreError as error:
+            if error.code != "store_forbidden":
+                raise
+            return False
+        return True
+
     def _full_name(self, key: str) -> str:
         return f"{self.prefix}:oauth:tokens:{key}"
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 OPEN_TIMEOUT = 60.0
 RUN_TIMEOUT = 30.0
-LOOPBACK_ONLY = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1"
+LOOPBACK_ONLY = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE *.localhost , EXCLUDE 127.0.0.1"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 # ---- Chromium ------------------------------------------------------------------------------------------------------

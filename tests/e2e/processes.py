@@ -241,11 +241,11 @@ class JupyterServer(Process):
     def start(self) -> Self:
         """Write the configuration, start, and return once the server answers."""
         self.root.mkdir(exist_ok=True)
-        _write_json(self._home / "config" / "jupyter_server_config.json", self._full_config())
+        write_json(self._home / "config" / "jupyter_server_config.json", self._full_config())
         for plugin, values in self._settings.items():
             package, name = plugin.split(":")
             folder = self._home / "config" / "lab" / "user-settings" / package
-            _write_json(folder / f"{name}.jupyterlab-settings", values)
+            write_json(folder / f"{name}.jupyterlab-settings", values)
         return super().start()
 
     def restart(self) -> None:
@@ -304,6 +304,7 @@ QUIET_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """Write a file, with its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value), encoding="utf-8")

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlencode
 
-from .._servers import CALLBACK, STOPPED, server_in
+from ._servers import CALLBACK, STOPPED, server_in
 
 if TYPE_CHECKING:
     from tornado.httputil import HTTPServerRequest

@@ -1,0 +1,257 @@
+"""`HubTokenSource`: the token that a JupyterHub got when it signed its user in; without a click, and kept fresh by it.
+
+It needs a hub that signs people in at a provider and keeps what it got (``c.Authenticator.enable_auth_state``), and its
+leave for a user's server to read that (scope ``admin:auth_state!user``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
+from urllib.parse import quote, urlsplit
+
+from .._http import HttpClient
+from .._loop import growing, on_loop
+from ..errors import ConfigurationError, TokenError
+from ..tokens import OAuthTokenSet, Secret
+from . import id_token as jws
+from .base import OAuthProvider, as_refresh_error
+
+if TYPE_CHECKING:
+    from .._http import Answer
+    from ..pkce import PKCEChallenge
+
+SCOPE = "admin:auth_state!user"
+
+_UNKNOWN = 300.0  # seconds after which the hub is asked again where nothing says how long its token lives
+_PATIENCE = 20.0  # seconds for the hub to renew a token that is over; a reader waits 30
+_PAUSES = (0.5, 3.0)  # seconds between two looks whether it has
+_AFTER = 1.0  # seconds: the hub renews a token only once its provider refuses it, and does not look again for a while
+_LEFT = 2.0  # seconds that a token must still live to be worth handing out
+_HUBS = Secret("the hub has it")  # the refresh token never leaves the hub
+_FORBIDDEN, _NOT_FOUND = 403, 404
+
+
+class HubTokenSource(OAuthProvider):
+    """Takes the token that the hub got when its user signed in there; nobody is asked for anything.
+
+    Use it like a provider: ``SessionManager(HubTokenSource())``. The hub renews the token, and keeps the refresh token
+    to itself. It looks at most every ``c.Authenticator.auth_refresh_age`` seconds, and renews what is over by then.
+
+    Args:
+        api_url: The hub's API; as the hub told this server (``JUPYTERHUB_API_URL``) when left out.
+        api_token: This server's token for it; ``JUPYTERHUB_API_TOKEN`` when left out.
+        user: Whose token; ``JUPYTERHUB_USER`` when left out.
+
+    Raises:
+        ConfigurationError: Code ``no_hub``: this is not a server of a hub.
+    """
+
+    asks_nobody = True
+    renews_late = True
+
+    def __init__(self, api_url: str = "", api_token: str = "", user: str = "") -> None:
+        api_token = Secret(api_token or os.environ.get("JUPYTERHUB_API_TOKEN", ""))
+        super().__init__("jupyterhub")
+        self._url = (api_url or os.environ.get("JUPYTERHUB_API_URL", "")).rstrip("/")
+        self._token = api_token
+        self._user = user or os.environ.get("JUPYTERHUB_USER", "")
+        if not (self._url and self._token and self._user):
+            raise ConfigurationError(
+                "This kernel is not on a JupyterHub, which alone could give its token. Use another provider here.",
+                code="no_hub",
+            )
+        # a hub's own network is often plain http, and its address comes from the hub, not from a notebook
+        self._http = HttpClient(insecure_origin="{0.scheme}://{0.netloc}/".format(urlsplit(self._url)))
+        self._over = math.inf  # epoch seconds when the token that was handed out last is over
+
+    @property
+    def label(self) -> str:
+        """Where one has signed in, for people."""
+        return "JupyterHub"
+
+    @property
+    def identity(self) -> str:
+        """Which hub this is: tokens of one are no business of another."""
+        return f"{self._url} jupyterhub"
+
+    # -- what the hub has ---------------------------------------------------------------------------------------------
+
+    @on_loop
+    async def take(self) -> tuple[OAuthTokenSet, dict[str, Any]]:
+        """Return the hub's token, and the claims about whose it is; wait up to 20 s where the hub must renew it first.
+
+        Raises:
+            TokenError: Code ``hub_scope_missing``, ``hub_auth_state_missing``, ``hub_token_expired`` or
+                ``hub_refused``, or one of the HTTP client's.
+        """
+        until, pauses = time.monotonic() + _PATIENCE, growing(*_PAUSES)
+        while True:
+            state = await self._auth_state()
+            over = _end_of(state)
+            if over is None or over - time.time() >= _LEFT:
+                self._over = math.inf if over is None else over
+                return _tokens_in(state, over), _claims_in(state, self._user)
+            if time.monotonic() >= until:
+                raise TokenError(
+                    "The hub's token is over, and the hub has not renewed it yet. Try again in a moment. If it stays, "
+                    "sign out of the hub and in again; its administrator sets c.Authenticator.auth_refresh_age below "
+                    "the life of a token, to a few seconds.",
+                    code="hub_token_expired",
+                )
+            await asyncio.sleep(next(pauses))
+
+    async def _auth_state(self) -> dict[str, Any]:
+        """Return what the hub keeps of its user's sign-in."""
+        answer = await self._ask(f"users/{quote(self._user, safe='@~')}")
+        model = answer.body if isinstance(answer.body, dict) else {}
+        if answer.status in {_FORBIDDEN, _NOT_FOUND} or (answer.ok and "auth_state" not in model):
+            await self._refuse_scope()
+        if not answer.ok:
+            raise TokenError(
+                f"The hub did not say what it knows (HTTP {answer.status}). Try again in a moment.",
+                code="hub_refused",
+                retry_after=answer.retry_after,
+            )
+        state = model["auth_state"]
+        if not isinstance(state, dict) or not isinstance(state.get("access_token"), str):
+            raise TokenError(
+                "The hub keeps no token of yours. Sign out of the hub and in again. Its administrator sets "
+                "c.Authenticator.enable_auth_state = True, JUPYTERHUB_CRYPT_KEY, and an authenticator that signs "
+                "people in at a provider.",
+                code="hub_auth_state_missing",
+            )
+        return state
+
+    async def _refuse_scope(self) -> NoReturn:
+        """Say which scope this server's token does not have."""
+        answer = await self._ask("user")  # which any token may
+        scopes = answer.body.get("scopes") if answer.ok and isinstance(answer.body, dict) else None
+        if not isinstance(scopes, list):
+            raise TokenError(
+                f"The hub does not know this server any more (HTTP {answer.status}). Restart the server.",
+                code="hub_refused",
+            )
+        may = any(str(scope).startswith("admin:auth_state") for scope in scopes)
+        missing = "read:users:name!user" if may else SCOPE
+        raise TokenError(
+            f"The hub does not let this server read its user's sign-in: the scope {missing} is missing. Ask the "
+            "administrator to add it to the roles 'user' and 'server' (c.JupyterHub.load_roles), then restart the "
+            "server.",
+            code="hub_scope_missing",
+            scope=missing,
+        )
+
+    async def _ask(self, path: str) -> Answer:
+        headers = {"Authorization": f"token {self._token}"}
+        return await self._http.request("GET", f"{self._url}/{path}", headers=headers, expect_json=False)
+
+    # -- as a provider ------------------------------------------------------------------------------------------------
+
+    @on_loop
+    async def refresh_tokens(self, refresh_token: str) -> OAuthTokenSet:  # noqa: ARG002 - the hub has its own
+        """Return the hub's token once it has renewed it; the argument is not used.
+
+        Raises:
+            TokenRefreshError: As :meth:`take`.
+        """
+        soon = self._over + _AFTER - time.time()
+        if 0 < soon <= 2 * _AFTER:
+            await asyncio.sleep(soon)
+        try:
+            return (await self.take())[0]
+        except TokenError as error:
+            raise as_refresh_error(error) from None
+
+    @on_loop
+    async def get_userinfo(self, access_token: str) -> dict[str, Any]:  # noqa: ARG002 - the hub knows
+        """Return what the hub knows of its user's profile.
+
+        Raises:
+            TokenError: As :meth:`take`.
+        """
+        return _claims_in(await self._auth_state(), self._user)
+
+    @on_loop
+    async def give_back(self, tokens: OAuthTokenSet) -> dict[str, str]:  # noqa: ARG002 - the hub's
+        """Revoke nothing: the hub and every other kernel use the same token. It ends where one signs out of the hub."""
+        return {"access_token": "not_revoked"}
+
+    def build_authorize_url(
+        self,
+        redirect_uri: str,  # noqa: ARG002 - as all of these
+        state: str,  # noqa: ARG002
+        pkce: PKCEChallenge | None = None,  # noqa: ARG002
+        extra_params: dict[str, str] | None = None,  # noqa: ARG002
+    ) -> str:
+        """Refuse: nobody signs in anywhere but at the hub."""
+        raise _nothing_to_open()
+
+    async def exchange_code(
+        self,
+        code: str,  # noqa: ARG002 - as all of these
+        redirect_uri: str,  # noqa: ARG002
+        pkce_verifier: str | None = None,  # noqa: ARG002
+        nonce: str | None = None,  # noqa: ARG002
+    ) -> OAuthTokenSet:
+        """Refuse: no code comes."""
+        raise _nothing_to_open()
+
+
+def _nothing_to_open() -> TokenError:
+    return TokenError("The hub has signed you in already: read session.access_token.", code="hub_signs_in")
+
+
+# -- reading auth state -----------------------------------------------------------------------------------------------
+
+
+def _tokens_in(state: dict[str, Any], over: float | None) -> OAuthTokenSet:
+    """Return the tokens in a hub's auth state, which authenticators fill in alike but not the same."""
+    scope, now = state.get("scope") or _response_in(state).get("scope") or "", time.time()
+    return OAuthTokenSet(
+        state["access_token"],
+        refresh_token=_HUBS,
+        expires_in=_UNKNOWN if over is None else over - now,
+        scope=" ".join(map(str, scope)) if isinstance(scope, list) else str(scope),
+        issued_at=now,
+    )
+
+
+def _response_in(state: dict[str, Any]) -> dict[str, Any]:
+    """Return what the provider's token endpoint answered the hub."""
+    response = state.get("token_response")
+    return response if isinstance(response, dict) else {}
+
+
+def _end_of(state: dict[str, Any]) -> float | None:
+    """Return when the access token is over, in epoch seconds, or None where nothing tells.
+
+    A lifetime alone does not: what says when it began is the ID token of the same answer.
+    """
+    response = _response_in(state)
+    for known in (state.get("expires_at"), response.get("expires_at"), _claim(state["access_token"], "exp")):
+        if _is_number(known):
+            return float(known)
+    issued, lifetime = _claim(response.get("id_token"), "iat"), response.get("expires_in")
+    return float(issued) + float(lifetime) if _is_number(issued) and _is_number(lifetime) else None
+
+
+def _claim(token: Any, name: str) -> Any:
+    """Return a claim of a JWT; None where it is none. Not verified: the hub has done that, and nothing hangs on it."""
+    try:
+        return jws.read(token).claims.get(name) if isinstance(token, str) else None
+    except TokenError:
+        return None
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _claims_in(state: dict[str, Any], user: str) -> dict[str, Any]:
+    """Return the profile in a hub's auth state: authenticators call it ``oauth_user``, ``github_user``, ``user`` …."""
+    profiles = (value for name, value in state.items() if name.endswith("user") and isinstance(value, dict))
+    return {"preferred_username": user, **next(profiles, {})}

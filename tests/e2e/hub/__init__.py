@@ -1,0 +1,1 @@
+"""Tests with a real JupyterHub: its proxy, its users, their servers and their browsers."""

@@ -1,0 +1,207 @@
+"""A real JupyterHub with its proxy, its users' servers, and what a person does at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from tests.e2e.processes import HERE, QUIET_SETTINGS, HarnessError, Process, free_port, poll, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from playwright.sync_api import BrowserContext, Page
+
+    from tests.e2e.processes import Provider
+
+CALLBACK = "hub/user-redirect/pywry-auth/callback"
+SPAWN_TIMEOUT = 40.0
+PROXY = HERE / "node_modules" / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
+
+
+class Hub(Process):
+    """The example's hub on 127.0.0.1, with users alice and bob; its log has the proxy's and all servers' in it.
+
+    Args:
+        directory: An empty folder for all of it.
+        base_url: Where the hub lives, such as "/lab/".
+        host: The hub's host name for browsers.
+        config: Traits by class, over the example's: ``{"JupyterHub": {…}}``.
+        provider: What the notebooks' settings name.
+        env: More environment variables of the hub.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        base_url: str = "/",
+        host: str = "127.0.0.1",
+        config: Mapping[str, Mapping[str, Any]] | None = None,
+        provider: Provider | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        super().__init__(directory / "hub.log")
+        self.home = directory / "hub-home"
+        self.url = f"http://{host}:{free_port()}{base_url}"
+        self.token = secrets.token_hex(16)
+        self.config = config or {}
+        self._issuer = provider.issuer if provider else ""
+        self._more_env = env or {}
+
+    @property
+    def redirect_uri(self) -> str:
+        """The one address that is registered at the provider."""
+        return self.url + CALLBACK
+
+    def start(self) -> Hub:
+        """Start, and return once the hub answers."""
+        for user in ("alice", "bob"):
+            for plugin, values in QUIET_SETTINGS.items():
+                package, name = plugin.split(":")
+                folder = self.home / "home" / user / ".jupyter" / "lab" / "user-settings" / package
+                write_json(folder / f"{name}.jupyterlab-settings", values)
+        super().start()
+        return self
+
+    def command(self) -> list[str]:
+        """Return the command line; everything else is in the configuration file."""
+        return [sys.executable, "-m", "jupyterhub", "-f", str(Path(__file__).with_name("hub_config.py"))]
+
+    def env(self) -> dict[str, str]:
+        """Return an environment in which the interpreter's programs are found."""
+        env = super().env()
+        port = httpx.URL(self.url).port
+        ours = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}",
+            "HOME": str(self.home),
+            "HUB_HOME": str(self.home),
+            "HUB_URL": f"http://127.0.0.1:{port}{httpx.URL(self.url).path}",
+            "HUB_PORT": str(free_port()),
+            "HUB_PROXY_PORT": str(free_port()),
+            "HUB_PROXY": str(PROXY),
+            "HUB_CLIENT_ID": "pywry",
+            "HUB_ISSUER": self._issuer,
+            "HUB_TEST_TOKEN": self.token,
+            "HUB_TEST_CONFIG": json.dumps(self.config),
+        }
+        return {**env, **ours, **self._more_env}
+
+    def is_ready(self) -> bool:
+        """Return whether the hub answers through its proxy."""
+        try:
+            return self.api("GET", "").status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> None:
+        """End the hub; its proxy runs in a session of its own and outlives a hub that is stopped at a bad moment."""
+        super().stop()
+        with suppress(OSError, ValueError):
+            os.kill(int((self.home / "proxy.pid").read_text()), signal.SIGKILL)
+
+    def api(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        """Ask the hub's API as its administrator."""
+        headers = {"Authorization": f"token {self.token}"}
+        return httpx.request(
+            method, f"{self.url}hub/api/{path}", headers=headers, timeout=20, trust_env=False, **kwargs
+        )
+
+    def server(self, user: str, name: str = "") -> HubServer:
+        """Start one of a user's servers, if it does not run, and return it."""
+        server = HubServer(self, user, name)
+        server.start()
+        return server
+
+    def stop_server(self, user: str, name: str = "") -> None:
+        """Stop a server, and wait until the hub knows."""
+        self.api("DELETE", HubServer(self, user, name).api_path)
+        poll(lambda: name not in self.servers(user), 20, lambda: f"{user}'s server {name!r} does not stop")
+
+    def servers(self, user: str) -> dict[str, Any]:
+        """Return a user's servers that run, by name."""
+        servers: dict[str, Any] = self.api("GET", f"users/{user}").json().get("servers", {})
+        return servers
+
+
+class HubServer:
+    """One server of a hub's user, as :class:`driver.NotebookPage` wants to see a Jupyter server."""
+
+    kind = "lab"
+
+    def __init__(self, hub: Hub, user: str, name: str) -> None:
+        self.hub = hub
+        self.user = user
+        self.name = name
+        self.root = hub.home / "home" / user
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it, with a slash at the end."""
+        path = f"user/{self.user}/{self.name}".rstrip("/") + "/"
+        if not self.hub.config.get("JupyterHub", {}).get("subdomain_host"):
+            return self.hub.url + path
+        return f"{self.hub.url.replace('://', f'://{self.user}.')}{path}"
+
+    @property
+    def api_path(self) -> str:
+        """Where the hub's API has it."""
+        return f"users/{self.user}/servers/{self.name}" if self.name else f"users/{self.user}/server"
+
+    def start(self) -> None:
+        """Have the hub start it, and wait until it answers."""
+        if not self.alive:
+            self.hub.api("POST", f"users/{self.user}")  # who never signed in is not known to the hub
+            self.hub.api("POST", self.api_path).raise_for_status()
+        poll(self._is_ready, SPAWN_TIMEOUT, lambda: f"{self.url} does not start:\n{self.tail()}")
+
+    def _is_ready(self) -> bool:
+        server = self.hub.servers(self.user).get(self.name, {})
+        return bool(server.get("ready")) and self.api("GET", "api/status").status_code == httpx.codes.OK
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.hub.alive and self.name in self.hub.servers(self.user)
+
+    def api(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        """Make a request as the hub's administrator; ``path`` is relative to the base URL."""
+        url, headers = httpx.URL(self.url), {"Authorization": f"token {self.hub.token}"}
+        headers["Host"] = url.netloc.decode()  # only browsers know where names like alice.localhost are
+        url = url.copy_with(host="127.0.0.1")
+        return httpx.request(method, f"{url}{path}", headers=headers, timeout=15, trust_env=False, **kwargs)
+
+    def tail(self) -> str:
+        """Return the last lines of the hub's log."""
+        return self.hub.tail()
+
+
+def log_in(page: Page, user: str) -> None:
+    """Sign in on the hub's login page, which is before us."""
+    page.locator("input[name=username]").fill(user)
+    page.locator("input[name=password]").fill("any")
+    page.locator("input[type=submit], button[type=submit]").first.click()
+
+
+def visit(context: BrowserContext, hub: Hub, user: str) -> None:
+    """Sign a browser in at the hub, and leave no page open."""
+    page = context.new_page()
+    page.goto(f"{hub.url}hub/login?next={httpx.URL(hub.url).path}hub/home")
+    log_in(page, user)
+    page.wait_for_url("**/hub/home")
+    page.close()
+
+
+def must_be_installed() -> None:
+    """Say what is missing."""
+    if not PROXY.exists():
+        raise HarnessError(f"configurable-http-proxy is not installed: run `npm ci` in {HERE}")

@@ -1,0 +1,225 @@
+"""One registered redirect URI serves every user and every server of a real JupyterHub, in real browsers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import httpx
+import pytest
+
+from tests.e2e.driver import NotebookPage
+from tests.e2e.sign_in import popup_after, sign_in
+
+from .conftest import CALL, SETUP, STATUS, Person
+from .hub import log_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import BrowserContext, Page
+
+    from tests.e2e.processes import Provider
+
+    from .hub import Hub, HubServer
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+def notebooks(request: pytest.FixtureRequest) -> Iterator[Callable[..., NotebookPage]]:
+    """Open notebooks with a widget in the second cell."""
+    from tests.e2e.conftest import NOTEBOOKS
+
+    opened = request.node.stash.setdefault(NOTEBOOKS, [])
+
+    def open_one(context: BrowserContext, server: HubServer) -> NotebookPage:
+        notebook = NotebookPage(context, server, [SETUP, "session", CALL, STATUS])  # type: ignore[arg-type]
+        opened.append(notebook)
+        notebook.open()
+        notebook.run_and_wait(0)
+        notebook.run(1)
+        return notebook
+
+    yield open_one
+    for notebook in opened:
+        notebook.close()
+
+
+def click(notebook: NotebookPage) -> Page:
+    """Click the widget's link and return the window that opens, which stays open at the end."""
+    link = notebook.widget(1).locator("a.pywry-auth-link")
+    link.wait_for()
+    popup = popup_after(notebook.page, link.click)
+    popup.add_init_script("window.close = () => {}")
+    return popup
+
+
+def ended(popup: Page, heading: str, timeout: float = 60) -> None:
+    """Wait until a window says how it went, and has nothing of the answer in its address."""
+    popup.get_by_role("heading", name=heading).wait_for(timeout=timeout * 1000)
+    assert popup.evaluate("location.search") == ""
+
+
+def test_two_users_at_the_same_time(
+    hub: Hub, hub_provider: Provider, people: Any, notebooks: Callable[..., NotebookPage]
+) -> None:
+    """Alice and Bob sign in through the one address, one within the other; each gets their own token."""
+    alice, bob = people(hub, "alice"), people(hub, "bob")
+    hers, his = (notebooks(person.context, hub.server(person.user)) for person in (alice, bob))
+    her_window, his_window = click(hers), click(his)
+    sign_in(his_window, "grace")
+    sign_in(her_window, "ada")
+    ended(his_window, "Signed in as grace")
+    ended(her_window, "Signed in as ada")
+
+    assert (hers.run_and_wait(2), his.run_and_wait(2)) == ("ada\n", "grace\n")
+    assert hub_provider.requests_to("/token", status=200) == 2
+    for person in (alice, bob):
+        assert urlsplit(hub.redirect_uri).path in {path for path, _ in paths_of(person)}
+
+
+def paths_of(person: Person) -> list[tuple[str, str]]:
+    """Where the answers came to, in order, and with which state."""
+    return [(answer["path"], answer["state"]) for answer in person.answers]
+
+
+def test_a_named_server_with_the_default_server_stopped(
+    hub: Hub, hub_provider: Provider, people: Any, notebooks: Callable[..., NotebookPage]
+) -> None:
+    """The answer reaches the named server: with our hook directly, without it through the default server, which starts.
+
+    The browser has never been at the default server.
+    """
+    alice = people(hub, "alice")
+    hub.stop_server("alice")
+    notebook = notebooks(alice.context, hub.server("alice", "second"))
+    popup = click(notebook)
+    sign_in(popup)
+    ended(popup, "Signed in as ada")
+
+    assert notebook.run_and_wait(2) == "ada\n"
+    hooked = hub.config == {}
+    assert ("" in hub.servers("alice")) is not hooked
+    assert ("/user/alice/pywry-auth/callback" in {path for path, _ in paths_of(alice)}) is not hooked
+    assert hub_provider.requests_to("/token") == 1
+    hub.stop_server("alice", "second")
+
+
+@pytest.mark.parametrize("how", ["expired", "signed out"])
+def test_the_hub_cookie_is_gone(
+    hub: Hub, hub_provider: Provider, people: Any, notebooks: Callable[..., NotebookPage], how: str
+) -> None:
+    """Whoever must sign in to the hub first, on the way back from the provider, goes on without a second click."""
+    alice = people(hub, "alice")
+    notebook = notebooks(alice.context, hub.server("alice"))
+    popup = click(notebook)
+    popup.locator("input[name=login]").wait_for()
+    if how == "expired":
+        alice.context.clear_cookies(path=re.compile("/hub/?"))
+    else:
+        alice.context.request.get(f"{hub.url}hub/logout")
+        alice.context.clear_cookies(name=re.compile("^jupyterhub-"))
+    sign_in(popup)
+    popup.wait_for_url("**/hub/login?**")
+    log_in(popup, "alice")
+    ended(popup, "Signed in as ada")
+
+    assert hub_provider.requests_to("/token", status=200) == 1
+    assert hub_provider.requests_to("/auth") == 1, "no second click"
+
+
+def test_somebody_else_signs_in_to_the_hub(
+    hub: Hub, hub_provider: Provider, people: Any, notebooks: Callable[..., NotebookPage]
+) -> None:
+    """If it is Bob who then signs in to the hub in this browser, he gets nothing of Alice's sign-in."""
+    alice = people(hub, "alice")
+    hub.server("bob")
+    notebook = notebooks(alice.context, hub.server("alice"))
+    popup = click(notebook)
+    popup.locator("input[name=login]").wait_for()
+    alice.context.clear_cookies(name=re.compile("^jupyterhub-"))
+    sign_in(popup)
+    popup.wait_for_url("**/hub/login?**")
+    log_in(popup, "bob")
+    ended(popup, "No sign-in is open in this browser")
+
+    assert "/user/bob/" in popup.url
+    assert hub_provider.requests_to("/token") == 0
+
+
+@pytest.mark.parametrize("name", ["", "second"], ids=["default", "named"])
+def test_the_server_is_culled_meanwhile(
+    hub: Hub, hub_provider: Provider, people: Any, notebooks: Callable[..., NotebookPage], name: str
+) -> None:
+    """Whoever comes back to a server that was stopped is told so by it, when it runs again; nobody gets a token."""
+    alice = people(hub, "alice")
+    notebook = notebooks(alice.context, hub.server("alice", name))
+    popup = click(notebook)
+    popup.locator("input[name=login]").wait_for()
+    hub.stop_server("alice", name)
+    sign_in(popup)
+    if name and hub.config:
+        # JupyterHub itself starts only default servers: the one that was stopped is offered to be started
+        popup.get_by_role("link", name=re.compile("Restart|Launch|Start", re.IGNORECASE)).first.click()
+    ended(popup, "The notebook's kernel has stopped")
+
+    assert f"/user/alice/{name}" in popup.url
+    assert hub_provider.requests_to("/token") == 0
+
+
+# -- logs -------------------------------------------------------------------------------------------------------------
+
+
+def test_with_the_hook_no_log_holds_a_code(hooked: Hub) -> None:
+    """After all of the above, no code and no state is in what hub, proxy and servers wrote, at DEBUG."""
+    log, words = hooked.log_text(), [answer[name] for answer in Person.everybodys for name in ("code", "state")]
+    hooks = [answer for answer in Person.everybodys if answer["hub"] == hooked.url]
+
+    assert len(hooks) >= 6
+    assert "/hub/login?next=" in log, "somebody had to sign in to the hub first, with the answer in next="
+    assert "pywry-auth/callback" in log
+    for word in words:
+        assert len(word) > 20
+        assert word not in log
+
+
+def test_without_the_hook_what_the_log_holds_is_worthless(
+    plain: Hub, hub_provider: Provider, people: Any, notebooks: Callable[..., NotebookPage]
+) -> None:
+    """JupyterHub writes the code into its log, and whoever reads it there can do nothing with it, not even unspent."""
+    alice = people(plain, "alice")
+    notebook = notebooks(alice.context, plain.server("alice"))
+    hub_provider.control(offline=["/token"])
+    popup = click(notebook)
+    sign_in(popup)
+    ended(popup, "The provider cannot be reached")
+    code = alice.answers[0]["code"]
+    hub_provider.control(offline=False)
+
+    assert code in logged(plain.log_text()), "else this test shows nothing"
+    for verifier in (None, "a" * 43):
+        assert redeem(hub_provider, plain, code, verifier) == "invalid_grant"
+    second = people(plain, "alice")
+    page = second.context.new_page()
+    page.goto(f"{plain.url}user/alice/pywry-auth/callback?code={code}&state={alice.answers[0]['state']}")
+    ended(page, "No sign-in is open in this browser")
+
+
+def logged(log: str) -> set[str]:
+    """The codes inside ``next=`` in a hub's log."""
+    queries = re.findall(r"next=\S*callback%3F([^\s&]+)", log)
+    return {code for query in queries for code in parse_qs(unquote(query)).get("code", [])}
+
+
+def redeem(provider: Provider, hub: Hub, code: str, verifier: str | None) -> str:
+    """Try to get tokens for a code, as the public client that it was given to; return the provider's error."""
+    form = {
+        "grant_type": "authorization_code",
+        "client_id": "pywry",
+        "redirect_uri": hub.redirect_uri,
+        "code": code,
+        **({"code_verifier": verifier} if verifier else {}),
+    }
+    return str(httpx.post(f"{provider.issuer}/token", data=form, trust_env=False).json()["error"])
