@@ -1,6 +1,7 @@
 """The example's hub, with what the tests want of it: open to their API token, and as talkative as it can be."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -21,3 +22,7 @@ c.Spawner.args = [
 for name, traits in json.loads(os.environ["HUB_TEST_CONFIG"]).items():
     for trait, value in traits.items():
         getattr(c, name)[trait] = getattr(c, name)[trait] + value if trait == "args" else value
+
+if c.JupyterHub.user_redirect_hook is None:  # a hub that has never heard of our module
+    for name in ("tornado.access", "tornado.application", "JupyterHub"):
+        logging.getLogger(name).filters.clear()

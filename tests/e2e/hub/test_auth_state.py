@@ -38,7 +38,7 @@ print(call(), session.status, session.display_name)
 """
 LOOP = f"""
 import time
-seen, codes, end = set(), set(), time.monotonic() + {2.5 * LIFE}
+seen, codes, end = set(), set(), time.monotonic() + {4 * LIFE}
 while time.monotonic() < end:
     token = session.access_token
     codes.add(httpx.get(ISSUER + "/me", headers={{"Authorization": f"Bearer {{token}}"}}).status_code)
