@@ -42,12 +42,16 @@ class Answer:
         body: The decoded JSON value; None when the body was no JSON.
         retry_after: Seconds of ``Retry-After``, clamped to an hour; None when absent.
         sent_at: Epoch seconds when the request left.
+        date: Epoch seconds of ``Date``: the other end's clock; None when absent.
+        location: Where a redirect leads, as it was written; None when absent.
     """
 
     status: int
     body: Any
     retry_after: float | None
     sent_at: float
+    date: float | None = None
+    location: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -64,9 +68,16 @@ class _Reply(NamedTuple):
 
 
 class HttpClient:
-    """Talks to one provider. Use it on the background loop only."""
+    """Talks to one provider. Use it on the background loop only.
 
-    def __init__(self, *, deadline: float = DEADLINE, max_bytes: int = MAX_BYTES) -> None:
+    Args:
+        deadline: Seconds for one whole request.
+        max_bytes: Of an answer.
+        insecure_origin: The one place, such as ``http://hub:8081/``, that may be asked over plain http.
+    """
+
+    def __init__(self, *, deadline: float = DEADLINE, max_bytes: int = MAX_BYTES, insecure_origin: str = "") -> None:
+        self._insecure_origin = insecure_origin
         self._deadline = deadline
         self._max_bytes = max_bytes
         self._client: httpx.AsyncClient | None = None
@@ -82,6 +93,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         expect_json: bool = True,
         form_answer: bool = False,
+        redirects: bool = False,
     ) -> Answer:
         """Send one request and return the answer.
 
@@ -93,24 +105,28 @@ class HttpClient:
             headers: More headers.
             expect_json: Whether a success that is not JSON is an error.
             form_answer: Whether an answer may also be a form, which is decoded to an object of strings.
+            redirects: Whether a redirect is an answer like any other, instead of an error. None is followed.
 
         Raises:
             TokenError: Code ``insecure_url``, ``network``, ``timeout``, ``too_large``, ``redirect_refused`` or
                 ``bad_response``.
         """
-        check_url(url)
+        if not self._insecure_origin or not url.startswith(self._insecure_origin):
+            check_url(url)
         _check_headers(headers or {})
         sent_at = time.time()
         reply = await self._bounded(method, url, {"data": form, "json": json, "headers": headers})
         if isinstance(reply, TokenError):
             raise reply
         host = urlsplit(url).hostname
-        if 300 <= reply.status < 400:  # noqa: PLR2004
+        if 300 <= reply.status < 400 and not redirects:  # noqa: PLR2004
             _fail(f"{host} answered with a redirect, which could carry secrets elsewhere.", "redirect_refused")
         value = _decode(reply, form=form_answer)
         if value is None and reply.status == 200 and expect_json:  # noqa: PLR2004
             _fail(f"{host} answered with something that is not JSON. Is the address right?", "bad_response")
-        return Answer(reply.status, value, _retry_after(reply.headers.get("retry-after")), sent_at)
+        headers_of = reply.headers.get
+        retry_after, date = _retry_after(headers_of("retry-after")), _epoch(headers_of("date"))
+        return Answer(reply.status, value, retry_after, sent_at, date, headers_of("location"))
 
     async def _bounded(self, method: str, url: str, content: dict[str, Any]) -> _Reply | TokenError:
         """Return the reply within the deadline, or why there is none.
@@ -263,6 +279,14 @@ def _retry_after(value: str | None) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
+
+
+def _epoch(value: str | None) -> float | None:
+    """Read an HTTP date (RFC 9110 §5.6.7)."""
+    try:
+        return parsedate_to_datetime(value).timestamp() if value else None
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _fail(message: str, code: str) -> NoReturn:

@@ -50,6 +50,11 @@ def _is_name(name: str) -> bool:
     return 0 < len(name) <= _MAX_NAME and name.isprintable() and not set(name) & set("/\\%") and name.strip(".") != ""
 
 
+def is_on_a_hub(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process is a server of a hub's user, or belongs to one."""
+    return "JUPYTERHUB_SERVICE_PREFIX" in environ
+
+
 def own_server(environ: Mapping[str, str] = os.environ) -> str:
     """Return the name of the hub user's server that this process is, or belongs to; empty for a default server."""
     return environ.get("JUPYTERHUB_SERVER_NAME", "")

@@ -1,14 +1,17 @@
-"""The command line: ``pywry-auth demo``."""
+"""The command line: ``pywry-auth demo`` and ``pywry-auth doctor``."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 from typing import TYPE_CHECKING
 
 from ._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_LEAST, _MOST = 5.0, 600.0  # seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,8 +22,57 @@ def main(argv: Sequence[str] | None = None) -> int:
     demo = commands.add_parser("demo", help="JupyterLab with the quickstart notebook and a provider to sign in at")
     demo.add_argument("--port", type=int, default=0, help="JupyterLab's port (default: a free one)")
     demo.add_argument("--no-browser", action="store_true", help="only print the address")
+    demo.set_defaults(run=_demo)
+    _add_doctor(commands)
     options = parser.parse_args(argv)
+    status: int = options.run(options)
+    return status
 
-    from . import demo as demo_module
 
-    return demo_module.main(options.port, browser=not options.no_browser)
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="say which redirect URI to register, and whether a sign-in would work",
+        description="Say which redirect URI to register at the provider, and whether a sign-in would work here. Run it "
+        "in a terminal of Jupyter; or anywhere, with the address of a JupyterHub. It starts a kernel and deletes it "
+        "again, and asks the provider whether it knows the client. Exit status: 0 if a sign-in would work, 1 if not.",
+    )
+    doctor.add_argument("url", nargs="?", metavar="URL", type=_address, help="the address as the browser has it")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
+    doctor.add_argument("--issuer", help="the issuer of a provider, in place of the configured one")
+    doctor.add_argument("--client-id", metavar="ID", help="the client registered there")
+    doctor.add_argument(
+        "--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="how long all of it may take (default: 60)"
+    )
+    doctor.set_defaults(run=_doctor)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from . import demo
+
+    return demo.main(options.port, browser=not options.no_browser)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from . import doctor
+
+    of_issuer = {"provider": "oidc", "issuer_url": options.issuer} if options.issuer else {}
+    of_client = {"client_id": options.client_id} if options.client_id else {}
+    return doctor.main(options.url, as_json=options.json, settings=of_issuer | of_client, seconds=options.timeout)
+
+
+def _address(text: str) -> str:
+    """Read a URL, and say nothing of it where it is none: it may have a password or a token in it."""
+    from .doctor.addresses import read_address
+
+    try:
+        return read_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if _LEAST <= (seconds := float(text)) <= _MOST:
+            return seconds
+    raise argparse.ArgumentTypeError(f"must be between {_LEAST:.0f} and {_MOST:.0f}")

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .. import _protocol, pages
-from .._servers import STOPPED, own_server
+from .._servers import STOPPED, is_on_a_hub, own_server
 from .api import CancelHandler, LogoutHandler, RefreshHandler, StatusHandler, UserinfoHandler
 from .callback import CallbackHandler
 from .check import CheckHandler
@@ -74,7 +74,10 @@ def _sound(reply: dict[str, Any]) -> tuple[str, str]:
 
 
 class StoppedHandler(PywryAuthHandler):
-    """Where the hub sends whoever comes back to a server that was stopped meanwhile, when that runs again."""
+    """What becomes of those who come back to a server that was stopped meanwhile.
+
+    The hub sends them here when it runs again; or to the default server, if it is a named one that does not.
+    """
 
     async def send_on(self) -> None:
         """Let the person sign in to the new server, which the hub does without a question."""
@@ -100,12 +103,13 @@ def handlers(base_url: str) -> list[tuple[Any, ...]]:
     return [
         (root + "login", LoginHandler),
         (root + "callback", CallbackHandler),
-        (re.escape(base_url + STOPPED), StoppedHandler),
-        (root + "check", CheckHandler),
         (root + "cancel", CancelHandler),
         (root + "logout", LogoutHandler),
         (root + "refresh", RefreshHandler),
         (root + "status", StatusHandler),
         (root + "userinfo", UserinfoHandler),
+        (root + "check", CheckHandler),
+        (re.escape(base_url + STOPPED), StoppedHandler),
         (root + ".*", NowhereHandler),
+        *([(re.escape(base_url) + "[^/]+/pywry-auth/.*", StoppedHandler)] if is_on_a_hub() else []),
     ]

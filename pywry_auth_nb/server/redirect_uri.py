@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import traitlets as t
 from traitlets.config import LoggingConfigurable
 
-from .._servers import CALLBACK
+from .._servers import CALLBACK, is_on_a_hub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def redirect_uri(
     if configured:
         return configured
     origin = f"{request.protocol}://{request.host}"
-    if "JUPYTERHUB_SERVICE_PREFIX" in environ:
+    if is_on_a_hub(environ):
         hub = environ.get("JUPYTERHUB_PUBLIC_HUB_URL") or _hub_of(request, environ)
         return f"{hub.rstrip('/')}/user-redirect/{CALLBACK}"
     return origin + base_url + CALLBACK

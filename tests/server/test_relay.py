@@ -235,6 +235,19 @@ async def test_an_answer_too_long_to_leave(cookie_browser: Browser, login_path: 
     assert outcome(await cookie_browser.open(callback(params))) == (403, "jupyter_login")
 
 
+@pytest.fixture
+def on_a_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that starts on a hub; to be asked for before it."""
+    hub(monkeypatch, DEFAULT)
+
+
+async def test_a_named_server_that_does_not_run(on_a_hub: None, cookie_browser: Browser) -> None:
+    """The proxy leads its addresses to the default server then, which says so."""
+    answer = await cookie_browser.open("second/pywry-auth/callback?code=c&state=s")
+
+    assert outcome(answer) == (404, "kernel_gone")
+
+
 async def test_the_page_of_a_stopped_server(browser: Browser) -> None:
     """Whoever comes back to a server that was stopped meanwhile is told so."""
     assert outcome(await browser.open("pywry-auth/stopped")) == (404, "kernel_gone")

@@ -9,12 +9,12 @@ import pytest
 
 from tests.e2e.processes import Provider
 
-from .hub import Hub, visit
+from .hub import Hub, HubKernel, visit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, BrowserContext, Request
+    from playwright.sync_api import Browser, BrowserContext, Page, Request
 
 ONE_URI = "http://127.0.0.1/hub/user-redirect/pywry-auth/callback"  # on any port (RFC 8252 §7.3), and on no other path
 WITHOUT_HOOK = {"JupyterHub": {"user_redirect_hook": None}}
@@ -74,6 +74,13 @@ class Person:
         self.answers: list[dict[str, str]] = []  # what the provider sent back through this browser
         self.context.on("request", self._note)
         visit(self.context, hub, user)
+
+    def begin(self, kernel: HubKernel) -> Page:
+        """Follow the link of a kernel's widget, and return the page where the provider asks for a login."""
+        page = self.context.new_page()
+        page.goto(kernel.link())
+        page.locator("input[name=login]").wait_for()
+        return page
 
     def _note(self, request: Request) -> None:
         url = httpx.URL(request.url)

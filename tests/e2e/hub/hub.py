@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from jupyter_client import BlockingKernelClient
 
 from tests.e2e.processes import HERE, QUIET_SETTINGS, HarnessError, Process, free_port, poll, write_json
 
@@ -104,10 +105,14 @@ class Hub(Process):
             return False
 
     def stop(self) -> None:
-        """End the hub; its proxy runs in a session of its own and outlives a hub that is stopped at a bad moment."""
-        super().stop()
+        """End the hub, and its proxy, which has a session of its own and ends only when all connections have."""
+        proxy = None
         with suppress(OSError, ValueError):
-            os.kill(int((self.home / "proxy.pid").read_text()), signal.SIGKILL)
+            proxy = int((self.home / "proxy.pid").read_text())
+        super().stop()
+        if proxy is not None:
+            with suppress(OSError):
+                os.kill(proxy, signal.SIGKILL)
 
     def api(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         """Ask the hub's API as its administrator."""
@@ -183,6 +188,46 @@ class HubServer:
     def tail(self) -> str:
         """Return the last lines of the hub's log."""
         return self.hub.tail()
+
+
+class HubKernel:
+    """A kernel of a user's server, without a page: for whatever needs no notebook to be looked at."""
+
+    def __init__(self, server: HubServer, *cells: str) -> None:
+        self.server = server
+        answer = server.api("POST", "api/kernels", json={"name": "python3"})
+        answer.raise_for_status()
+        self.id = answer.json()["id"]
+        runtime = server.root / ".local" / "share" / "jupyter" / "runtime"
+        self._client = BlockingKernelClient(connection_file=str(runtime / f"kernel-{self.id}.json"))
+        self._client.load_connection_file()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=SPAWN_TIMEOUT)
+        for cell in cells:
+            self.run(cell)
+
+    def run(self, code: str, timeout: float = 30) -> str:
+        """Run code and return what it printed."""
+        printed: list[str] = []
+
+        def hear(message: dict[str, Any]) -> None:
+            printed.append(message["content"].get("text", "") if message["msg_type"] == "stream" else "")
+
+        reply = self._client.execute_interactive(code, allow_stdin=False, output_hook=hear, timeout=timeout)
+        if reply["content"]["status"] != "ok":
+            raise HarnessError(str(reply["content"].get("traceback")))
+        return "".join(printed)
+
+    def link(self) -> str:
+        """Make a widget, and return the address that its link has."""
+        path = self.run("from pywry_auth_nb import LoginWidget\nwidget = LoginWidget(session)\nprint(widget.login_path)")
+        return self.server.url + path.strip()
+
+    def close(self) -> None:
+        """End the kernel."""
+        self._client.stop_channels()
+        if self.server.alive:
+            self.server.api("DELETE", f"api/kernels/{self.id}")
 
 
 def log_in(page: Page, user: str) -> None:

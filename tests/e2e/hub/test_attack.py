@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.e2e.driver import NotebookPage
 from tests.e2e.sign_in import answer_of, sign_in
 
 from .conftest import SETUP, STATUS
-from .hub import log_in
+from .hub import HubKernel, log_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,10 +31,12 @@ EVIL = """
 import json
 from pathlib import Path
 
-from pywry_auth_nb.server import guard, handlers
+from pywry_auth_nb.server.guard import PywryAuthHandler
+from pywry_auth_nb.server.handlers import LoginHandler
 
 
 async def let_in(self):
+    self.current_user = None
     with Path.home().joinpath("journal").open("a") as journal:
         entry = {"path": self.request.path, "query": self.request.query, "cookies": sorted(self.request.cookies)}
         journal.write(json.dumps(entry) + "\\n")
@@ -45,24 +46,23 @@ async def check_nobody(self):
     pass
 
 
-guard.PywryAuthHandler.prepare = let_in
-guard.PywryAuthHandler.check_user = check_nobody
-handlers.LoginHandler._check_rate = lambda self: None
+PywryAuthHandler.prepare = let_in
+PywryAuthHandler.check_user = check_nobody
+LoginHandler._check_rate = lambda self: None
 """
 BEGIN = """
 from pywry_auth_nb import kernel
 flow = kernel.flow_for(session)
 kernel.open_path(flow)
-request = await flow.begin(REDIRECT_URI)
-print(str.__str__(request.url))
+async def begin(redirect_uri):
+    return str.__str__((await flow.begin(redirect_uri)).url)
 """
-PATH = "print(LoginWidget(session).login_path)"
 REFUSED = "No sign-in is open in this browser"
 STATES = ["bob", "../bob", "../../bob", "..", ".", "%2e%2e/bob", "/user/bob", "second"]
 
 
 class Bob:
-    """The attacker: a browser, a notebook, and a server that lets everybody in and writes everything down."""
+    """The attacker: a browser, a kernel, and a server that lets everybody in and writes everything down."""
 
     def __init__(self, person: Person, hub: Hub) -> None:
         self.hub = hub
@@ -72,20 +72,18 @@ class Bob:
         (home / ".jupyter").mkdir(parents=True, exist_ok=True)
         (home / ".jupyter" / "jupyter_server_config.py").write_text(EVIL)
         hub.stop_server("bob")
-        server: Any = hub.server("bob")
-        begin = BEGIN.replace("REDIRECT_URI", repr(hub.redirect_uri))
-        imports = "from pywry_auth_nb import LoginWidget"
-        self.notebook = NotebookPage(person.context, server, [f"{SETUP}{imports}", PATH, begin, STATUS]).open()
-        self.notebook.run_and_wait(0)
+        server = hub.server("bob")
+        self.context = person.context
+        self.kernel = HubKernel(server, SETUP, BEGIN)
 
     @property
     def link(self) -> str:
         """A link to his own server that begins a sign-in of his."""
-        return f"{self.hub.url}user/bob/{self.notebook.run_and_wait(1).strip()}"
+        return self.kernel.link()
 
     def authorize_url(self, **changes: str) -> str:
         """The address at the provider of a sign-in of his, with whatever he likes to change."""
-        url = httpx.URL(self.notebook.run_and_wait(2).strip())
+        url = httpx.URL(self.kernel.run(f"print(await begin({self.hub.redirect_uri!r}))").strip())
         return str(url.copy_merge_params(changes))
 
     @property
@@ -99,7 +97,7 @@ class Bob:
         assert not [entry for entry in self.journal if "code" in entry["query"] or any(c in str(entry) for c in codes)]
         assert not [answer for answer in alice.answers if answer["path"].startswith("/user/bob")]
         assert provider.requests_to("/token") == 0
-        assert "signed_in" not in self.notebook.run_and_wait(3)
+        assert "signed_in" not in self.kernel.run(STATUS)
 
 
 @pytest.fixture
@@ -115,7 +113,7 @@ def bob(hub: Hub, people: Any) -> Iterator[Bob]:
     """The attacker."""
     attacker = Bob(people(hub, "bob"), hub)
     yield attacker
-    attacker.notebook.close()
+    attacker.kernel.close()
     (hub.home / "home" / "bob" / ".jupyter" / "jupyter_server_config.py").unlink()
     hub.stop_server("bob")
 
@@ -217,7 +215,7 @@ def test_her_server_and_his_browser(hub_provider: Provider, alice: Person, bob: 
     """His own browser is let into none of her routes."""
     url = f"{bob.hub.url}user/alice/pywry-auth/"
     for path in ("callback?code=c&state=s", "login?kernel=k&flow=f", "status?kernel=k&flow=f"):
-        answer = bob.notebook.page.context.request.get(url + path, max_redirects=0)
+        answer = bob.context.request.get(url + path, max_redirects=0)
 
         assert answer.status == 403
     assert not alice.answers

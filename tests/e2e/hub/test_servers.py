@@ -12,8 +12,8 @@ import pytest
 from tests.e2e.driver import NotebookPage
 from tests.e2e.sign_in import popup_after, sign_in
 
-from .conftest import CALL, SETUP, STATUS, Person
-from .hub import log_in
+from .conftest import CALL, SETUP, Person
+from .hub import HubKernel, log_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +28,20 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture
+def kernels() -> Iterator[Callable[[HubServer], HubKernel]]:
+    """Start kernels with a session in them."""
+    started: list[HubKernel] = []
+
+    def start(server: HubServer) -> HubKernel:
+        started.append(HubKernel(server, SETUP))
+        return started[-1]
+
+    yield start
+    for kernel in started:
+        kernel.close()
+
+
+@pytest.fixture
 def notebooks(request: pytest.FixtureRequest) -> Iterator[Callable[..., NotebookPage]]:
     """Open notebooks with a widget in the second cell."""
     from tests.e2e.conftest import NOTEBOOKS
@@ -35,7 +49,7 @@ def notebooks(request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook
     opened = request.node.stash.setdefault(NOTEBOOKS, [])
 
     def open_one(context: BrowserContext, server: HubServer) -> NotebookPage:
-        notebook = NotebookPage(context, server, [SETUP, "session", CALL, STATUS])  # type: ignore[arg-type]
+        notebook = NotebookPage(context, server, [SETUP, "session", CALL])  # type: ignore[arg-type]
         opened.append(notebook)
         notebook.open()
         notebook.run_and_wait(0)
@@ -108,64 +122,49 @@ def test_a_named_server_with_the_default_server_stopped(
 
 
 @pytest.mark.parametrize("how", ["expired", "signed out"])
-def test_the_hub_cookie_is_gone(
-    hub: Hub, hub_provider: Provider, people: Any, notebooks: Callable[..., NotebookPage], how: str
-) -> None:
+def test_the_hub_cookie_is_gone(hub: Hub, hub_provider: Provider, people: Any, kernels: Any, how: str) -> None:
     """Whoever must sign in to the hub first, on the way back from the provider, goes on without a second click."""
     alice = people(hub, "alice")
-    notebook = notebooks(alice.context, hub.server("alice"))
-    popup = click(notebook)
-    popup.locator("input[name=login]").wait_for()
+    kernel = kernels(hub.server("alice"))
+    page = alice.begin(kernel)
     if how == "expired":
         alice.context.clear_cookies(path=re.compile("/hub/?"))
     else:
         alice.context.request.get(f"{hub.url}hub/logout")
-        alice.context.clear_cookies(name=re.compile("^jupyterhub-"))
-    sign_in(popup)
-    popup.wait_for_url("**/hub/login?**")
-    log_in(popup, "alice")
-    ended(popup, "Signed in as ada")
+    sign_in(page)
+    page.wait_for_url("**/hub/login?**")
+    log_in(page, "alice")
+    ended(page, "Signed in as ada")
 
-    assert hub_provider.requests_to("/token", status=200) == 1
+    assert kernel.run(CALL) == "ada\n"
     assert hub_provider.requests_to("/auth") == 1, "no second click"
 
 
-def test_somebody_else_signs_in_to_the_hub(
-    hub: Hub, hub_provider: Provider, people: Any, notebooks: Callable[..., NotebookPage]
-) -> None:
+def test_somebody_else_signs_in_to_the_hub(hub: Hub, hub_provider: Provider, people: Any, kernels: Any) -> None:
     """If it is Bob who then signs in to the hub in this browser, he gets nothing of Alice's sign-in."""
     alice = people(hub, "alice")
     hub.server("bob")
-    notebook = notebooks(alice.context, hub.server("alice"))
-    popup = click(notebook)
-    popup.locator("input[name=login]").wait_for()
+    page = alice.begin(kernels(hub.server("alice")))
     alice.context.clear_cookies(name=re.compile("^jupyterhub-"))
-    sign_in(popup)
-    popup.wait_for_url("**/hub/login?**")
-    log_in(popup, "bob")
-    ended(popup, "No sign-in is open in this browser")
+    sign_in(page)
+    page.wait_for_url("**/hub/login?**")
+    log_in(page, "bob")
+    ended(page, "No sign-in is open in this browser")
 
-    assert "/user/bob/" in popup.url
+    assert "/user/bob/" in page.url
     assert hub_provider.requests_to("/token") == 0
 
 
 @pytest.mark.parametrize("name", ["", "second"], ids=["default", "named"])
-def test_the_server_is_culled_meanwhile(
-    hub: Hub, hub_provider: Provider, people: Any, notebooks: Callable[..., NotebookPage], name: str
-) -> None:
+def test_the_server_is_culled_meanwhile(hub: Hub, hub_provider: Provider, people: Any, kernels: Any, name: str) -> None:
     """Whoever comes back to a server that was stopped is told so by it, when it runs again; nobody gets a token."""
     alice = people(hub, "alice")
-    notebook = notebooks(alice.context, hub.server("alice", name))
-    popup = click(notebook)
-    popup.locator("input[name=login]").wait_for()
+    page = alice.begin(kernels(hub.server("alice", name)))
     hub.stop_server("alice", name)
-    sign_in(popup)
-    if name and hub.config:
-        # JupyterHub itself starts only default servers: the one that was stopped is offered to be started
-        popup.locator("#start").click()
-    ended(popup, "The notebook's kernel has stopped")
+    sign_in(page)
+    ended(page, "The notebook's kernel has stopped")
 
-    assert f"/user/alice/{name}" in popup.url
+    assert f"/user/alice/{name}" in page.url
     assert hub_provider.requests_to("/token") == 0
 
 
@@ -186,15 +185,14 @@ def test_with_the_hook_no_log_holds_a_code(hooked: Hub) -> None:
 
 
 def test_without_the_hook_what_the_log_holds_is_worthless(
-    plain: Hub, hub_provider: Provider, people: Any, notebooks: Callable[..., NotebookPage]
+    plain: Hub, hub_provider: Provider, people: Any, kernels: Any
 ) -> None:
     """JupyterHub writes the code into its log, and whoever reads it there can do nothing with it, not even unspent."""
     alice = people(plain, "alice")
-    notebook = notebooks(alice.context, plain.server("alice"))
+    page = alice.begin(kernels(plain.server("alice")))
     hub_provider.control(offline=["/token"])
-    popup = click(notebook)
-    sign_in(popup)
-    ended(popup, "The provider cannot be reached")
+    sign_in(page)
+    ended(page, "The provider cannot be reached")
     code = alice.answers[0]["code"]
     hub_provider.control(offline=False)
 

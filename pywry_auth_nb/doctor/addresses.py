@@ -1,0 +1,92 @@
+"""Addresses that people give and servers answer: what is none is refused, and never shown."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from .._http import is_loopback, is_safe
+
+_SHAPE = re.compile(r"https?://[A-Za-z0-9.\-\[\]:_]+(/[A-Za-z0-9/._~%@!$&'()*+,;=:-]*)?", re.ASCII)
+_PORTS = {"http": 80, "https": 443}
+#: Where pages of JupyterLab, Notebook, the hub and their like begin: people copy addresses from the browser.
+_PAGES = re.compile(r"/(lab|tree|notebooks|edit|consoles|terminals|doc|nbclassic|files|login)(/.*)?$")
+_HUB = re.compile(r"(/.*?)?/hub/")
+_USERS = re.compile(r"(/.*?)?/user/[^/]+/")
+
+
+def read_address(text: str) -> str:
+    """Return an address that was copied out of a browser without its query, and with a slash at the end.
+
+    Raises:
+        ValueError: It is none, or has a user and a password in it.
+    """
+    address = text.strip().partition("#")[0].partition("?")[0]
+    if not is_address(address):
+        raise ValueError("the URL must be the address as the browser has it: https://hub.example.org/")
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}/"
+
+
+def without_page(address: str) -> str:
+    """Return the address of the server whose page this may be; but a server may itself be at ``/lab/``."""
+    return origin_of(address) + _PAGES.sub("", path_of(address)).rstrip("/") + "/"
+
+
+def is_address(text: object) -> bool:
+    """Whether this is an http(s) URL of a host and a path, in plain characters, that may be shown."""
+    if not isinstance(text, str) or not _SHAPE.fullmatch(text):
+        return False
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises when it is none
+    except ValueError:
+        return False
+    return bool(parts.hostname) and len(text) < 2048  # noqa: PLR2004 - what every browser takes
+
+
+def is_insecure(url: str) -> bool:
+    """Whether a provider's answer would go to ``url`` unprotected: sign-ins are refused there (RFC 8252 §7.3)."""
+    return not is_safe(url)
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def host_of(url: str) -> str:
+    """Return host and port in one spelling: a scheme's own port is none."""
+    parts = urlsplit(url)
+    port = parts.port if parts.port != _PORTS.get(parts.scheme) else None
+    return f"{parts.hostname}{f':{port}' if port else ''}"
+
+
+def path_of(url: str) -> str:
+    """Return the path."""
+    return urlsplit(url).path
+
+
+def is_local(url: str) -> bool:
+    """Whether the host is this machine."""
+    return is_loopback(urlsplit(url).hostname or "")
+
+
+def on_this_machine(url: str) -> str:
+    """Return where a server on this machine is reached that says it listens everywhere: at ``0.0.0.0``, or no host."""
+    parts = urlsplit(url)
+    if parts.hostname not in {None, "", "0.0.0.0", "::", "*"}:  # noqa: S104 - to be replaced
+        return url
+    return SplitResult(parts.scheme, f"127.0.0.1:{parts.port or _PORTS[parts.scheme]}", parts.path, "", "").geturl()
+
+
+def hub_of(url: str) -> str:
+    """Return the address of the hub to which one of its pages, a user's server, or the address itself would belong."""
+    found = _USERS.match(path_of(url)) or _HUB.match(path_of(url))
+    return origin_of(url) + ((found[1] or "") + "/" if found else path_of(url))
+
+
+def is_users_server(url: str) -> bool:
+    """Whether this is what a hub calls a user's server."""
+    return _USERS.match(path_of(url)) is not None

@@ -1,0 +1,57 @@
+"""`Asker`: asks servers over HTTP, and has no more patience than the whole command."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from .._http import HttpClient
+from .._loop import run
+from ..errors import AuthenticationError
+
+if TYPE_CHECKING:
+    from .._http import Answer
+
+_ONE_ANSWER = 10.0  # seconds
+_SHORTEST = 0.5  # seconds that a question gets when time is up: enough to clean up on this machine
+
+
+class Asker:
+    """Asks, and waits for answers.
+
+    Args:
+        seconds: How long the whole command may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._http = HttpClient(deadline=seconds)
+
+    def at_most(self, seconds: float) -> float:
+        """Return how many seconds one wait may take that needs no more than ``seconds``."""
+        return max(min(seconds, self._end - time.monotonic()), _SHORTEST)
+
+    def ask(
+        self, method: str, url: str, token: str = "", *, json: Any = None, seconds: float = _ONE_ANSWER
+    ) -> Answer | None:
+        """Send one request and return the answer, which may be a redirect; None where there is none, or in time.
+
+        Args:
+            method: HTTP method.
+            url: Where to; https, or this machine.
+            token: A token of Jupyter's; empty for none.
+            json: What to send.
+            seconds: How long to wait.
+        """
+        headers = {"Authorization": f"token {token}"} if token else {}
+        request = self._http.request(method, url, json=json, headers=headers, expect_json=False, redirects=True)
+        try:
+            return run(request, self.at_most(seconds))
+        except AuthenticationError:
+            return None
+
+    def close(self) -> None:
+        """Close the connections."""
+        with suppress(AuthenticationError):
+            run(self._http.close(), 1)

@@ -1,0 +1,213 @@
+"""The server at its public address, as the browser has it: a proxy may lose what a redirect URI is made of."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .._servers import CALLBACK
+from .addresses import host_of, is_address, is_insecure, origin_of, path_of, read_address, without_page
+from .extension import Extension, is_login_needed, look
+from .findings import Finding
+from .servers import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping
+
+    from .._http import Answer
+    from .asking import Asker
+
+_NOT_FOUND = 404
+_finding = partial(Finding, "public")
+_CONFIGURE = "Or write the whole address into c.PywryAuth.redirect_uri, which needs no header"
+_CORRECT = "Correct c.PywryAuth.redirect_uri, or PYWRY_AUTH_REDIRECT_URI, in the server."
+_PROTO = "Let the proxy that ends TLS send X-Forwarded-Proto: https"
+_HOST = (
+    "Let the proxy pass on the Host header as the browser sent it (nginx: proxy_set_header Host $http_host). "
+    f"{_CONFIGURE}; on a hub, set c.JupyterHub.public_url."
+)
+_PATH = f"Let the proxy pass on the path unchanged, and set c.ServerApp.base_url to what the browser has. {_CONFIGURE}."
+
+
+def check(
+    server: Server, local: Extension, address: str | None, environ: Mapping[str, str], asker: Asker
+) -> Generator[Finding, None, str | None]:
+    """Compare the redirect URI that the server works out with the one for its public address, and return the latter.
+
+    Args:
+        server: The server, as it is reached from here.
+        local: What the extension said there.
+        address: The public address, if it was given.
+        environ: Where a hub says what it is.
+        asker: Asks.
+    """
+    there = address or _told(environ)
+    if there is None:
+        return (yield from _without_address(local, environ))
+    there = server_at(there, local.base_url, hub=local.hub)
+    expected = local.redirect_uri
+    if not local.configured:
+        expected = _of_hub(there, environ, given=address is not None) if local.hub else there + CALLBACK
+    if is_insecure(expected) or is_insecure(there):
+        yield insecure(host_of(there))
+        return None
+    seen = look(Server(there, server.token), asker)
+    if isinstance(seen, Extension):
+        yield from compare(there, seen, expected)
+    else:
+        yield _not_seen(there, seen)
+    return expected
+
+
+def compare(address: str, seen: Extension, expected: str) -> Iterator[Finding]:
+    """Say what differs between what the server works out at ``address`` and what is right there."""
+    differences = list(_configured(address, seen) if seen.configured else _worked_out(seen, expected))
+    yield from differences
+    if not differences:
+        yield _finding("ok", "redirect_uri", f"At {host_of(address)} the server works out the right redirect URI.")
+
+
+def insecure(host: str) -> Finding:
+    """Say that sign-ins are refused over plain http."""
+    return _finding(
+        "error",
+        "insecure_redirect_uri",
+        f"The address {host} is plain http, where anybody on the way can read a sign-in: it is refused there.",
+        "Serve Jupyter over https. Plain http is for localhost and 127.0.0.1 alone.",
+    )
+
+
+def server_at(address: str, base_url: str, *, hub: bool) -> str:
+    """Return where a server with this base URL is at a public address, of which people may have given less or more."""
+    below = base_url != "/" and path_of(address).startswith(base_url)
+    server = without_page(address)
+    return origin_of(address) + base_url if hub or below or path_of(server) == "/" else server
+
+
+def _told(environ: Mapping[str, str]) -> str | None:
+    """Return the public address that the hub tells its servers."""
+    told = environ.get("JUPYTERHUB_PUBLIC_URL", "")
+    return read_address(told) if is_address(told) else None
+
+
+def _of_hub(there: str, environ: Mapping[str, str], *, given: bool) -> str:
+    """Return the redirect URI of the hub for a browser that is at ``there``, as was ``given``, or as the hub told."""
+    told = environ.get("JUPYTERHUB_PUBLIC_HUB_URL", "")
+    host = environ.get("JUPYTERHUB_HOST", "")  # the hub's own, where each user has a subdomain
+    hub = (host or origin_of(there)) + environ.get("JUPYTERHUB_BASE_URL", "/") + "hub/"
+    if is_address(told) and (host or not given):
+        hub = told.rstrip("/") + "/"
+    return f"{hub}user-redirect/{CALLBACK}"
+
+
+def _without_address(local: Extension, environ: Mapping[str, str]) -> Generator[Finding, None, str | None]:
+    """Say what is known without a public address."""
+    told = environ.get("JUPYTERHUB_PUBLIC_HUB_URL", "")
+    if local.configured or (local.hub and is_address(told)):
+        if local.configured and not _ends_well(local.redirect_uri):
+            yield _wrong_end()
+        if is_insecure(local.redirect_uri):
+            yield insecure(host_of(local.redirect_uri))
+        yield _unknown("Whether this is the address in the browser was not checked.")
+        return local.redirect_uri
+    if local.hub:
+        yield _unknown("The hub does not tell its public address to this server, so the redirect URI is not known.")
+        return None
+    yield from _on_this_machine(local.redirect_uri)
+    return local.redirect_uri
+
+
+def _unknown(message: str) -> Finding:
+    return _finding(
+        "note",
+        "public_address_unknown",
+        message,
+        "Give the address as the browser has it: pywry-auth doctor https://hub.example.org/",
+    )
+
+
+def _on_this_machine(uri: str) -> Iterator[Finding]:
+    other = uri.replace("://localhost:", "://127.0.0.1:")
+    other = uri.replace("://127.0.0.1:", "://localhost:") if other == uri else other
+    yield _finding(
+        "note",
+        "port_in_uri",
+        "The redirect URI has Jupyter's port in it, and Jupyter takes another port when that is in use.",
+        "Start Jupyter with --ServerApp.port_retries=0, or register the address without a port where the provider "
+        f"follows RFC 8252. Register {other} as well: to a browser it is another place.",
+    )
+    yield _finding(
+        "note",
+        "only_this_machine",
+        "This redirect URI is for a browser on this machine.",
+        "If Jupyter is opened at another address, give that: pywry-auth doctor https://jupyter.example.org/",
+    )
+
+
+def _not_seen(address: str, answer: Answer | None) -> Finding:
+    """Say why the server could not be asked at its public address."""
+    host = host_of(address)
+    if answer is None:
+        return _finding(
+            "warning",
+            "public_unreachable",
+            f"The public address {host} cannot be reached from here, so the redirect URI was not checked.",
+            "If the browser reaches it, this is fine. Check for a firewall, or a certificate that is not known here "
+            "(SSL_CERT_FILE).",
+        )
+    if answer.status == _NOT_FOUND and not is_login_needed(answer):
+        return _finding(
+            "error",
+            "proxy_base_url",
+            f"The address {host} does not lead to this server's pywry-auth/.",
+            f"Check that it is the address in the browser. {_PATH}",
+        )
+    return _finding(
+        "warning",
+        "public_login",
+        f"The address {host} does not take this server's token, so the redirect URI was not checked.",
+        "Check that it is this server's address. A proxy that has a sign-in of its own is fine, if the browser passes.",
+    )
+
+
+def _worked_out(found: Extension, expected: str) -> Iterator[Finding]:
+    uri = found.redirect_uri
+    seen = f"The server works out {uri}, and in the browser it is {expected}"
+    if uri.partition("://")[0] != expected.partition("://")[0]:
+        yield _finding("error", "proxy_scheme", f"{seen}: https is lost on the way.", _scheme_advice(found))
+    if host_of(uri) != host_of(expected):
+        yield _finding("error", "proxy_host", f"{seen}: the host is lost on the way.", _HOST)
+    if path_of(uri) != path_of(expected):
+        yield _finding("error", "proxy_base_url", f"{seen}: the path changes on the way.", _PATH)
+
+
+def _scheme_advice(found: Extension) -> str:
+    if found.hub:
+        return f"{_PROTO}, or set c.JupyterHub.public_url. {_CONFIGURE}."
+    trust = "which this server believes" if found.trust_xheaders else "and set c.ServerApp.trust_xheaders = True"
+    return f"{_PROTO}, {trust}. {_CONFIGURE}."
+
+
+def _configured(address: str, seen: Extension) -> Iterator[Finding]:
+    """Say what is wrong with a redirect URI that an administrator wrote down."""
+    uri = seen.redirect_uri
+    if not _ends_well(uri) or (not seen.hub and path_of(uri) != path_of(address) + CALLBACK):
+        yield _wrong_end()
+    if not seen.hub and origin_of(uri) != origin_of(address):
+        yield _finding(
+            "error",
+            "configured_host",
+            f"The configured redirect URI is at {host_of(uri)}, and the browser at {host_of(address)}: the sign-in "
+            "would come back without the cookie that it needs.",
+            _CORRECT,
+        )
+
+
+def _ends_well(uri: str) -> bool:
+    return path_of(uri).endswith("/" + CALLBACK)
+
+
+def _wrong_end() -> Finding:
+    return _finding(
+        "error", "configured_path", "The configured redirect URI does not end at this server's callback.", _CORRECT
+    )

@@ -1,0 +1,32 @@
+"""The route for ``pywry-auth doctor``: what this server knows of itself, and of the request as it arrived here."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from .. import _protocol
+from .._servers import own_server
+from .._version import __version__
+from .api import QuestionHandler
+from .redirect_uri import redirect_uri
+
+
+class CheckHandler(QuestionHandler):
+    """Which redirect URI a sign-in would use that came as this request did, and what it depends on."""
+
+    async def answer_from_kernel(self) -> dict[str, Any]:
+        """Answer without asking any kernel."""
+        configured = self.settings["pywry_auth"].redirect_uri
+        return {
+            "version": __version__,
+            "protocol": _protocol.PROTOCOL,
+            "redirect_uri": redirect_uri(configured, self.request, self.base_url),
+            "configured": bool(configured),
+            "base_url": self.base_url,
+            "scheme": self.request.protocol,
+            "host": self.request.host,
+            "hub": "JUPYTERHUB_SERVICE_PREFIX" in os.environ,
+            "server_name": own_server(),
+            "trust_xheaders": bool(self.serverapp and self.serverapp.trust_xheaders),
+        }

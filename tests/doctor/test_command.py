@@ -1,0 +1,168 @@
+"""The command itself: how it is called, what it prints, how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pywry_auth_nb.cli import main
+from pywry_auth_nb.doctor.addresses import hub_of, read_address, without_page
+from pywry_auth_nb.doctor.asking import Asker
+from pywry_auth_nb.doctor.findings import Finding, Report
+from tests.stores.servers import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from tests.doctor.conftest import Visit, Watched
+
+    Doctor = Callable[..., Visit]
+
+
+def test_all_is_well(doctor: Doctor, plain: Watched) -> None:
+    """Where nothing is wrong the exit status is 0, and the redirect URI stands alone on a line before all findings."""
+    said = doctor(**plain.here)
+
+    assert said.status == 0
+    assert said.out.splitlines()[2].strip() == f"{plain.url}pywry-auth/callback"
+    assert said.out.splitlines()[4].startswith("ok ")
+    assert said.out.splitlines()[-1].startswith("A sign-in would work")
+
+
+def test_something_is_wrong(doctor: Doctor) -> None:
+    """An error makes the exit status 1, has a mark that is seen, and advice on a line of its own."""
+    said = doctor("http://hub.example.org/")
+    lines = said.out.splitlines()
+    (number,) = [number for number, line in enumerate(lines) if line.startswith("ERROR ")]
+
+    assert said.status == 1
+    assert lines[number + 1].strip().startswith("-> ")
+    assert lines[-1] == "A sign-in would fail: 1 error."
+
+
+def test_json(doctor: Doctor, plain: Watched) -> None:
+    """For programs there is one JSON object, and nothing else, on standard output."""
+    said = doctor("--json", **plain.here)
+
+    assert said.report.keys() == {"ok", "redirect_uri", "findings"}
+    assert said.report["ok"] is True
+    for finding in said.report["findings"]:
+        assert finding.keys() == {"check", "level", "code", "message", "advice"}
+        assert finding["level"] in {"ok", "note", "warning", "error"}
+        assert finding["code"].replace("_", "").isalnum()
+        assert finding["advice"] or finding["level"] == "ok"
+
+
+def test_json_of_an_error(doctor: Doctor) -> None:
+    """A sign-in that would fail is not ``ok``; a redirect URI that is not known is null."""
+    said = doctor("http://hub.example.org/", "--json")
+
+    assert (said.status, said.report["ok"], said.report["redirect_uri"]) == (1, False, None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["hub.example.org"],
+        ["ftp://hub.example.org"],
+        ["https://ada:CANARY@hub.example.org"],
+        ["https://hub.example.org:CANARY"],
+        ["https://hub.example.org/<CANARY>"],
+        ["--timeout", "nan"],
+        ["--timeout", "soon"],
+        ["--timeout", "1"],
+        ["--nonsense"],
+    ],
+)
+def test_bad_usage(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """What cannot be understood ends with status 2, and a wrong URL is not repeated."""
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", *arguments])
+
+    assert ended.value.code == 2
+    assert "CANARY" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("copied", "address"),
+    [
+        ("https://hub.example.org", "https://hub.example.org/"),
+        ("https://Hub.example.org/user/ada/lab/tree/a.ipynb?token=x#y", "https://hub.example.org/user/ada/"),
+        ("http://localhost:8888/lab?token=x", "http://localhost:8888/"),
+        ("https://j.example.org/a/b/tree", "https://j.example.org/a/b/"),
+    ],
+)
+def test_an_address_out_of_the_browser(copied: str, address: str) -> None:
+    """People copy the address of a page, and the server's is meant."""
+    assert without_page(read_address(copied)) == address
+
+
+@pytest.mark.parametrize(
+    ("copied", "address"),
+    [
+        ("https://hub.example.org/hub/home", "https://hub.example.org/"),
+        ("https://hub.example.org/base/hub/", "https://hub.example.org/base/"),
+        ("https://hub.example.org/base/user/hub/lab", "https://hub.example.org/base/"),
+        ("https://hub.example.org/lab/", "https://hub.example.org/lab/"),
+    ],
+)
+def test_the_hub_of_an_address(copied: str, address: str) -> None:
+    """People copy the address of a page, and the hub's is meant."""
+    assert hub_of(read_address(copied)) == address
+
+
+def test_a_broken_check_hides_no_other() -> None:
+    """A check that fails keeps what it found so far, and is reported without what its error says."""
+
+    def broken() -> Generator[Finding, None, str]:
+        yield Finding("kernel", "ok", "fine", "Fine.")
+        raise ZeroDivisionError("CANARY")
+
+    report = Report()
+
+    assert report.collect("kernel", broken()) is None
+    assert [finding.code for finding in report.findings] == ["fine", "check_failed"]
+    assert "CANARY" not in report.as_json() + report.as_text()
+
+
+def test_time_is_up() -> None:
+    """What does not answer costs no more than the whole command may take."""
+    start = time.monotonic()
+    asker = Asker(0.2)
+    with_nobody = [asker.ask("GET", "https://192.0.2.1/") for _ in range(2)]
+    asker.close()
+
+    assert with_nobody == [None, None]
+    assert time.monotonic() - start < 5
+
+
+def test_it_starts_fast() -> None:
+    """Help, and bad usage, load neither HTTP nor cryptography nor Jupyter."""
+    code = (
+        "import sys; from pywry_auth_nb.cli import main\n"
+        "try: main(['doctor', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'httpx', 'cryptography', 'jupyter_client', 'jupyter_server', 'keyring'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_nothing_is_here(doctor: Doctor) -> None:
+    """Without any server there is a warning that says where to run the command, or what to give."""
+    said = doctor("--json")
+
+    assert said.levels["server_missing"] == "warning"
+    assert (said.status, said.report["redirect_uri"]) == (0, None)
+
+
+def test_nobody_answers(doctor: Doctor) -> None:
+    """An address where nobody answers is an error."""
+    said = doctor(f"http://127.0.0.1:{free_port()}/", "--json")
+
+    assert (said.status, said.levels["server_unreachable"]) == (1, "error")

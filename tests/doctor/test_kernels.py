@@ -1,0 +1,116 @@
+"""A kernel of the server: it is asked, and gone again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pywry_auth_nb.doctor import kernels
+from pywry_auth_nb.doctor.asking import Asker
+from pywry_auth_nb.doctor.servers import Server
+from tests.stores.servers import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.doctor.conftest import Visit, Watched
+
+    Doctor = Callable[..., Visit]
+
+ONCE_IMPORTED = "import pywry_auth_nb, pywry_auth_nb.kernel, pywry_auth_nb._protocol\n"
+
+
+def test_a_kernel_that_is_well(doctor: Doctor, plain: Watched) -> None:
+    """The package is in the kernel, the server reaches it there, and no kernel is left."""
+    said = doctor("--json", **plain.here)
+
+    assert said.levels["kernel_package"] == said.levels["control_channel"] == "ok"
+    assert plain.kernels() == []
+
+
+@pytest.mark.parametrize(
+    ("before", "code", "level"),
+    [
+        ("import sys; sys.modules['pywry_auth_nb'] = None", "kernel_package_missing", "error"),
+        (ONCE_IMPORTED + "pywry_auth_nb.__version__ = '9.9.9'", "kernel_version", "warning"),
+        (ONCE_IMPORTED + "pywry_auth_nb._protocol.PROTOCOL = 99", "kernel_protocol", "error"),
+        (ONCE_IMPORTED + "pywry_auth_nb.__version__ = 'CANARY <b>'", "kernel_failed", "error"),
+        (ONCE_IMPORTED + "pywry_auth_nb.kernel.open_path = None", "kernel_failed", "error"),
+        (ONCE_IMPORTED + "pywry_auth_nb.kernel._register = lambda kernel: None", "control_channel", "error"),
+    ],
+)
+def test_a_kernel_that_is_not(doctor: Doctor, plain: Watched, before: str, code: str, level: str) -> None:
+    """A package that is missing, another, broken, or out of reach is told apart, and the kernel is gone."""
+    plain.set_kernel(before)
+    said = doctor("--json", **plain.here)
+
+    assert said.levels[code] == level
+    assert said.status == (level == "error")
+    assert said.finding(code)["advice"]
+    assert plain.kernels() == []
+
+
+def test_a_kernel_of_another_language(doctor: Doctor, plain: Watched) -> None:
+    """A default kernel that is not one of Python is not started."""
+    plain.set_kernel("raise SystemExit", language="R")
+
+    assert doctor("--json", **plain.here).levels["kernel_not_python"] == "note"
+
+
+def test_a_kernel_that_cannot_start(doctor: Doctor, plain: Watched) -> None:
+    """A kernel that the server cannot start is an error."""
+    plain.kernel_file.write_text(json.dumps({"argv": ["/no/such/python"], "display_name": "x", "language": "python"}))
+    said = doctor("--json", **plain.here)
+
+    assert (said.status, said.levels["kernel_start"]) == (1, "error")
+
+
+def test_a_kernel_that_never_answers(doctor: Doctor, plain: Watched, clean: pytest.MonkeyPatch) -> None:
+    """A kernel that hangs is an error once its time is up."""
+    clean.setattr(kernels, "_ANSWER", 0.5)
+    plain.set_kernel("import time; time.sleep(60)")
+    said = doctor("--json", **plain.here)
+
+    assert (said.status, said.levels["kernel_failed"]) == (1, "error")
+    assert plain.kernels() == []
+
+
+def test_no_time_is_left(plain: Watched) -> None:
+    """What could not be deleted in time is not started."""
+    asker = Asker(2)
+    found = [finding.code for finding in kernels.check(Server(plain.url, plain.token), None, asker)]
+    asker.close()
+
+    assert found == ["kernel_unseen"]
+
+
+def test_a_kernel_elsewhere(doctor: Doctor, on_hub: Watched, tmp_path: Path) -> None:
+    """A kernel whose connection file is not here runs behind a gateway, perhaps: a note, and it is gone again."""
+    said = doctor("--json", **on_hub.here_on_hub | {"JUPYTER_RUNTIME_DIR": str(tmp_path)})
+
+    assert (said.status, said.levels["kernel_elsewhere"]) == (0, "note")
+    assert on_hub.kernels() == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGINT for a child there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(clean: pytest.MonkeyPatch, plain: Watched, number: signal.Signals) -> None:
+    """Ctrl-C, and a polite end, leave no kernel behind and no traceback."""
+    plain.set_kernel("import time; time.sleep(60)")
+    code = "import sys; from pywry_auth_nb.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "doctor", "--json"]
+    child = subprocess.Popen(command, env=os.environ | plain.here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    until(plain.kernels, "no kernel was started")
+    child.send_signal(number)
+    out, _ = child.communicate(timeout=15)
+
+    assert child.returncode == 130
+    assert out == b""
+    assert plain.kernels() == []
