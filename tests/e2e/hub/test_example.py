@@ -1,0 +1,83 @@
+"""``make hub``, as an administrator tries it out."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import psutil
+import pytest
+
+from tests.e2e.processes import free_port, poll
+from tests.e2e.sign_in import popup_after
+
+from .hub import log_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
+
+RUN = Path(__file__).parents[3] / "examples" / "jupyterhub" / "run.py"
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The running example, and what it printed."""
+    output = tmp_path / "example.log"
+    command = [sys.executable, str(RUN), "--port", str(free_port()), "--home", str(tmp_path / "home")]
+    with output.open("wb") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    try:
+        poll(lambda: "To stop:" in output.read_text() or process.poll() is not None, 60, output.read_text)
+        assert process.poll() is None, output.read_text()
+        yield process, output.read_text()
+    finally:
+        process.terminate()
+        process.wait(40)
+
+
+@pytest.mark.timeout(150)
+def test_the_example_signs_in_and_stops(example: tuple[subprocess.Popen[bytes], str], page: Page) -> None:
+    """Sign in to the hub, run all cells, sign in at the provider; tokens are in Redis; Ctrl-C leaves nothing."""
+    process, printed = example
+    hub = re.findall(r"http://\S+", printed[printed.index("JupyterHub:  ") :])[0]
+    page.set_viewport_size({"width": 1200, "height": 2400})
+    page.goto(f"{hub}hub/login?next=/user/alice/lab/tree/quickstart.ipynb")
+    log_in(page, "alice")
+    page.locator("#start").or_(page.locator(".jp-MarkdownOutput h1")).first.wait_for(timeout=60_000)
+    if page.locator("#start").is_visible():
+        page.locator("#start").click()
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(state="attached", timeout=60_000)
+    run_all(page)
+    link = page.locator("a.pywry-auth-link").first
+    link.wait_for(timeout=30_000)
+    popup = popup_after(page, link.click)
+    popup.get_by_text("Ada").first.click()
+    page.get_by_text("Signed in as").first.wait_for(timeout=15_000)
+    run_all(page)
+    page.get_by_text("'email': 'ada@example.org'").first.wait_for(timeout=15_000)
+    page.get_by_text("<AccessToken ***>").wait_for(timeout=15_000)
+    started = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(40) == 0
+    assert len(started) >= 5, "the hub, its proxy, Redis, a server and its kernel"
+    assert not [child for child in psutil.wait_procs(started, 10)[1] if child.status() != psutil.STATUS_ZOMBIE]
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(hub)
+
+
+def run_all(page: Page) -> None:
+    """Run all cells; whoever is quicker than the kernel is asked for one."""
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    select = page.get_by_role("button", name="Select Kernel")
+    select.or_(page.locator(".pywry-auth-root")).first.wait_for(timeout=30_000)
+    if select.is_visible():
+        select.click()
