@@ -69,9 +69,10 @@ class Bob:
         home = hub.home / "home" / "bob"
         self._journal = home / "journal"
         self._journal.unlink(missing_ok=True)
-        (home / ".jupyter").mkdir(parents=True, exist_ok=True)
-        (home / ".jupyter" / "jupyter_server_config.py").write_text(EVIL)
-        hub.stop_server("bob")
+        config = home / ".jupyter" / "jupyter_server_config.py"
+        if not config.exists():
+            config.write_text(EVIL)
+            hub.stop_server("bob")
         server = hub.server("bob")
         self.context = person.context
         self.kernel = HubKernel(server, SETUP, BEGIN)
@@ -114,8 +115,6 @@ def bob(hub: Hub, people: Any) -> Iterator[Bob]:
     attacker = Bob(people(hub, "bob"), hub)
     yield attacker
     attacker.kernel.close()
-    (hub.home / "home" / "bob" / ".jupyter" / "jupyter_server_config.py").unlink()
-    hub.stop_server("bob")
 
 
 def end_of(page: Page) -> str:
@@ -154,8 +153,9 @@ def test_whatever_the_state_says(hub_provider: Provider, alice: Person, bob: Bob
     assert end_of(page) == REFUSED
     for name in STATES:
         state = f"{'a' * 43}.{urlsafe_b64encode(name.encode()).decode().rstrip('=')}"
-        page.goto(bob.authorize_url(state=state), wait_until="domcontentloaded")  # the provider asks nothing any more
-        page.wait_for_load_state()
+        page.goto(bob.authorize_url(state=state))
+        sign_in(page)
+        page.wait_for_url(f"{bob.hub.url}**")
 
         assert alice.answers[-1]["state"] == state
         assert page.url.startswith(bob.hub.url)
