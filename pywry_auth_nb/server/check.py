@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from .. import _protocol
-from .._servers import own_server
+from .._servers import is_on_a_hub, own_server
 from .._version import __version__
 from .api import QuestionHandler
 from .redirect_uri import redirect_uri
@@ -26,7 +25,7 @@ class CheckHandler(QuestionHandler):
             "base_url": self.base_url,
             "scheme": self.request.protocol,
             "host": self.request.host,
-            "hub": "JUPYTERHUB_SERVICE_PREFIX" in os.environ,
+            "hub": is_on_a_hub(),
             "server_name": own_server(),
             "trust_xheaders": bool(self.serverapp and self.serverapp.trust_xheaders),
         }

@@ -19,6 +19,7 @@ from pywry_auth_nb import (
     GenericOIDCProvider,
     GitHubProvider,
     GoogleProvider,
+    HubTokenSource,
     KeyringTokenStore,
     LoginRequired,
     LoginWidget,
@@ -50,6 +51,7 @@ providers: list[OAuthProvider] = [
     GoogleProvider("client", "secret", ["openid"]),
     GitHubProvider("client", "secret", ["read:user"]),
     MicrosoftProvider("client", "", "common", ["openid"]),
+    HubTokenSource("http://hub:8081/hub/api", "token", "alice"),
     create_provider_from_settings(OAuth2Settings(provider="github", client_id="client")),
 ]
 stores: list[TokenStore] = [
