@@ -73,6 +73,11 @@ def is_local(url: str) -> bool:
     return is_loopback(urlsplit(url).hostname or "")
 
 
+def is_below_localhost(url: str) -> bool:
+    """Whether a browser takes the host for this machine (RFC 6761 §6.3); we do not, so nothing is sent there."""
+    return (urlsplit(url).hostname or "").endswith(".localhost")
+
+
 def on_this_machine(url: str) -> str:
     """Return where a server on this machine is reached that says it listens everywhere: at ``0.0.0.0``, or no host."""
     parts = urlsplit(url)

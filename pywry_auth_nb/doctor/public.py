@@ -6,7 +6,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .._servers import CALLBACK
-from .addresses import host_of, is_address, is_insecure, origin_of, path_of, read_address, without_page
+from .addresses import (
+    host_of,
+    is_address,
+    is_below_localhost,
+    is_insecure,
+    origin_of,
+    path_of,
+    read_address,
+    without_page,
+)
 from .extension import Extension, is_login_needed, look
 from .findings import Finding
 from .servers import Server
@@ -41,14 +50,14 @@ def check(
         environ: Where a hub says what it is.
         asker: Asks.
     """
-    there = address or _told(environ)
+    there = _there(address, environ)
     if there is None:
         return (yield from _without_address(local, environ))
     there = server_at(there, local.base_url, hub=local.hub)
     expected = local.redirect_uri
     if not local.configured:
         expected = _of_hub(there, environ, given=address is not None) if local.hub else there + CALLBACK
-    if is_insecure(expected) or is_insecure(there):
+    if is_insecure(expected) or (is_insecure(there) and not is_below_localhost(there)):
         yield insecure(host_of(there))
         return None
     seen = look(Server(there, server.token), asker)
@@ -82,6 +91,13 @@ def server_at(address: str, base_url: str, *, hub: bool) -> str:
     below = base_url != "/" and path_of(address).startswith(base_url)
     server = without_page(address)
     return origin_of(address) + base_url if hub or below or path_of(server) == "/" else server
+
+
+def _there(address: str | None, environ: Mapping[str, str]) -> str | None:
+    """Return where the server is: not at the hub's own address, if each user has a subdomain."""
+    told = _told(environ)
+    at_hub = address is not None and origin_of(address) == environ.get("JUPYTERHUB_HOST")
+    return told if address is None or (at_hub and told) else address
 
 
 def _told(environ: Mapping[str, str]) -> str | None:

@@ -140,6 +140,8 @@ const clients = [
     ...client, grant_types, client_id: 'pywry-conf', token_endpoint_auth_method: 'client_secret_basic',
     client_secret: 'a-secret-that-only-these-tests-use',
   },
+  // For https on loopback, where a native client may not be.
+  { ...client, grant_types, client_id: 'pywry-web', application_type: 'web', token_endpoint_auth_method: 'none' },
 ];
 
 const findAccount = async (_ctx, sub) => ({

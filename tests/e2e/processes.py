@@ -149,7 +149,8 @@ class Process(ABC):
 class Provider(Process):
     """The OpenID provider of ``op.mjs``; keyword arguments are its options and switches.
 
-    Clients: ``pywry`` (public) and ``pywry-conf`` (secret ``CLIENT_SECRET``), redirect URIs on any loopback port.
+    Clients: ``pywry`` (public) and ``pywry-conf`` (secret ``CLIENT_SECRET``), redirect URIs on any loopback port;
+    ``pywry-web`` (public), redirect URIs as they are.
     """
 
     CLIENT_SECRET = "a-secret-that-only-these-tests-use"

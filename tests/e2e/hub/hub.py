@@ -34,21 +34,17 @@ class Hub(Process):
 
     Args:
         directory: An empty folder for all of it.
-        base_url: Where the hub lives, such as "/lab/".
-        host: The hub's host name for browsers.
         config: Traits by class, over the example's: ``{"JupyterHub": {…}}``.
         provider: What the notebooks' settings name.
         env: More environment variables of the hub.
         port: Where it listens; some free port when left out.
-        url: Where browsers find it, if something stands before it.
+        url: Where browsers find it: at another name, below a path, or behind another proxy.
     """
 
     def __init__(
         self,
         directory: Path,
         *,
-        base_url: str = "/",
-        host: str = "127.0.0.1",
         config: Mapping[str, Mapping[str, Any]] | None = None,
         provider: Provider | None = None,
         env: Mapping[str, str] | None = None,
@@ -59,7 +55,7 @@ class Hub(Process):
         super().__init__(directory / "hub.log")
         self.home = directory / "hub-home"
         self.port = port or free_port()
-        self.url = url or f"http://{host}:{self.port}{base_url}"
+        self.url = url or f"http://127.0.0.1:{self.port}/"
         self.token = secrets.token_hex(16)
         self.config = config or {}
         self._issuer = provider.issuer if provider else ""
