@@ -27,6 +27,7 @@ _MIN_PAUSE = 1.0  # seconds between two refreshes, however short the tokens live
 _NAP = 30.0  # seconds: clocks stand still in suspend, so look at the wall clock that often
 _BACKOFF_CAP = 60.0
 _STORE_PAUSE = 2.0  # seconds at most until another try where not the provider was in the way
+_MANY = 10  # failures in a row, after which a token that can be renewed only late is looked for less often
 _MISCONFIGURED_PAUSE = 600.0  # seconds until another try where somebody must change a registration first
 _REFUSED_PAUSE = 30.0  # seconds between two renewals because a server refused a token: it may refuse every token
 _TURN_DEADLINE = 25.0  # seconds to wait for another kernel's refresh; a reader waits 30
@@ -256,7 +257,8 @@ class Renewal(SharedState):
             with contextlib.suppress(TokenRefreshError):
                 await self._refresh_once()
         now = self._snap.tokens
-        return now.access_token if now is not None and token in self._predecessors else None
+        another = now is not None and now.access_token != token and token in self._predecessors
+        return now.access_token if now is not None and another else None
 
     def _check_renewable(self, tokens: OAuthTokenSet) -> str:
         """Return the refresh token if this process may use it; nothing has changed if not."""
@@ -337,11 +339,15 @@ class Renewal(SharedState):
         if self._failures:
             cap = _STORE_PAUSE if self._failure is not None and _is_ours(self._failure) else _BACKOFF_CAP
             pause = min(2.0**self._failures, cap) * jitter(0.5, 1.0)
-            hopeless = self._failure is not None and _needs_help(self._failure)
+            hopeless = self._failure is not None and (_needs_help(self._failure) or self._is_late())
             self._resume_at = time.time() + max(pause, at_least, _BACKOFF_CAP if hopeless else 0.0)
             due = self._resume_at + (_MISCONFIGURED_PAUSE if hopeless else 0.0)  # a read may find it mended sooner
         self._cancel_timer()
         self._wait_until(due)
+
+    def _is_late(self) -> bool:
+        """Whether whoever should have renewed a token that is over has not done so for long."""
+        return self.provider.renews_late and self._failures > _MANY
 
     def _early(self) -> float:
         """Return when to renew: somewhat before it is due, each kernel at another time."""

@@ -69,5 +69,6 @@ def other_server(state: str, environ: Mapping[str, str] = os.environ) -> str:
     prefix, own, name = environ.get("JUPYTERHUB_SERVICE_PREFIX", ""), own_server(environ), server_in(state)
     if not prefix or name == own:
         return ""
-    users = prefix.rstrip("/").rpartition("/")[0] + "/" if own else prefix
+    path = prefix.rstrip("/")
+    users = (path.rpartition("/")[0] if own else path) + "/"
     return f"{users}{quote(name, safe='@~')}/" if name else users

@@ -7,6 +7,7 @@ covers those who must sign in to the hub first, before anybody can ask the hook.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tornado.httputil import HTTPServerRequest
 
 _SLASH, _QUESTION = "(?:/|%(?:25)*2F)", r"(?:\?|%(?:25)*3F)"  # percent-encoded as often as they are nested
-_QUERY = re.compile(f"({CALLBACK.replace('/', _SLASH)}{_QUESTION})[^\\s&\"'<>]+", re.IGNORECASE)
+_QUERY = re.compile(f"({CALLBACK.replace('/', _SLASH)}{_QUESTION})[^\\s\"'<>]+", re.IGNORECASE)
 
 
 def user_redirect_hook(path: str, request: HTTPServerRequest, user: Any, base_url: str) -> str | None:
@@ -47,10 +48,17 @@ def user_redirect_hook(path: str, request: HTTPServerRequest, user: Any, base_ur
 
 
 def without_answer(record: logging.LogRecord) -> bool:
-    """Take the provider's answer out of a line of the log."""
-    record.msg, record.args = _QUERY.sub(r"\1[secret]", record.getMessage()), ()
+    """Take the provider's answer out of a line of the log; leave every other line as it is."""
+    with contextlib.suppress(Exception):  # a line that cannot be formatted is for logging itself to complain about
+        line = record.getMessage()
+        if _QUERY.search(line):
+            record.msg, record.args = _QUERY.sub(r"\1[secret]", line), ()
     return True
 
 
-for name in ("tornado.access", "tornado.application", "JupyterHub"):
-    logging.getLogger(name).addFilter(without_answer)
+def _keep_answers_out_of_logs() -> None:
+    for name in ("tornado.access", "tornado.application", "tornado.general", "JupyterHub"):
+        logging.getLogger(name).addFilter(without_answer)
+
+
+_keep_answers_out_of_logs()

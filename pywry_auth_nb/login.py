@@ -49,8 +49,6 @@ def login(session: SessionManager, timeout: float, flow: AuthFlowManager | None 
         AuthenticationError: What the sign-in ended with instead.
     """
     until = time.monotonic() + timeout
-    if session.provider.asks_nobody and session.status == "signed_out":
-        run(session.take(), timeout)
     if not _is_signed_in(session, timeout):
         if not kernel.has_front_end():
             raise LoginRequired(
@@ -68,13 +66,21 @@ def login(session: SessionManager, timeout: float, flow: AuthFlowManager | None 
 
 
 def _is_signed_in(session: SessionManager, timeout: float) -> bool:
-    """Whether somebody is signed in for good; looks into the store for that."""
+    """Whether somebody is signed in for good; looks into the store for that, or takes what asks nobody."""
     try:
-        return run(session.initialize(), timeout) is not None and session.status != "reauth_required"
+        return run(_arrive(session), timeout)
     except AuthenticationError as error:
         if error.code != "timeout":
             raise
         raise AuthFlowTimeout(f"The stored sign-in was not there within {timeout:.0f} s. Try again.", timeout) from None
+
+
+async def _arrive(session: SessionManager) -> bool:
+    if await session.initialize() is not None and session.status != "reauth_required":
+        return True
+    if session.provider.asks_nobody:
+        await session.take()
+    return session.provider.asks_nobody
 
 
 def _show(session: SessionManager, flow: AuthFlowManager | None) -> None:

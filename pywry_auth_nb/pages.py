@@ -171,6 +171,10 @@ _PAGES = {
     "invalid_client": Page(
         400, "The provider does not know this application", f"Its registration is not right. {_ADMIN}"
     ),
+    **dict.fromkeys(
+        ("hub_scope_missing", "hub_auth_state_missing", "hub_token_expired", "hub_refused"),
+        Page(502, "The hub does not give its token", "The {place} says what is missing. Ask whoever runs the hub."),
+    ),
     "discovery_failed": Page(502, "The provider cannot be used", f"It is down, or its address is not right. {_ADMIN}"),
 }
 _OTHER = Page(400, "Signing in did not work", f"Nobody was signed in. The {{place}} says more. {_AGAIN}")

@@ -234,12 +234,11 @@ class SessionManager(Renewal):
         """
         await self._load()
         await self._glance()
-        if not self.provider.asks_nobody or self._held.generation:  # also where somebody has signed out
-            return
-        try:
-            await self.take()
-        except TokenError as error:
-            raise LoginRequired(error.message, code=error.code) from None
+        if self.provider.asks_nobody and self._knows_of_nobody():
+            try:
+                await self._take_once()
+            except TokenError as error:
+                raise LoginRequired(error.message, code=error.code) from None
 
     async def _renew_if_due(self) -> TokenRefreshError | None:
         """Renew the token if it is near its end, for a while; return what went wrong."""
@@ -291,24 +290,35 @@ class SessionManager(Renewal):
         """Sign in with what the provider has for whoever runs this, where that asks nobody (:class:`HubTokenSource`).
 
         Raises:
-            TokenError: It has nothing; the next try is made two seconds later at the earliest.
+            TokenError: It has nothing.
         """
+        await self._take(lambda: True)
+
+    async def _take_once(self) -> None:
+        """Take what the provider has, once for all who ask at the same time, and not again at once if that fails."""
         running = self._taking
-        if running is None or running.get_loop() is not get_loop() or (running.done() and self._may_take_again()):
-            running = self._taking = asyncio.ensure_future(self._take())
+        done = running is None or (running.done() and time.monotonic() >= self._take_again_at)
+        if running is None or done or running.get_loop() is not get_loop():
+            running = self._taking = asyncio.ensure_future(self._take(self._knows_of_nobody))
+            running.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen, also when nobody waits
         await asyncio.shield(running)
 
-    async def _take(self) -> None:
+    async def _take(self, is_wanted: Callable[[], bool]) -> None:
+        """Sign in with what the provider has, unless that is not wanted any more when it comes."""
+        command = self._commands
         try:
             tokens, user = await self.provider.take()
         except TokenError as error:
             self._take_again_at = time.monotonic() + _TAKE_PAUSE
             self.note_login_failed(error, authorizing=False)
             raise
-        await self.sign_in(tokens, user)
+        await self._glance()
+        if command == self._commands and is_wanted():
+            await self.sign_in(tokens, user)
 
-    def _may_take_again(self) -> bool:
-        return time.monotonic() >= self._take_again_at
+    def _knows_of_nobody(self) -> bool:
+        """Whether nobody has signed in or out yet: not where the store cannot tell."""
+        return self._loaded and not self._away and self._held.generation == 0
 
     @on_loop
     async def save_tokens(self, tokens: OAuthTokenSet) -> None:

@@ -2,7 +2,7 @@
 
 The hub's administrator makes one Redis user that may do nothing but make others::
 
-    ACL SETUSER hub on >PASSWORD -@all +acl|setuser
+    ACL SETUSER hub on >PASSWORD -@all +acl|setuser +select
 
 and a secret that only the hub knows::
 
@@ -10,7 +10,7 @@ and a secret that only the hub knows::
 
 A user's password and encryption key are derived from that secret, so every server of the user, and every later one, has
 the same, and nothing has to be stored. Whoever reads the Redis finds encrypted records; whoever is a user of the hub
-can ask Redis for their own alone.
+can read and change their own alone. (The names of all keys can be listed by everybody: Redis does not restrict SCAN.)
 """
 
 import hashlib
@@ -41,7 +41,7 @@ class RedisForEach:
         """Make the user's Redis user, or set it right, and tell the user's server."""
         name, password = self._name(spawner.user.name), self._derived("password", spawner.user.name)
         rules = ["reset", "on", f">{password}", *RULES.split(), f"~{name}:*"]
-        async with redis.Redis.from_url(self._url) as admin:
+        async with redis.Redis.from_url(self._url, socket_timeout=5, socket_connect_timeout=5) as admin:
             await admin.execute_command("ACL", "SETUSER", name, *rules)
         spawner.environment = {
             **spawner.environment,

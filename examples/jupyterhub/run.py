@@ -38,7 +38,7 @@ WELCOME = """
     Provider:      {issuer}   (sign in there as Ada or Grace, with one click)
     Redirect URI:  {url}{callback}   (the only one that is registered there)
     Tokens:        {store}
-    To stop:       press Ctrl-C here.
+    To stop:       press Ctrl-C here. Meanwhile, everybody with an account on this machine can be alice or bob.
 """
 
 
@@ -75,7 +75,7 @@ class Redis:
         password = secrets.token_urlsafe(24)
         self.url = f"unix://hub:{password}@{path}"
         users = Path(self._folder.name, "users.acl")
-        users.write_text(f"user default off\nuser hub on >{password} -@all +acl|setuser\n")
+        users.write_text(f"user default off\nuser hub on >{password} -@all +acl|setuser +select\n")
         command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--aclfile", str(users)]
         self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         wait_for(path.exists, "Redis does not start.")
@@ -107,7 +107,7 @@ class Hub:
     def _secret(self) -> str:
         """Return what everybody's password and key are made from: the same as the last time."""
         path = self._home / "redis-secret"
-        if not path.exists():
+        if not path.exists() or not path.read_text():
             self._home.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
             path.write_text(secrets.token_urlsafe(32))

@@ -137,9 +137,9 @@ class OAuthProvider(ABC):
         """Return tokens, and claims about whose they are, without asking a person; where ``asks_nobody`` is set.
 
         Raises:
-            TokenError: There are none to be had.
+            TokenError: There are none to be had; code ``person_needed`` where a person must always be asked.
         """
-        raise NotImplementedError
+        raise TokenError("Here a person must sign in. Use session.login(), or the widget.", code="person_needed")
 
     def build_authorize_url(
         self,

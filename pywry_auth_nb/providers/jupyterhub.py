@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import time
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 from urllib.parse import quote, urlsplit
 
 from .._http import HttpClient
 from .._loop import growing, on_loop
-from ..errors import ConfigurationError, TokenError
+from ..errors import ConfigurationError, TokenError, TokenRefreshError
 from ..tokens import OAuthTokenSet, Secret
 from . import id_token as jws
 from .base import OAuthProvider, as_refresh_error
@@ -33,6 +34,10 @@ _AFTER = 1.0  # seconds: the hub renews a token only once its provider refuses i
 _LEFT = 2.0  # seconds that a token must still live to be worth handing out
 _HUBS = Secret("the hub has it")  # the refresh token never leaves the hub
 _FORBIDDEN, _NOT_FOUND = 403, 404
+_TOKEN = re.compile("[\x21-\x7e]+")
+_END_OF_TIME = 1e11  # epoch seconds; what is beyond is no such time, but perhaps milliseconds
+_WHOSE = "hub_subject"
+_IDENTIFIERS = ("sub", "id", "login", "email", "preferred_username")
 
 
 class HubTokenSource(OAuthProvider):
@@ -65,8 +70,9 @@ class HubTokenSource(OAuthProvider):
                 code="no_hub",
             )
         # a hub's own network is often plain http, and its address comes from the hub, not from a notebook
-        self._http = HttpClient(insecure_origin="{0.scheme}://{0.netloc}/".format(urlsplit(self._url)))
+        self._http = HttpClient(insecure_origin=_origin_of(self._url))
         self._over = math.inf  # epoch seconds when the token that was handed out last is over
+        self._patience = _PATIENCE
 
     @property
     def label(self) -> str:
@@ -75,8 +81,8 @@ class HubTokenSource(OAuthProvider):
 
     @property
     def identity(self) -> str:
-        """Which hub this is: tokens of one are no business of another."""
-        return f"{self._url} jupyterhub"
+        """Which user of which hub: tokens of one are no business of another."""
+        return f"{self._url} {self._user} jupyterhub"
 
     # -- what the hub has ---------------------------------------------------------------------------------------------
 
@@ -88,14 +94,17 @@ class HubTokenSource(OAuthProvider):
             TokenError: Code ``hub_scope_missing``, ``hub_auth_state_missing``, ``hub_token_expired`` or
                 ``hub_refused``, or one of the HTTP client's.
         """
-        until, pauses = time.monotonic() + _PATIENCE, growing(*_PAUSES)
+        until, pauses = time.monotonic() + self._patience, growing(*_PAUSES)
         while True:
-            state = await self._auth_state()
+            state, ahead = await self._auth_state()
             over = _end_of(state)
+            over = None if over is None else over + ahead
             if over is None or over - time.time() >= _LEFT:
-                self._over = math.inf if over is None else over
-                return _tokens_in(state, over), _claims_in(state, self._user)
+                self._over, self._patience = math.inf if over is None else over, _PATIENCE
+                claims = _claims_in(state, self._user)
+                return _tokens_in(state, over, claims), claims
             if time.monotonic() >= until:
+                self._patience = 0.0  # a hub that has stopped renewing is asked once at a time
                 raise TokenError(
                     "The hub's token is over, and the hub has not renewed it yet. Try again in a moment. If it stays, "
                     "sign out of the hub and in again; its administrator sets c.Authenticator.auth_refresh_age below "
@@ -104,8 +113,8 @@ class HubTokenSource(OAuthProvider):
                 )
             await asyncio.sleep(next(pauses))
 
-    async def _auth_state(self) -> dict[str, Any]:
-        """Return what the hub keeps of its user's sign-in."""
+    async def _auth_state(self) -> tuple[dict[str, Any], float]:
+        """Return what the hub keeps of its user's sign-in, and how many seconds our clock is ahead of the hub's."""
         answer = await self._ask(f"users/{quote(self._user, safe='@~')}")
         model = answer.body if isinstance(answer.body, dict) else {}
         if answer.status in {_FORBIDDEN, _NOT_FOUND} or (answer.ok and "auth_state" not in model):
@@ -117,14 +126,15 @@ class HubTokenSource(OAuthProvider):
                 retry_after=answer.retry_after,
             )
         state = model["auth_state"]
-        if not isinstance(state, dict) or not isinstance(state.get("access_token"), str):
+        if not isinstance(state, dict) or not _is_token(state.get("access_token")):
             raise TokenError(
                 "The hub keeps no token of yours. Sign out of the hub and in again. Its administrator sets "
                 "c.Authenticator.enable_auth_state = True, JUPYTERHUB_CRYPT_KEY, and an authenticator that signs "
                 "people in at a provider.",
                 code="hub_auth_state_missing",
             )
-        return state
+        ahead = 0.0 if answer.date is None else time.time() - answer.date
+        return state, ahead if abs(ahead) > _LEFT else 0.0  # less is the length of a question
 
     async def _refuse_scope(self) -> NoReturn:
         """Say which scope this server's token does not have."""
@@ -173,11 +183,23 @@ class HubTokenSource(OAuthProvider):
         Raises:
             TokenError: As :meth:`take`.
         """
-        return _claims_in(await self._auth_state(), self._user)
+        return _claims_in((await self._auth_state())[0], self._user)
+
+    def check_continuity(self, old: OAuthTokenSet, new: OAuthTokenSet) -> None:
+        """Check that the hub still keeps the same person's sign-in.
+
+        Raises:
+            TokenRefreshError: Code ``identity_changed``.
+        """
+        if old.raw.get(_WHOSE) != new.raw.get(_WHOSE):
+            raise TokenRefreshError(
+                "Somebody else has signed in to the hub as this user. Sign in again: session.login().",
+                code="identity_changed",
+            )
 
     @on_loop
     async def give_back(self, tokens: OAuthTokenSet) -> dict[str, str]:  # noqa: ARG002 - the hub's
-        """Revoke nothing: the hub and every other kernel use the same token. It ends where one signs out of the hub."""
+        """Revoke nothing: the hub and every other kernel use the same token."""
         return {"access_token": "not_revoked"}
 
     def build_authorize_url(
@@ -200,6 +222,16 @@ class HubTokenSource(OAuthProvider):
         """Refuse: no code comes."""
         raise _nothing_to_open()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("This holds a token for the hub, so it cannot be pickled or copied. Make a new one there.")
+
+
+def _origin_of(url: str) -> str:
+    try:
+        return "{0.scheme}://{0.netloc}/".format(urlsplit(url))
+    except ValueError:
+        raise ConfigurationError("JUPYTERHUB_API_URL is no URL.") from None
+
 
 def _nothing_to_open() -> TokenError:
     return TokenError("The hub has signed you in already: read session.access_token.", code="hub_signs_in")
@@ -208,7 +240,12 @@ def _nothing_to_open() -> TokenError:
 # -- reading auth state -----------------------------------------------------------------------------------------------
 
 
-def _tokens_in(state: dict[str, Any], over: float | None) -> OAuthTokenSet:
+def _is_token(value: Any) -> bool:
+    """Whether this can be sent as a token (RFC 6750 §2.1)."""
+    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
+
+
+def _tokens_in(state: dict[str, Any], over: float | None, claims: dict[str, Any]) -> OAuthTokenSet:
     """Return the tokens in a hub's auth state, which authenticators fill in alike but not the same."""
     scope, now = state.get("scope") or _response_in(state).get("scope") or "", time.time()
     return OAuthTokenSet(
@@ -216,6 +253,7 @@ def _tokens_in(state: dict[str, Any], over: float | None) -> OAuthTokenSet:
         refresh_token=_HUBS,
         expires_in=_UNKNOWN if over is None else over - now,
         scope=" ".join(map(str, scope)) if isinstance(scope, list) else str(scope),
+        raw={_WHOSE: next((str(claims[name]) for name in _IDENTIFIERS if claims.get(name)), "")},
         issued_at=now,
     )
 
@@ -248,7 +286,7 @@ def _claim(token: Any, name: str) -> Any:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME
 
 
 def _claims_in(state: dict[str, Any], user: str) -> dict[str, Any]:

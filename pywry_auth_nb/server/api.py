@@ -74,8 +74,8 @@ class QuestionHandler(JsonHandler):
     async def get(self) -> None:
         """Answer with what the kernel says."""
         origin = self.request.headers.get("Origin")  # for browsers that send no Sec-Fetch-Site
-        own = f"{self.request.protocol}://{self.request.host}"
-        if self.request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"} or origin not in {None, own}:
+        own = {f"{scheme}://{self.request.host}" for scheme in (self.request.protocol, "https")}  # TLS may have ended
+        if self.request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"} or origin not in {None, *own}:
             raise Refused("cross_site")
         self.finish_json(200, await self.answer_from_kernel())
 

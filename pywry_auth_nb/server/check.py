@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _protocol
-from .._servers import is_on_a_hub, own_server
+from .._servers import is_on_a_hub
 from .._version import __version__
 from .api import QuestionHandler
 from .redirect_uri import redirect_uri
@@ -23,9 +23,6 @@ class CheckHandler(QuestionHandler):
             "redirect_uri": redirect_uri(configured, self.request, self.base_url),
             "configured": bool(configured),
             "base_url": self.base_url,
-            "scheme": self.request.protocol,
-            "host": self.request.host,
             "hub": is_on_a_hub(),
-            "server_name": own_server(),
             "trust_xheaders": bool(self.serverapp and self.serverapp.trust_xheaders),
         }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from .redirect_uri import redirect_uri
+
 if TYPE_CHECKING:
     from .guard import PywryAuthHandler
 
@@ -66,8 +68,14 @@ def _set(handler: PywryAuthHandler, name: str, value: str) -> None:
         path=_path(handler),
         httponly=True,
         samesite="Lax",  # Strict would not be sent when the provider sends the browser back
-        secure=handler.request.protocol == "https",
+        secure=_is_over_tls(handler),
     )
+
+
+def _is_over_tls(handler: PywryAuthHandler) -> bool:
+    """Whether the browser came over TLS. On a hub, what a request says of itself is the word of the hub's own proxy."""
+    configured = handler.settings["pywry_auth"].redirect_uri
+    return redirect_uri(configured, handler.request, handler.base_url).startswith("https:")
 
 
 def _path(handler: PywryAuthHandler) -> str:

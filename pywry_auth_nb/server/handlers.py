@@ -18,7 +18,7 @@ from .kernel_client import KernelUnavailable
 from .redirect_uri import redirect_uri
 
 _NOTHING_BEGUN = frozenset({"kernel_gone", "no_session"})  # a stale link, or another page's guess
-_BEGIN_DEADLINE = 15.0  # seconds: discovery
+_BEGIN_DEADLINE = 30.0  # seconds: discovery, or a hub that renews its token
 
 
 class LoginHandler(PywryAuthHandler):
@@ -111,5 +111,9 @@ def handlers(base_url: str) -> list[tuple[Any, ...]]:
         (root + "check", CheckHandler),
         (re.escape(base_url + STOPPED), StoppedHandler),
         (root + ".*", NowhereHandler),
-        *([(re.escape(base_url) + "[^/]+/pywry-auth/.*", StoppedHandler)] if is_on_a_hub() else []),
+        *(
+            [(re.escape(base_url) + "[^/]+/pywry-auth/(?:login|callback|stopped)", StoppedHandler)]
+            if is_on_a_hub()
+            else []
+        ),
     ]

@@ -56,7 +56,7 @@ def redirect_uri(
 def _hub_of(request: HTTPServerRequest, environ: Mapping[str, str]) -> str:
     """Return the hub's address where it does not say so itself: with subdomains its own host, else the browser's."""
     host = environ.get("JUPYTERHUB_HOST") or f"{_outermost_scheme(request)}://{request.host}"
-    return host + environ.get("JUPYTERHUB_BASE_URL", "/") + "hub/"
+    return f"{host}{environ.get('JUPYTERHUB_BASE_URL', '/').rstrip('/')}/hub/"
 
 
 def _outermost_scheme(request: HTTPServerRequest) -> str:

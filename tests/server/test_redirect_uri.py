@@ -46,6 +46,10 @@ TABLE = {
         "", "https://hub.example", "/user/alice/", ALICE | EMPTY,
         "https://hub.example/hub/user-redirect/pywry-auth/callback",
     ),
+    "hub whose base URL has no slash": (
+        "", "https://hub.example", "/lab/user/alice/", LAB | {"JUPYTERHUB_BASE_URL": "/lab"},
+        "https://hub.example/lab/hub/user-redirect/pywry-auth/callback",
+    ),
     "hub with subdomains that does not know its URL": (
         "", "https://alice.hub.example", "/lab/user/alice/two/", LAB | EMPTY | {"JUPYTERHUB_HOST": "https://hub.example"},
         "https://hub.example/lab/hub/user-redirect/pywry-auth/callback",
@@ -131,6 +135,9 @@ async def test_a_hub_has_one_for_all(browser: Browser, login_path: str, monkeypa
     """On a hub no user's own address is used, for another user's browser could be sent there with a code."""
     monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/a%40b/")
     monkeypatch.setenv("JUPYTERHUB_PUBLIC_HUB_URL", "https://hub.example/hub/")
-    uri = query_of(await browser.begin(login_path))["redirect_uri"]
+    response = await browser.open(login_path)
+    asked = query_of(response.headers["Location"])
+    (cookie,) = [cookie for cookie in cookies_of(response) if cookie.key == cookie_for(asked["state"])]
 
-    assert uri == "https://hub.example/hub/user-redirect/pywry-auth/callback"
+    assert asked["redirect_uri"] == "https://hub.example/hub/user-redirect/pywry-auth/callback"
+    assert cookie["secure"] is True, "the browser has it over TLS, whatever the hub's own proxy says"

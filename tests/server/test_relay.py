@@ -13,6 +13,8 @@ from pywry_auth_nb._servers import other_server, server_in, state_for
 from .conftest import Browser, Kernel, callback, cookies_of, outcome, query_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tornado.httpclient import HTTPResponse
 
     from tests.support.idp import Idp
@@ -83,6 +85,8 @@ def test_whose_servers() -> None:
     assert other_server(second, DEFAULT) == "/hub/user/alice/second/"
     assert other_server(third, SECOND) == "/hub/user/alice/the%20third/"
     assert other_server(first, SECOND) == "/hub/user/alice/"
+    for prefix in ("/user/alice", "/user/alice/"):
+        assert other_server(second, {"JUPYTERHUB_SERVICE_PREFIX": prefix}) == "/user/alice/second/"
     assert other_server(first, DEFAULT) == other_server(second, SECOND) == other_server(second, {}) == ""
 
 
@@ -246,6 +250,15 @@ async def test_a_named_server_that_does_not_run(on_a_hub: None, cookie_browser: 
     answer = await cookie_browser.open("second/pywry-auth/callback?code=c&state=s")
 
     assert outcome(answer) == (404, "kernel_gone")
+
+
+async def test_a_folder_of_that_name(on_a_hub: None, cookie_browser: Browser, jp_root_dir: Path) -> None:
+    """A user's folder that is called like our routes can be read as any other."""
+    (jp_root_dir / "pywry-auth").mkdir()
+    (jp_root_dir / "pywry-auth" / "x.txt").write_text("content")
+
+    here = {"Host": "127.0.0.1:1", "Referer": "http://127.0.0.1:1/"}
+    assert (await cookie_browser.open("files/pywry-auth/x.txt", headers=here)).body == b"content"
 
 
 async def test_the_page_of_a_stopped_server(browser: Browser) -> None:
