@@ -76,11 +76,11 @@ class Person:
         visit(self.context, hub, user)
 
     def begin(self, kernel: HubKernel) -> Page:
-        """Follow the link of a kernel's widget, and return the page where the provider asks for a login."""
+        """Follow the link of a kernel's widget, and return the page where the provider asks for a login, or consent."""
         page = self.context.new_page()
         page.goto(f"{kernel.server.url}pywry-auth/stopped")  # any page there: people come from one
         page.goto(kernel.link())
-        page.locator("input[name=login]").wait_for()
+        page.locator("form input[name=prompt]").wait_for(state="attached")
         return page
 
     def _note(self, request: Request) -> None:
