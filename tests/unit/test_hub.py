@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 from jupyterhub import orm
 from jupyterhub.user import User
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 
 from pywry_auth_nb._servers import state_for
 from pywry_auth_nb.hub import user_redirect_hook, without_answer
@@ -26,7 +28,9 @@ CALLBACK = "pywry-auth/callback"
 @pytest.fixture
 def user() -> Iterator[User]:
     """A hub's own user, with a default server that runs and a named one that does not."""
-    db = orm.new_session_factory("sqlite:///:memory:")()
+    engine = create_engine("sqlite://")
+    orm.Base.metadata.create_all(engine)
+    db = Session(engine)
     row = orm.User(name="al ice")
     db.add(row)
     db.add_all(orm.Spawner(name=name, user=row) for name in ("", "second"))
@@ -35,6 +39,7 @@ def user() -> Iterator[User]:
     runs(hub_user, "")
     yield hub_user
     db.close()
+    engine.dispose()
 
 
 def runs(user: User, name: str, *, ready: bool = True) -> None:

@@ -68,11 +68,12 @@ def complaint(**settings: Any) -> str:
 
 
 def test_everything_is_exported() -> None:
-    """The names of the seed come from ``providers``."""
+    """The names of the seed come from ``providers``, and the hub's token with them."""
     assert package.__all__ == [
         "GenericOIDCProvider",
         "GitHubProvider",
         "GoogleProvider",
+        "HubTokenSource",
         "MicrosoftProvider",
         "OAuthProvider",
         "create_provider_from_settings",
@@ -203,7 +204,7 @@ def test_an_unknown_provider_is_told_which_are_known() -> None:
     """The seed's ``AuthenticationError``; what was written is not repeated, it may be a secret in the wrong place."""
     said = complaint(provider="CANARY", client_id=CLIENT)
 
-    assert "google, github, microsoft, oidc, custom" in said
+    assert "google, github, microsoft, jupyterhub, oidc, custom" in said
 
 
 @pytest.mark.parametrize("name", ["provider", "client_id", "client_secret", "tenant_id"])
