@@ -12,6 +12,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LEAST, _MOST = 5.0, 600.0  # seconds
+_DOCTOR = """\
+Say which redirect URI to register at the provider, and whether a sign-in would
+work here. Run it in a terminal of Jupyter; or anywhere, with the address of a
+JupyterHub. It starts a kernel and deletes it again, and asks the provider
+whether it knows the client.
+"""
+_SECRETS_AND_STATUS = """\
+Which secret goes where:
+  The Jupyter server on this machine gets its own token, or on a hub the
+  hub's token of that server. The host of URL gets the same token; but only
+  after it answered without one as this extension answers a stranger, and on a
+  hub that tells its public address only if it is there. Looked at from
+  elsewhere it gets JUPYTER_TOKEN, if that is set, by the same rule, and never
+  the hub's token. A configured client secret goes to the configured provider
+  for the configured client: with --issuer or --client-id none is read or sent.
+
+Exit status:
+  0    a sign-in would work, as far as can be seen from here, and every check
+       that was begun could be made
+  1    a sign-in would fail; or a check could not be made; or there was nothing
+       to look at
+  2    the command was called in a wrong way
+  130  interrupted
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,19 +54,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from .doctor import SECONDS
+
     doctor = commands.add_parser(
         "doctor",
         help="say which redirect URI to register, and whether a sign-in would work",
-        description="Say which redirect URI to register at the provider, and whether a sign-in would work here. Run it "
-        "in a terminal of Jupyter; or anywhere, with the address of a JupyterHub. It starts a kernel and deletes it "
-        "again, and asks the provider whether it knows the client. Exit status: 0 if a sign-in would work, 1 if not.",
+        description=_DOCTOR,
+        epilog=_SECRETS_AND_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     doctor.add_argument("url", nargs="?", metavar="URL", type=_address, help="the address as the browser has it")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     doctor.add_argument("--issuer", help="the issuer of a provider, in place of the configured one")
     doctor.add_argument("--client-id", metavar="ID", help="the client registered there")
     doctor.add_argument(
-        "--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="how long all of it may take (default: 60)"
+        "--timeout",
+        type=_seconds,
+        default=SECONDS,
+        metavar="SECONDS",
+        help="how long all of it may take (default: %(default).0f)",
     )
     doctor.set_defaults(run=_doctor)
 
@@ -76,3 +106,7 @@ def _seconds(text: str) -> float:
         if _LEAST <= (seconds := float(text)) <= _MOST:
             return seconds
     raise argparse.ArgumentTypeError(f"must be between {_LEAST:.0f} and {_MOST:.0f}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -7,7 +7,7 @@
     asking       HTTP, with a deadline for the whole command
     servers      which Jupyter server this is about
     extension    is our extension in it
-    public       the server at its public address: proxies
+    public       the server at its public address: proxies;  told, what a hub says of that
     hub          the same from outside, without a server here
     kernels      a kernel of it, and the control channel
     provider     discovery, PKCE, the client;  clock
@@ -35,17 +35,19 @@ _GRACE = 2.0  # seconds, for what is at its own deadline
 _INTERRUPTED = 130
 
 
-def main(address: str | None, *, as_json: bool, settings: Mapping[str, str], seconds: float = SECONDS) -> int:
+def main(address: str | None, *, as_json: bool, settings: Mapping[str, str], seconds: float) -> int:
     """Look at everything, print what was found, and return the exit status.
 
     Args:
         address: The public address of the server or the hub, as ``addresses.read_address`` returns it; or None.
         as_json: Whether to print one JSON object, and nothing else.
-        settings: Settings of the provider that win over those of the environment.
+        settings: Settings of the provider that win over those of the environment. With any of these the client is
+            tried as one without a secret: the configured one belongs to another client, or provider.
         seconds: How long all of it may take.
 
     Returns:
-        0 if a sign-in would work, as far as can be seen from here; 1 if it would fail; 130 when interrupted.
+        0 if a sign-in would work, as far as can be seen from here; 1 if it would fail, if a check that was begun could
+        not be made, or if there was nothing to look at; 130 when interrupted.
     """
     try:
         with _signals_as_interrupt():
@@ -53,7 +55,7 @@ def main(address: str | None, *, as_json: bool, settings: Mapping[str, str], sec
     except KeyboardInterrupt:
         return _INTERRUPTED
     print(report.as_json() if as_json else report.as_text())
-    return 1 if report.errors else 0
+    return 0 if report.ok else 1
 
 
 def examine(address: str | None, settings: Mapping[str, str], seconds: float, environ: Mapping[str, str]) -> Report:
@@ -81,10 +83,11 @@ def _look_at_server(report: Report, address: str | None, environ: Mapping[str, s
     Returns:
         Whether that was from outside, where no kernel has its settings.
     """
-    from . import extension, hub, kernels, public, servers
+    from .._servers import is_on_a_hub
+    from . import extension, hub, kernels, public, servers, told
 
     server = report.collect("server", servers.find(environ, asker))
-    if address is not None and server is not None and not servers.is_on_hub(environ) and hub.find(address, asker):
+    if address is not None and server is not None and not is_on_a_hub(environ) and hub.find(address, asker):
         server = None
         report.findings.clear()
     if address is not None and server is None:
@@ -94,6 +97,8 @@ def _look_at_server(report: Report, address: str | None, environ: Mapping[str, s
         found = report.collect("extension", extension.check(server, asker))
         if found is not None:
             report.redirect_uri = report.collect("public", public.check(server, found, address, environ, asker))
+            if found.hub and not found.configured and address is None:
+                report.outline = told.outline(environ)
         report.collect("kernel", kernels.check(server, found, asker))
     elif not report.findings:
         report.findings.append(servers.missing())
@@ -104,17 +109,19 @@ def _of_settings(
     given: Mapping[str, str], environ: Mapping[str, str], asker: Asker
 ) -> dict[str, Generator[Finding, None, None]]:
     """Return the checks of what the settings name, by name."""
+    from .._servers import is_on_a_hub
     from ..settings import OAuth2Settings
-    from . import provider, servers, store
+    from . import provider, store
 
     try:
         settings = OAuth2Settings(**given)
     except Exception as error:  # noqa: BLE001 - it runs configuration files; the server must be looked at all the same
         return {"provider": provider.wrong_settings(error)}
-    on_hub = servers.is_on_hub(environ)
+    if given:
+        settings.client_secret = ""  # now neither a file nor the keyring is read for it
     return {
-        "provider": provider.check(settings, asker),
-        "store": store.check(settings, on_hub=on_hub, asker=asker),
+        "provider": provider.check(settings, asker, as_public=bool(given)),
+        "store": store.check(settings, on_hub=is_on_a_hub(environ), asker=asker),
     }
 
 

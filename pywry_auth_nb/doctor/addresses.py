@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from .._http import is_loopback, is_safe
+from .._http import is_safe
 
 _SHAPE = re.compile(r"https?://[A-Za-z0-9.\-\[\]:_]+(/[A-Za-z0-9/._~%@!$&'()*+,;=:-]*)?", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
@@ -63,14 +63,19 @@ def host_of(url: str) -> str:
     return f"{parts.hostname}{f':{port}' if port else ''}"
 
 
+def is_same_origin(url: str, other: str) -> bool:
+    """Whether a browser takes both for the same place."""
+    return (urlsplit(url).scheme, host_of(url)) == (urlsplit(other).scheme, host_of(other))
+
+
+def is_below(url: str, other: str) -> bool:
+    """Whether the host of ``url`` is a subdomain of the one of ``other``."""
+    return (urlsplit(url).hostname or "").endswith(f".{urlsplit(other).hostname}")
+
+
 def path_of(url: str) -> str:
     """Return the path."""
     return urlsplit(url).path
-
-
-def is_local(url: str) -> bool:
-    """Whether the host is this machine."""
-    return is_loopback(urlsplit(url).hostname or "")
 
 
 def is_below_localhost(url: str) -> bool:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .asking import Asker
     from .servers import Server
 
+_CHECK = "pywry-auth/check"
+_FORBIDDEN = 403
 _VERSION = re.compile(r"[0-9A-Za-z.+!-]{1,40}", re.ASCII)
 _finding = partial(Finding, "extension")
 
@@ -36,20 +38,27 @@ class Extension:
     trust_xheaders: bool
 
 
-def look(server: Server, asker: Asker) -> Extension | Answer | None:
-    """Ask for the extension; return the answer where it is another one, and None where there is none."""
-    answer = server.ask(asker, "GET", "pywry-auth/check")
-    return answer if answer is None else _understood(answer) or answer
-
-
 def check(server: Server, asker: Asker) -> Generator[Finding, None, Extension | None]:
     """Say whether the extension is in the server, and of a version that fits this one."""
-    found = look(server, asker)
-    if isinstance(found, Extension):
-        yield _fit(found)
-        return found
-    yield _absent(found)
-    return None
+    found = _read(server.ask(asker, "GET", _CHECK))
+    yield explain(found)
+    return found if isinstance(found, Extension) else None
+
+
+def look_from_outside(server: Server, asker: Asker) -> Extension | Answer | None:
+    """Ask an address for the extension; return the answer where it is another one, and None where there is none.
+
+    Whoever is there gets the token only after having answered as the extension answers a stranger.
+    """
+    answer = asker.ask("GET", server.url + _CHECK)
+    if server.token and answer is not None and _is_to_stranger(answer):
+        answer = server.ask(asker, "GET", _CHECK)
+    return _read(answer)
+
+
+def explain(found: Extension | Answer | None) -> Finding:
+    """Say whether that is the extension, of a version that fits this one."""
+    return _fit(found) if isinstance(found, Extension) else _absent(found)
 
 
 def is_version(text: object) -> bool:
@@ -59,8 +68,19 @@ def is_version(text: object) -> bool:
 
 def is_login_needed(answer: Answer) -> bool:
     """Whether the extension itself wants somebody who is signed in to Jupyter, or the owner of the server."""
-    body = answer.body if isinstance(answer.body, dict) else {}
-    return body.get("error") in {"jupyter_login", "forbidden"}
+    return _error(answer) in {"jupyter_login", "forbidden"}
+
+
+def _is_to_stranger(answer: Answer) -> bool:
+    return answer.status == _FORBIDDEN and _error(answer) == "jupyter_login"
+
+
+def _error(answer: Answer) -> str:
+    return str(answer.body.get("error")) if isinstance(answer.body, dict) else ""
+
+
+def _read(answer: Answer | None) -> Extension | Answer | None:
+    return answer if answer is None else _understood(answer) or answer
 
 
 def _understood(answer: Answer) -> Extension | None:
@@ -74,7 +94,7 @@ def _understood(answer: Answer) -> Extension | None:
 
 
 def _fit(found: Extension) -> Finding:
-    same = f"Install the same version in both: pip install pywry-auth-nb=={__version__}, and restart the server."
+    same = "Install the same version of pywry-auth-nb in both places, and restart the server."
     if found.protocol != PROTOCOL:
         return _finding(
             "error",
@@ -111,6 +131,6 @@ def _absent(answer: Answer | None) -> Finding:
         "error",
         "extension_missing",
         "The server does not have the extension, or an older version of it.",
-        "Install it where the server runs (pip install pywry-auth-nb), restart the server, and look for pywry_auth_nb "
-        "in the output of: jupyter server extension list",
+        "Install pywry-auth-nb where the server runs, restart the server, and look for pywry_auth_nb in the output of: "
+        "jupyter server extension list",
     )

@@ -6,10 +6,12 @@ import ast
 import contextlib
 import json
 import re
+import secrets
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from .._loop import in_thread, submit, wait
@@ -20,7 +22,9 @@ from .findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from concurrent.futures import Future
 
+    from .._http import Answer
     from .asking import Asker
     from .extension import Extension
     from .servers import Server
@@ -28,8 +32,10 @@ if TYPE_CHECKING:
 _START = 20.0  # seconds
 _ANSWER = 20.0  # seconds: it may still be starting
 _DELETE = 8.0
+_PAUSE = 0.5
 _LEAST = 3.0
 _CREATED = 201
+_NAME = "pywry-auth-doctor"
 _ID = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
 _MISSING = frozenset({"ModuleNotFoundError", "ImportError"})
 _finding = partial(Finding, "kernel")
@@ -44,6 +50,13 @@ _session = SessionManager(GenericOIDCProvider("doctor", issuer_url="https://doct
 _flow = flow_for(_session)
 _said = json.dumps([pywry_auth_nb.__version__, _protocol.PROTOCOL, open_path(_flow)])
 """
+
+
+class _Session(NamedTuple):
+    """What the server calls a kernel and the name that it was started under: by that name it is found again."""
+
+    id: str
+    kernel: str
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,18 +77,30 @@ def check(server: Server, found: Extension | None, asker: Asker) -> Generator[Fi
     if asker.at_most(_START) < _LEAST:  # what is started must also be deleted
         yield _finding("note", "kernel_unseen", "No time was left for a kernel.", "pywry-auth doctor --timeout 120")
         return
-    with _started(server, name, asker) as kernel:
-        if kernel is None:
-            yield _finding(
-                "error",
-                "kernel_start",
-                "The server could not start a kernel.",
-                "Start one in a notebook, and see what the server's log says.",
-            )
+    with _started(server, name, asker) as session:
+        if not isinstance(session, _Session):
+            yield _not_started(session)
             return
-        inside = yield from _ask_inside(kernel, asker)
+        inside = yield from _ask_inside(session.kernel, asker)
         if inside is not None and found is not None:
-            yield _ask_through_server(server, kernel, inside.flow, asker)
+            yield _ask_through_server(server, session.kernel, inside.flow, asker)
+
+
+def _not_started(answer: Answer | None) -> Finding:
+    if answer is None:
+        return _finding(
+            "warning",
+            "kernel_slow",
+            "The server did not start a kernel in time, so none was looked into.",
+            f"Try again, perhaps with --timeout 120. If {_NAME} stands among the running kernels after that, shut it "
+            "down: one that comes later than this command waits is not deleted.",
+        )
+    return _finding(
+        "error",
+        "kernel_start",
+        "The server could not start a kernel.",
+        "Start one in a notebook, and see what the server's log says.",
+    )
 
 
 def _default_kernel(server: Server, asker: Asker) -> Generator[Finding, None, str | None]:
@@ -96,27 +121,58 @@ def _default_kernel(server: Server, asker: Asker) -> Generator[Finding, None, st
 
 
 @contextlib.contextmanager
-def _started(server: Server, name: str, asker: Asker) -> Iterator[str | None]:
-    """Give the identifier of a new kernel, or None; it is deleted again, whatever happens, also on Ctrl-C."""
-    future = submit(in_thread(_start, server, name, asker))
-    kernel = None
+def _started(server: Server, name: str, asker: Asker) -> Iterator[_Session | Answer | None]:
+    """Give a new kernel, or the server's refusal; None where neither came in time.
+
+    The kernel is deleted again, whatever happens, also on Ctrl-C.
+    """
+    path = f"{_NAME}-{secrets.token_hex(8)}"
+    future = submit(in_thread(_start, server, name, path, asker))
+    started: _Session | Answer | None = None
     try:
         wait(future, asker.at_most(_START))
-        kernel = future.result(0) if future.done() else None
-        yield kernel
+        started = future.result(0) if future.done() else None
+        yield started
     finally:
-        if kernel is None:  # interrupted, or slow: it may be there in a moment
-            wait(future, _DELETE)
-            kernel = future.result(0) if future.done() else None
-        if kernel is not None:
-            server.ask(asker, "DELETE", f"api/kernels/{kernel}", seconds=_DELETE)
+        if started is None:  # interrupted, or slow: it may be there in a moment
+            started = _late(future, server, path, asker)
+        if isinstance(started, _Session):
+            server.ask(asker, "DELETE", f"api/sessions/{started.id}", seconds=_DELETE)
 
 
-def _start(server: Server, name: str, asker: Asker) -> str | None:
-    answer = server.ask(asker, "POST", "api/kernels", json={"name": name}, seconds=_START + _DELETE)
-    body = answer.body if answer is not None and answer.status == _CREATED and isinstance(answer.body, dict) else {}
-    kernel = body.get("id")
-    return kernel if isinstance(kernel, str) and _ID.fullmatch(kernel) else None
+def _start(server: Server, name: str, path: str, asker: Asker) -> _Session | Answer | None:
+    """Start a kernel as a console does: it has a path, which no other one has, and which need not be there."""
+    wanted = {"path": path, "name": _NAME, "type": "console", "kernel": {"name": name}}
+    answer = server.ask(asker, "POST", "api/sessions", json=wanted, seconds=_START + _DELETE)
+    return answer if answer is None or answer.status != _CREATED else _read_session(answer.body) or answer
+
+
+def _late(
+    future: Future[_Session | Answer | None], server: Server, path: str, asker: Asker
+) -> _Session | Answer | None:
+    """Wait for what did not come in time; where the answer will not come any more, look for the kernel itself."""
+    end = time.monotonic() + _DELETE
+    wait(future, _DELETE)
+    started = future.result(0) if future.done() else None
+    while started is None and (started := _find(server, path, asker)) is None and time.monotonic() < end:
+        time.sleep(_PAUSE)
+    return started
+
+
+def _find(server: Server, path: str, asker: Asker) -> _Session | None:
+    """Return the session that is at ``path``: of others, which may begin meanwhile, none is touched."""
+    answer = server.ask(asker, "GET", "api/sessions", seconds=_DELETE)
+    sessions = answer.body if answer is not None and answer.ok and isinstance(answer.body, list) else []
+    ours = (one for one in sessions if isinstance(one, dict) and one.get("path") == path)
+    return _read_session(next(ours, None))
+
+
+def _read_session(body: Any) -> _Session | None:
+    with contextlib.suppress(KeyError, TypeError):
+        session, kernel = body["id"], body["kernel"]["id"]
+        if _ID.fullmatch(session) and _ID.fullmatch(kernel):
+            return _Session(session, kernel)
+    return None
 
 
 def _ask_inside(kernel: str, asker: Asker) -> Generator[Finding, None, _Inside | None]:
@@ -138,27 +194,27 @@ def _ask_inside(kernel: str, asker: Asker) -> Generator[Finding, None, _Inside |
 
 
 def _explain(inside: _Inside) -> Iterator[Finding]:
-    install = f"pip install pywry-auth-nb=={__version__}"
+    install = f"Install pywry-auth-nb {__version__} in the kernel's environment"
     if inside.error in _MISSING:
         yield _finding(
             "error",
             "kernel_package_missing",
             "The kernel's environment does not have pywry_auth_nb, or not this version of it.",
-            f"Run in a notebook: %{install}",
+            f"{install}, and restart the kernel.",
         )
     elif inside.error:
         yield _finding(
             "error",
             "kernel_failed",
             f"The package does not work in the kernel ({inside.error}).",
-            f"Run in a notebook, and see what it says: %{install}",
+            f"{install}; then run in a notebook, and see what it says: import pywry_auth_nb.kernel",
         )
     elif inside.protocol != PROTOCOL or inside.version != __version__:
         yield _finding(
             "error" if inside.protocol != PROTOCOL else "warning",
             "kernel_protocol" if inside.protocol != PROTOCOL else "kernel_version",
             f"The kernel has version {inside.version}, and here is {__version__}.",
-            f"Install the same version for the kernel and the server: {install}",
+            f"{install}: the kernel and the server need the same version.",
         )
     else:
         yield _finding("ok", "kernel_package", f"The kernel has the package, version {inside.version}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from . import clock
 from .findings import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from ..providers.base import OAuthProvider
     from ..settings import OAuth2Settings
@@ -44,11 +45,18 @@ _NEVER = {
     "network": "Check the address, the network, proxies (HTTPS_PROXY) and certificates (SSL_CERT_FILE).",
     "timeout": "Check the address, the network, proxies (HTTPS_PROXY) and certificates (SSL_CERT_FILE).",
 }
+#: What to do besides, where a client was named for this one time: its secret, if there is one, is not known here.
+_IF_SECRET = {
+    "client_secret_needed": "Then configure this client with it, and run this without --issuer and --client-id, "
+    "which keep back every configured secret.",
+    "client_refused": "With --issuer or --client-id no configured secret is sent: if this client has one, configure "
+    "both, and run this without these options.",
+}
 _REFUSED = frozenset({"invalid_client", "unauthorized_client", "tenant_mismatch", "client_secret_unwanted"})
 
 
-def check(settings: OAuth2Settings, asker: Asker) -> Generator[Finding, None, None]:
-    """Ask the provider for what it is, and try out the client with a code that is none."""
+def check(settings: OAuth2Settings, asker: Asker, *, as_public: bool = False) -> Generator[Finding, None, None]:
+    """Ask the provider for what it is, and try out the client (``as_public``: whose secret stays here)."""
     if not _is_chosen(settings):
         yield _finding(
             "note",
@@ -70,7 +78,9 @@ def check(settings: OAuth2Settings, asker: Asker) -> Generator[Finding, None, No
         return
     yield _finding("ok", "discovery", f"The provider at {provider.label} answers.")
     yield from _check_metadata(provider, getattr(provider, "metadata", {}))
-    yield from _check_client(provider, asker)
+    for finding in _check_client(provider, asker):
+        more = _IF_SECRET.get(finding.code, "") if as_public else ""
+        yield replace(finding, advice=f"{finding.advice} {more}".strip())
     yield from clock.check(provider, asker)
 
 
@@ -106,28 +116,37 @@ def _failure(error: AuthenticationError) -> Finding:
 
 
 def _check_metadata(provider: OAuthProvider, metadata: Mapping[str, Any]) -> Iterator[Finding]:
-    if not metadata:  # plain OAuth
-        return
+    if metadata:  # else it is plain OAuth
+        yield _of_pkce(metadata)
+        yield _of_iss(metadata)
+        yield from _of_scopes(metadata, provider.scopes)
+
+
+def _of_pkce(metadata: Mapping[str, Any]) -> Finding:
     if metadata.get("code_challenge_methods_supported") is None:
-        yield _finding(
+        return _finding(
             "warning",
             "pkce_unlisted",
             "The provider does not say that it supports PKCE. It is used all the same, and may be of no effect.",
             "Ask its administrator; many providers do and do not say it.",
         )
-    else:
-        yield _finding("ok", "pkce", "The provider supports PKCE with S256.")
+    return _finding("ok", "pkce", "The provider supports PKCE with S256.")
+
+
+def _of_iss(metadata: Mapping[str, Any]) -> Finding:
     if metadata.get("authorization_response_iss_parameter_supported") is True:
-        yield _finding("ok", "iss", "The provider names itself in its answers (RFC 9207).")
-    else:
-        yield _finding(
-            "note",
-            "iss_unlisted",
-            "The provider does not name itself in its answers, so one that answers in the name of another is not seen.",
-            "Nothing to do, as long as you trust all providers that you use.",
-        )
+        return _finding("ok", "iss", "The provider names itself in its answers (RFC 9207).")
+    return _finding(
+        "note",
+        "iss_unlisted",
+        "The provider does not name itself in its answers, so one that answers in the name of another is not seen.",
+        "Nothing to do, as long as you trust all providers that you use.",
+    )
+
+
+def _of_scopes(metadata: Mapping[str, Any], asked: Sequence[str]) -> Iterator[Finding]:
     scopes = metadata.get("scopes_supported")
-    if isinstance(scopes, list) and "offline_access" in scopes and "offline_access" not in provider.scopes:
+    if isinstance(scopes, list) and "offline_access" in scopes and "offline_access" not in asked:
         yield _finding(
             "note",
             "refresh_tokens",
@@ -207,5 +226,8 @@ def _lists_none(metadata: Mapping[str, Any]) -> bool:
 def _secret_needed(level: Any) -> Finding:
     means = "wants" if level == "error" else "may want"
     return _finding(
-        level, "client_secret_needed", f"The provider {means} a client secret, and none is configured.", _TO_THE_FILE
+        level,
+        "client_secret_needed",
+        f"The provider {means} a client secret, and this client is tried without one.",
+        _TO_THE_FILE,
     )

@@ -6,17 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .._servers import CALLBACK
-from .addresses import (
-    host_of,
-    is_address,
-    is_below_localhost,
-    is_insecure,
-    origin_of,
-    path_of,
-    read_address,
-    without_page,
-)
-from .extension import Extension, is_login_needed, look
+from . import told
+from .addresses import host_of, is_below_localhost, is_insecure, origin_of, path_of, without_page
+from .extension import Extension, is_login_needed, look_from_outside
 from .findings import Finding
 from .servers import Server
 
@@ -50,22 +42,30 @@ def check(
         environ: Where a hub says what it is.
         asker: Asks.
     """
-    there = _there(address, environ)
+    if address is not None and not told.allows(address, environ):
+        yield _other_address(address, environ)
+        address = None
+    there = told.of_server(address, environ)
     if there is None:
         return (yield from _without_address(local, environ))
     there = server_at(there, local.base_url, hub=local.hub)
     expected = local.redirect_uri
     if not local.configured:
-        expected = _of_hub(there, environ, given=address is not None) if local.hub else there + CALLBACK
+        expected = told.redirect_uri(origin_of(there), environ) if local.hub else there + CALLBACK
     if is_insecure(expected) or (is_insecure(there) and not is_below_localhost(there)):
         yield insecure(host_of(there))
         return None
-    seen = look(Server(there, server.token), asker)
-    if isinstance(seen, Extension):
-        yield from compare(there, seen, expected)
-    else:
-        yield _not_seen(there, seen)
+    yield from _look(Server(there, server.token), expected, asker)
     return expected
+
+
+def _look(public: Server, expected: str, asker: Asker) -> Iterator[Finding]:
+    """Look at the server where browsers are."""
+    seen = look_from_outside(public, asker)
+    if isinstance(seen, Extension):
+        yield from compare(public.url, seen, expected)
+    else:
+        yield _not_seen(public.url, seen)
 
 
 def compare(address: str, seen: Extension, expected: str) -> Iterator[Finding]:
@@ -93,52 +93,49 @@ def server_at(address: str, base_url: str, *, hub: bool) -> str:
     return origin_of(address) + base_url if hub or below or path_of(server) == "/" else server
 
 
-def _there(address: str | None, environ: Mapping[str, str]) -> str | None:
-    """Return where the server is: not at the hub's own address, if each user has a subdomain."""
-    told = _told(environ)
-    at_hub = address is not None and origin_of(address) == environ.get("JUPYTERHUB_HOST")
-    return told if address is None or (at_hub and told) else address
-
-
-def _told(environ: Mapping[str, str]) -> str | None:
-    """Return the public address that the hub tells its servers."""
-    told = environ.get("JUPYTERHUB_PUBLIC_URL", "")
-    return read_address(told) if is_address(told) else None
-
-
-def _of_hub(there: str, environ: Mapping[str, str], *, given: bool) -> str:
-    """Return the redirect URI of the hub for a browser that is at ``there``, as was ``given``, or as the hub told."""
-    told = environ.get("JUPYTERHUB_PUBLIC_HUB_URL", "")
-    host = environ.get("JUPYTERHUB_HOST", "")  # the hub's own, where each user has a subdomain
-    hub = (host or origin_of(there)) + environ.get("JUPYTERHUB_BASE_URL", "/") + "hub/"
-    if is_address(told) and (host or not given):
-        hub = told.rstrip("/") + "/"
-    return f"{hub}user-redirect/{CALLBACK}"
+def _other_address(address: str, environ: Mapping[str, str]) -> Finding:
+    return _finding(
+        "error",
+        "other_address",
+        f"This hub is not at {origin_of(address)}: it says that it is at {' and '.join(told.origins(environ))}. A "
+        "sign-in that begins elsewhere comes back without the cookie that it needs.",
+        "Open Jupyter at the hub's own address. If that is not what it says, correct c.JupyterHub.public_url, or "
+        "subdomain_host.",
+    )
 
 
 def _without_address(local: Extension, environ: Mapping[str, str]) -> Generator[Finding, None, str | None]:
     """Say what is known without a public address."""
-    told = environ.get("JUPYTERHUB_PUBLIC_HUB_URL", "")
-    if local.configured or (local.hub and is_address(told)):
-        if local.configured and not _ends_well(local.redirect_uri):
-            yield _wrong_end()
-        if is_insecure(local.redirect_uri):
-            yield insecure(host_of(local.redirect_uri))
-        yield _unknown("Whether this is the address in the browser was not checked.")
+    if not local.configured and not local.hub:
+        yield from _on_this_machine(local.redirect_uri)
         return local.redirect_uri
-    if local.hub:
-        yield _unknown("The hub does not tell its public address to this server, so the redirect URI is not known.")
+    uri = local.redirect_uri
+    if not local.configured:
+        if (shape := told.outline(environ)) is not None:
+            yield _unknown(shape)
+            return None
+        uri = told.redirect_uri(origin_of(uri), environ)
+    if local.configured and not _ends_well(uri):
+        yield _wrong_end()
+    if is_insecure(uri):
+        yield insecure(host_of(uri))
         return None
-    yield from _on_this_machine(local.redirect_uri)
-    return local.redirect_uri
-
-
-def _unknown(message: str) -> Finding:
-    return _finding(
+    yield _finding(
         "note",
         "public_address_unknown",
-        message,
+        "Whether this is the address in the browser was not checked.",
         "Give the address as the browser has it: pywry-auth doctor https://hub.example.org/",
+    )
+    return uri
+
+
+def _unknown(outline: str) -> Finding:
+    return _finding(
+        "warning",
+        "public_address_unknown",
+        f"The hub does not tell its address to this server, so of the redirect URI only this is known: {outline}",
+        f"Give the hub's address: pywry-auth doctor {told.hub_in(outline)} (or let its administrator set "
+        "c.JupyterHub.public_url).",
     )
 
 
@@ -181,7 +178,7 @@ def _not_seen(address: str, answer: Answer | None) -> Finding:
     return _finding(
         "warning",
         "public_login",
-        f"The address {host} does not take this server's token, so the redirect URI was not checked.",
+        f"The address {host} does not let this command in, so the redirect URI was not checked.",
         "Check that it is this server's address. A proxy that has a sign-in of its own is fine, if the browser passes.",
     )
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._servers import is_on_a_hub
 from ..tokens import Secret
 from .addresses import host_of, is_address, is_insecure, on_this_machine, path_of
 from .findings import Finding
@@ -32,12 +33,10 @@ class Server:
     Attributes:
         url: Where it is reached from here, with a slash at the end.
         token: A token of Jupyter's; empty where there is none.
-        is_here: Whether it runs on this machine.
     """
 
     url: str
     token: str
-    is_here: bool = True
 
     def ask(self, asker: Asker, method: str, path: str, **options: Any) -> Answer | None:
         """Ask for something below its base URL; None when there is no answer."""
@@ -59,14 +58,8 @@ def find(environ: Mapping[str, str], asker: Asker) -> Generator[Finding, None, S
 
 
 def from_outside(url: str, environ: Mapping[str, str]) -> Server:
-    """Return a server that is looked at from elsewhere, with a token from the environment if there is one."""
-    token = environ.get("JUPYTERHUB_API_TOKEN") or environ.get("JUPYTER_TOKEN") or ""
-    return Server(url, Secret(token), is_here=False)
-
-
-def is_on_hub(environ: Mapping[str, str]) -> bool:
-    """Whether this runs in a server that a hub started."""
-    return "JUPYTERHUB_SERVICE_PREFIX" in environ
+    """Return a server that is looked at from elsewhere, with a token that somebody set for this; never the hub's."""
+    return Server(url, Secret(environ.get("JUPYTER_TOKEN", "")))
 
 
 def missing() -> Finding:
@@ -82,7 +75,7 @@ def missing() -> Finding:
 def _chosen(welcome: list[Server], environ: Mapping[str, str]) -> Generator[Finding, None, Server]:
     server = welcome[0]
     yield _finding("ok", "server_found", f"The Jupyter server at {_name(server)} answers.")
-    if len(welcome) > 1 and not is_on_hub(environ) and not _is_hinted(environ):
+    if len(welcome) > 1 and not is_on_a_hub(environ) and not _is_hinted(environ):
         others = ", ".join(_name(other) for other in welcome[1:])
         yield _finding(
             "note",
@@ -132,7 +125,7 @@ def _knock(server: Server, asker: Asker) -> int:
 def _candidates(environ: Mapping[str, str]) -> list[Server]:
     """Return the servers that it may be, the likeliest first."""
     records = [_as_server(record, environ) for record in _records(environ)]
-    if not is_on_hub(environ):
+    if not is_on_a_hub(environ):
         return [server for server in records if server is not None]
     token, prefix = Secret(environ.get("JUPYTERHUB_API_TOKEN", "")), environ["JUPYTERHUB_SERVICE_PREFIX"]
     own = on_this_machine(environ.get("JUPYTERHUB_SERVICE_URL", ""))

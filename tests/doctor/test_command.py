@@ -129,6 +129,38 @@ def test_a_broken_check_hides_no_other() -> None:
     assert "CANARY" not in report.as_json() + report.as_text()
 
 
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        (["check_failed"], "A sign-in may work: 1 check could not be made."),
+        (["check_failed", "kernel_slow"], "A sign-in may work: 2 checks could not be made."),
+        ([], "A sign-in would work, as far as can be seen from here."),
+    ],
+)
+def test_checks_that_could_not_be_made(codes: list[str], said: str) -> None:
+    """Who could not look does not say that all is well."""
+    found = Finding("server", "ok", "server_found", "It answers.")
+    report = Report(findings=[found, *(Finding("kernel", "warning", code, "It did not.") for code in codes)])
+
+    assert report.ok is (codes == [])
+    assert report.as_text().splitlines()[-1] == said
+
+
+def test_a_check_that_takes_too_long(doctor: Doctor, clean: pytest.MonkeyPatch, plain: Watched) -> None:
+    """A check that is not done in time is neither well nor wrong, and the exit status is 1."""
+    clean.setattr("pywry_auth_nb.doctor._GRACE", 0.0)
+    clean.setattr("pywry_auth_nb.doctor.store.check", _hang)
+    said = doctor("--timeout", "5", **plain.here)
+
+    assert said.status == 1
+    assert said.out.splitlines()[-1] == "A sign-in may work: 1 check could not be made."
+
+
+def _hang(*_: object, **__: object) -> Generator[Finding, None, None]:
+    time.sleep(20)
+    yield Finding("store", "ok", "store", "At last.")
+
+
 def test_time_is_up() -> None:
     """What does not answer costs no more than the whole command may take."""
     start = time.monotonic()
@@ -153,12 +185,21 @@ def test_it_starts_fast() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_as_a_module() -> None:
+    """``python -m`` does the same as the command."""
+    command = [sys.executable, "-m", "pywry_auth_nb.cli", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+
+    assert done.stdout.startswith("pywry-auth-nb ")
+
+
 def test_nothing_is_here(doctor: Doctor) -> None:
     """Without any server there is a warning that says where to run the command, or what to give."""
     said = doctor("--json")
 
     assert said.levels["server_missing"] == "warning"
-    assert (said.status, said.report["redirect_uri"]) == (0, None)
+    assert (said.status, said.report["ok"], said.report["redirect_uri"]) == (1, False, None)
+    assert doctor().out.splitlines()[-1].startswith("Nothing could be looked at. Run this in a terminal of Jupyter")
 
 
 def test_nobody_answers(doctor: Doctor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -96,7 +96,7 @@ def test_a_hub_and_a_server_of_ones_own(doctor: Doctor, hub: Wire, plain: Watche
 
 def test_a_users_server_on_a_hub(doctor: Doctor, hub: Wire) -> None:
     """A user's server lets nobody in without a token; the hub's redirect URI is known all the same."""
-    hub.answers["/base/user/ada/api/me"] = (403, {}, {"message": "CANARY"})
+    hub.answers["/base/user/ada/pywry-auth/check"] = (403, {}, {"error": "jupyter_login", "message": "CANARY"})
     said = doctor(f"{hub.url}base/user/ada/lab", "--json")
 
     assert said.report["redirect_uri"] == hub.url.rstrip("/") + CALLBACK
@@ -116,9 +116,51 @@ def test_a_server_from_outside_without_a_token(doctor: Doctor, plain: Watched) -
     """Without a token a note says what to set; the redirect URI is what it should be there."""
     said = doctor(plain.url, "--json")
 
+    assert (said.status, said.levels["extension_answers"]) == (0, "ok")
     assert said.levels["token_needed"] == "note"
     assert "JUPYTER_TOKEN" in said.finding("token_needed")["advice"]
     assert said.report["redirect_uri"] == f"{plain.url}pywry-auth/callback"
+
+
+TOKENS = {"JUPYTER_TOKEN": "CANARY-of-jupyter", "JUPYTERHUB_API_TOKEN": "CANARY-of-hub"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "level"),
+    [
+        ((403, {}, {"error": "CANARY"}), "login_before_server", "note"),
+        ((401, {}, {"error": "jupyter_login"}), "extension_answers", "ok"),
+        ((302, {"Location": "https://sso.example.org/"}, {}), "login_before_server", "note"),
+        ((404, {}, {}), "extension_missing", "error"),
+        ((200, {}, {"version": "<CANARY>"}), "extension_missing", "error"),
+    ],
+)
+def test_a_host_that_is_somebody_elses(doctor: Doctor, hub: Wire, answer: Any, code: str, level: str) -> None:
+    """No token goes to a host that does not answer as the extension answers a stranger, whatever is set here."""
+    hub.answers["/x/pywry-auth/check"] = answer
+    said = doctor(f"{hub.url}x/", "--json", **TOKENS)
+
+    assert said.levels[code] == level
+    assert not hub.heard_of("CANARY")
+
+
+def test_a_token_that_somebody_set_for_this(doctor: Doctor, hub: Wire) -> None:
+    """A host that answers as the extension does gets the token that was set for it, and never the hub's."""
+    hub.answers["/x/pywry-auth/check"] = (403, {}, {"error": "jupyter_login"})
+    said = doctor(f"{hub.url}x/", "--json", **TOKENS)
+
+    assert said.levels["token_needed"] == "note"
+    assert hub.heard_of("token CANARY-of-jupyter")
+    assert not hub.heard_of("CANARY-of-hub")
+
+
+def test_nothing_but_a_login(doctor: Doctor, hub: Wire) -> None:
+    """Where a login page is all that could be seen, nothing was looked at."""
+    hub.answers["/x/pywry-auth/check"] = (302, {"Location": "https://sso.example.org/"}, {})
+    said = doctor(f"{hub.url}x/")
+
+    assert said.status == 1
+    assert said.out.splitlines()[-1].startswith("Nothing could be looked at.")
 
 
 def test_the_clock_of_a_hub(doctor: Doctor, hub: Wire) -> None:

@@ -7,17 +7,20 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pywry_auth_nb.doctor import kernels
 from pywry_auth_nb.doctor.asking import Asker
 from pywry_auth_nb.doctor.servers import Server
+from tests.doctor.wire import Wire
 from tests.stores.servers import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from http.server import BaseHTTPRequestHandler
     from pathlib import Path
 
     from tests.doctor.conftest import Visit, Watched
@@ -97,6 +100,51 @@ def test_a_kernel_elsewhere(doctor: Doctor, on_hub: Watched, tmp_path: Path) -> 
 
     assert (said.status, said.levels["kernel_elsewhere"]) == (0, "note")
     assert on_hub.kernels() == []
+
+
+class Slow(Wire):
+    """A server that starts a kernel, and says so when nobody listens any more; or never does."""
+
+    def __init__(self, *, starts: bool) -> None:
+        super().__init__()
+        spec = {"spec": {"language": "python"}}
+        self.answers["/api/kernelspecs"] = (200, {}, {"default": "python3", "kernelspecs": {"python3": spec}})
+        self._starts = starts
+
+    def answer(self, request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        """Start what was asked for, beside what somebody else starts at the same time."""
+        if request.command == "POST":
+            path = json.loads(self.heard[-1].body)["path"] if self._starts else "a.ipynb"
+            time.sleep(1)  # longer than the client waits
+            both = [_session("theirs", "b.ipynb"), _session("ours" if self._starts else "later", path)]
+            self.answers["/api/sessions"] = (200, {}, both)
+            time.sleep(1)
+        return super().answer(request)
+
+    @property
+    def deleted(self) -> list[str]:
+        """What was deleted."""
+        return [one.path for one in self.heard if one.method == "DELETE"]
+
+
+def _session(name: str, path: str) -> dict[str, Any]:
+    return {"id": name, "path": path, "kernel": {"id": f"kernel-of-{name}"}}
+
+
+@pytest.mark.parametrize(("starts", "deleted"), [(True, ["/api/sessions/ours"]), (False, [])])
+def test_a_kernel_that_comes_late(clean: pytest.MonkeyPatch, starts: bool, deleted: list[str]) -> None:
+    """A kernel whose start is not heard of in time is found by its name and deleted, and no other one is."""
+    clean.setattr(kernels, "_START", 0.1)
+    clean.setattr(kernels, "_DELETE", 1.5)
+    clean.setattr("pywry_auth_nb.doctor.kernels._LEAST", 0.0)
+    asker = Asker(0.2)
+    with Slow(starts=starts) as server:
+        found = {one.code: one for one in kernels.check(Server(server.url, "CANARY"), None, asker)}
+        asker.close()
+
+    assert found["kernel_slow"].level == "warning"
+    assert "pywry-auth-doctor" in found["kernel_slow"].advice
+    assert server.deleted == deleted
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT for a child there")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +10,13 @@ import pytest
 
 from tests.doctor.wire import EarlyIdp, Wire
 from tests.stores.servers import free_port
-from tests.support.idp import CLIENT, Answer
+from tests.support.idp import CLIENT, Answer, Idp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.doctor.conftest import Visit
-    from tests.support.idp import Idp
 
     Doctor = Callable[..., Visit]
 
@@ -45,15 +45,20 @@ def test_none_is_configured(doctor: Doctor) -> None:
 
 def test_a_configured_one(doctor: Doctor, idp: Idp) -> None:
     """The settings of the environment count."""
-    said = doctor(
-        "--json",
-        PYWRY_OAUTH2__PROVIDER="oidc",
-        PYWRY_OAUTH2__ISSUER_URL=idp.issuer,
-        PYWRY_OAUTH2__CLIENT_ID=CLIENT,
-        PYWRY_OAUTH2__CLIENT_SECRET=SECRET,
-    )
+    said = doctor("--json", **configured(idp))
 
     assert said.levels["discovery"] == said.levels["client"] == "ok"
+    assert has_heard(idp, SECRET)
+
+
+def configured(idp: Idp) -> dict[str, str]:
+    """Settings of the environment: a provider, a client and its secret."""
+    return {
+        "PYWRY_OAUTH2__PROVIDER": "oidc",
+        "PYWRY_OAUTH2__ISSUER_URL": idp.issuer,
+        "PYWRY_OAUTH2__CLIENT_ID": CLIENT,
+        "PYWRY_OAUTH2__CLIENT_SECRET": SECRET,
+    }
 
 
 @pytest.mark.parametrize(
@@ -190,9 +195,12 @@ def test_a_client_that_may_need_a_secret(doctor: Doctor, idp: Idp) -> None:
 def test_a_client_that_is_refused(doctor: Doctor, idp: Idp, error: str) -> None:
     """A client that the provider does not know, or whose secret is wrong, is an error."""
     idp.answers["/token"] = Answer({"error": error, "error_description": "CANARY"}, 401)
-    said = visit(doctor, idp, PYWRY_OAUTH2__CLIENT_SECRET=SECRET)
+    said = doctor("--json", **configured(idp))
+    as_public = visit(doctor, idp)
 
     assert (said.status, said.levels["client_refused"]) == (1, "error")
+    assert "--client-id" not in said.finding("client_refused")["advice"]
+    assert "--client-id no configured secret is sent" in as_public.finding("client_refused")["advice"]
 
 
 def test_a_client_that_cannot_be_tried(doctor: Doctor, idp: Idp) -> None:
@@ -206,9 +214,51 @@ def test_a_client_that_cannot_be_tried(doctor: Doctor, idp: Idp) -> None:
 def test_a_secret_that_is_not_taken(doctor: Doctor, idp: Idp) -> None:
     """A secret that the provider takes in no way we know is an error."""
     idp.metadata = {"token_endpoint_auth_methods_supported": ["private_key_jwt"]}
-    said = visit(doctor, idp, PYWRY_OAUTH2__CLIENT_SECRET=SECRET)
+    said = doctor("--json", **configured(idp))
 
     assert (said.status, said.levels["client_auth_unsupported"]) == (1, "error")
+
+
+# -- the secret -------------------------------------------------------------------------------------------------
+
+
+def has_heard(idp: Idp, secret: str) -> bool:
+    """Whether a secret came over the wire: in a form, or in a header as it is or encoded (RFC 6749 §2.3.1)."""
+    basic = [one.headers.get("authorization", "").rpartition(" ")[2] for one in idp.requests]
+    told = [base64.b64decode(one) for one in basic if one]
+    return secret in f"{idp.requests} {told}"
+
+
+@pytest.mark.parametrize("option", ["--issuer", "--client-id"])
+def test_a_secret_of_another_client(doctor: Doctor, option: str) -> None:
+    """With another provider or client named, the configured secret goes nowhere, and the client is tried without."""
+    with Idp() as theirs, Idp() as other:
+        at = other if option == "--issuer" else theirs
+        said = doctor("--json", option, other.issuer if at is other else "another", **configured(theirs))
+        heard = [has_heard(idp, "CANARY") for idp in (theirs, other)]
+
+    assert said.levels["client"] == "ok"
+    assert "POST" in [one.method for one in at.requests if one.path == "/token"]
+    assert heard == [False, False]
+
+
+@pytest.mark.parametrize("place", ["FILE", "KEYRING"])
+def test_a_secret_that_is_kept_elsewhere(doctor: Doctor, idp: Idp, place: str) -> None:
+    """Nor is a file or the keyring asked for it, which might fail, or ask the user something."""
+    said = visit(doctor, idp, **{f"PYWRY_OAUTH2__CLIENT_SECRET_{place}": "/no/such"})
+
+    assert (said.status, said.levels["client"]) == (0, "ok")
+
+
+def test_a_secret_of_the_configuration_file(doctor: Doctor, idp: Idp, tmp_path: Path) -> None:
+    """Nor does one of Jupyter's configuration files go anywhere."""
+    folder = tmp_path / "home"
+    folder.mkdir(exist_ok=True)
+    (folder / "jupyter_pywry_auth_config.py").write_text(f"c.OAuth2Settings.client_secret = {SECRET!r}\n")
+    said = visit(doctor, idp)
+
+    assert said.levels["client"] == "ok"
+    assert not has_heard(idp, SECRET)
 
 
 # -- the clock --------------------------------------------------------------------------------------------------

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.doctor.conftest import Watched
-from tests.stores.servers import free_port
+from tests.doctor.wire import Wire
+from tests.stores.servers import certificate, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.doctor.conftest import Visit
@@ -157,9 +158,97 @@ def test_a_hub_behind_a_proxy_that_loses_the_scheme(doctor: Doctor, on_hub: Watc
 def test_a_hub_with_subdomains(doctor: Doctor, on_hub: Watched, behind_tls: Before) -> None:
     """The hub's own host, where users have subdomains, is where the redirect URI is."""
     proxy = behind_tls(on_hub)
-    said = doctor(proxy.url, "--json", **on_hub.here_on_hub, JUPYTERHUB_HOST="https://hub.example.org")
+    told = {"JUPYTERHUB_HOST": "https://hub.example.org", "JUPYTERHUB_PUBLIC_URL": f"{proxy.url}user/ada/"}
+    said = [doctor(*given, "--json", **on_hub.here_on_hub | told) for given in ([], [proxy.url])]
+
+    assert [one.report["redirect_uri"] for one in said] == [f"https://hub.example.org/{TO_HUB}"] * 2
+    assert "other_address" not in said[1].levels
+    assert proxy.heard_of(on_hub.token)
+
+
+@pytest.mark.parametrize("given", ["https://hub.example.org/", "https://ada.hub.example.org/user/ada/"])
+def test_a_hub_that_tells_its_own_host_alone(doctor: Doctor, on_hub: Watched, given: str) -> None:
+    """A hub before JupyterHub 5 does not tell a user's subdomain: the redirect URI is known all the same."""
+    said = doctor(given, "--json", **on_hub.here_on_hub, JUPYTERHUB_HOST="https://hub.example.org")
 
     assert said.report["redirect_uri"] == f"https://hub.example.org/{TO_HUB}"
+    assert "other_address" not in said.levels
+
+
+def test_a_hub_that_tells_nothing(doctor: Doctor, on_hub: Watched) -> None:
+    """The first lines say how to see the redirect URI, and show what is known of it; for programs it is null."""
+    environ = on_hub.here_on_hub | {"JUPYTERHUB_BASE_URL": "/base/"}
+    lines, report = doctor(**environ).out.splitlines(), doctor("--json", **environ).report
+
+    give = "give the address of the hub to see it: pywry-auth doctor https://HUB/base/"
+    assert lines[0] == f"Redirect URI to register: {give}"
+    assert lines[2] == f"  https://HUB/base/{TO_HUB}"
+    assert report["redirect_uri"] is None
+
+
+# -- where tokens go --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, clean: pytest.MonkeyPatch) -> Iterator[Wire]:
+    """A server elsewhere that does what it can to be told a token."""
+    certificate(tmp_path)
+    clean.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    with Wire(tmp_path) as stranger:
+        for path in ("/user/ada/pywry-auth/check", "/a/b/pywry-auth/check"):
+            stranger.answers[path] = (403, {}, {"error": "jupyter_login"})
+        yield stranger
+
+
+@pytest.mark.parametrize("name", ["JUPYTERHUB_PUBLIC_URL", "JUPYTERHUB_PUBLIC_HUB_URL", "JUPYTERHUB_HOST"])
+def test_an_address_that_the_hub_does_not_have(doctor: Doctor, on_hub: Watched, stranger: Wire, name: str) -> None:
+    """Where the hub tells its address, another one is an error, and hears nothing; the redirect URI is the hub's."""
+    address = {"JUPYTERHUB_PUBLIC_URL": "user/ada/", "JUPYTERHUB_PUBLIC_HUB_URL": "hub/", "JUPYTERHUB_HOST": ""}[name]
+    told = {name: f"https://127.0.0.1:{free_port()}/{address}".removesuffix("" if address else "/")}
+    said = doctor(stranger.url, "--json", **on_hub.here_on_hub | told)
+
+    assert (said.status, said.levels["other_address"]) == (1, "error")
+    assert said.report["redirect_uri"] == f"{told[name].removesuffix(address).rstrip('/')}/{TO_HUB}"
+    assert "proxy_host" not in said.levels
+    assert stranger.url.rstrip("/") in said.finding("other_address")["message"]
+    assert not stranger.heard_of("CANARY")
+
+
+def test_an_alias_of_the_hub(doctor: Doctor, on_hub: Watched, behind_tls: Before) -> None:
+    """That an alias leads to the same server does not make it the hub's address; the hub's own is looked at."""
+    alias, proxy = behind_tls(on_hub), behind_tls(on_hub)
+    told = {"JUPYTERHUB_PUBLIC_URL": f"{proxy.url}user/ada/", "JUPYTERHUB_PUBLIC_HUB_URL": f"{proxy.url}hub/"}
+    said = doctor(f"{alias.url}user/ada/lab", "--json", **on_hub.here_on_hub | told)
+
+    assert {code for code, level in said.levels.items() if level == "error"} == {"other_address"}
+    assert said.report["redirect_uri"] == proxy.url + TO_HUB
+    assert not alias.heard_of("CANARY")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ((404, {}, {"error": "jupyter"}), "proxy_base_url"),
+        ((403, {}, {"error": "CANARY"}), "public_login"),
+        ((403, {}, "jupyter_login"), "public_login"),
+        ((401, {}, {"error": "jupyter_login"}), "public_login"),
+        ((302, {"Location": "https://sso.example.org/"}, {"error": "jupyter_login"}), "public_login"),
+        ((200, {}, {"error": "jupyter_login"}), "public_login"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["plain", "on_hub"])
+def test_a_host_that_does_not_answer_as_we_do(
+    doctor: Doctor, request: pytest.FixtureRequest, stranger: Wire, answer: Any, code: str, kind: str
+) -> None:
+    """Where nobody told the address, a host hears no token that does not answer as the extension does to a stranger."""
+    server: Watched = request.getfixturevalue(kind)
+    server.set_kernel(language="R")  # faster
+    stranger.answers = dict.fromkeys(stranger.answers, answer)
+    said = doctor(stranger.url, "--json", **server.here_on_hub if kind == "on_hub" else server.here)
+
+    assert code in said.levels
+    assert stranger.heard
+    assert not stranger.heard_of("CANARY")
 
 
 # -- configured -------------------------------------------------------------------------------------------------

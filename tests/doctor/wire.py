@@ -8,8 +8,9 @@ import math
 import ssl
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.support.idp import Idp
 
@@ -17,23 +18,38 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+class Heard(NamedTuple):
+    """One request, as it came."""
+
+    method: str
+    path: str
+    headers: str
+    body: bytes
+
+
 class _Web:
-    """An HTTP server on loopback that answers as :meth:`answer` says."""
+    """An HTTP server on loopback that answers as :meth:`answer` says, and remembers what it heard."""
 
     scheme = "http"
 
     def __init__(self, certificate: Path | None = None) -> None:
         web = self
+        self.heard: list[Heard] = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                web.heard.append(Heard(self.command, self.path, str(self.headers), body))
                 status, headers, body = web.answer(self)
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                with suppress(ConnectionError):  # a client may give up waiting
+                    self.end_headers()
+                    self.wfile.write(body)
+
+            do_POST = do_DELETE = do_GET  # noqa: N815 - http.server looks for these names
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -51,6 +67,10 @@ class _Web:
     def answer(self, request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body."""
         raise NotImplementedError
+
+    def heard_of(self, secret: str) -> bool:
+        """Whether a secret came over the wire, wherever in a request."""
+        return any(secret in f"{one.path} {one.headers} {one.body!r}" for one in self.heard)
 
     def __enter__(self) -> Any:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

@@ -65,13 +65,22 @@ def test_in_a_terminal_of_a_server(telling: Hub, name: str) -> None:
 
 
 def test_a_hub_that_does_not_tell(hub: Hub) -> None:
-    """Without a public address no redirect URI is made up: it says how to have it checked, and looks at the rest."""
+    """Without a public address no redirect URI is made up: it says how to see it, and looks at the rest."""
     report = in_terminal(hub)
 
     assert (report.status, report.redirect_uri) == (0, None)
-    assert report.levels["public_address_unknown"] == "note"
-    assert report.advice["public_address_unknown"].endswith("pywry-auth doctor https://hub.example.org/")
+    assert report.having("warning") == {"public_address_unknown"}
+    assert "pywry-auth doctor https://HUB/ " in report.advice["public_address_unknown"]
     assert report.having("ok") >= {"extension", "control_channel", "discovery", "client"}
+
+
+def test_an_alias(telling: Hub) -> None:
+    """Where the hub tells its address, another one that leads to it is none, and the advice is not about proxies."""
+    alias = telling.url.replace("127.0.0.1", "localhost")
+    report = in_terminal(telling, alias)
+
+    assert (report.status, report.redirect_uri) == (1, telling.redirect_uri)
+    assert report.having("error") == {"other_address"}
 
 
 @pytest.mark.parametrize("page", ["", "hub/home", "user/alice/lab/tree/a.ipynb?reset"])

@@ -1,0 +1,64 @@
+"""What a hub tells its servers of where it is: nothing, or its own address, or that of each server as well."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._servers import CALLBACK
+from .addresses import is_address, is_below, is_same_origin, origin_of, read_address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NAMES = ("JUPYTERHUB_PUBLIC_HUB_URL", "JUPYTERHUB_HOST", "JUPYTERHUB_PUBLIC_URL")
+_ROUTE = f"user-redirect/{CALLBACK}"
+_UNKNOWN = "https://HUB"  # in place of an origin
+
+
+def origins(environ: Mapping[str, str]) -> list[str]:
+    """Return where the hub and this server are, each once; nothing where the hub does not tell."""
+    return list(dict.fromkeys(origin_of(told) for name in _NAMES if is_address(told := environ.get(name, ""))))
+
+
+def allows(address: str, environ: Mapping[str, str]) -> bool:
+    """Whether the hub, or this server, may be at ``address``, by what the hub tells; which may be nothing."""
+    told = origins(environ)
+    return not told or _is_subdomain(address, environ) or any(is_same_origin(address, one) for one in told)
+
+
+def of_server(address: str | None, environ: Mapping[str, str]) -> str | None:
+    """Return where the server is, for somebody who gave ``address``; None where that is not known for sure.
+
+    It is not at the hub's own address, if each user has a subdomain.
+    """
+    public = environ.get("JUPYTERHUB_PUBLIC_URL", "")
+    told = read_address(public) if is_address(public) else None
+    if address is None or _is_subdomain(address, environ):
+        return told
+    at_hub = is_same_origin(address, environ.get("JUPYTERHUB_HOST", ""))
+    return (told if at_hub else None) or address
+
+
+def redirect_uri(origin: str, environ: Mapping[str, str]) -> str:
+    """Return the hub's redirect URI: where the hub says that it is, else at the browser's ``origin``."""
+    hub, host = environ.get("JUPYTERHUB_PUBLIC_HUB_URL", ""), environ.get("JUPYTERHUB_HOST", "")
+    if is_address(hub):
+        return f"{hub.rstrip('/')}/{_ROUTE}"
+    base = environ.get("JUPYTERHUB_BASE_URL", "/").rstrip("/")
+    return f"{origin_of(host) if is_address(host) else origin}{base}/hub/{_ROUTE}"
+
+
+def outline(environ: Mapping[str, str]) -> str | None:
+    """Return the hub's redirect URI with ``HUB`` for its host; None where the hub tells that."""
+    return None if origins(environ) else redirect_uri(_UNKNOWN, environ)
+
+
+def hub_in(uri: str) -> str:
+    """Return the hub's address in its redirect URI."""
+    return uri.removesuffix(f"hub/{_ROUTE}")
+
+
+def _is_subdomain(address: str, environ: Mapping[str, str]) -> bool:
+    """Whether this may be the server's own host, which a hub before JupyterHub 5 does not tell; or a neighbour's."""
+    host = environ.get("JUPYTERHUB_HOST", "")
+    return is_address(host) and not is_address(environ.get("JUPYTERHUB_PUBLIC_URL")) and is_below(address, host)
