@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ._loop import bare, get_loop, on_background, on_loop, run
-from ._renewal import Renewal, nobody, not_stored
+from ._loop import on_background, on_loop, run
+from ._renewal import nobody
 from ._sharing import FRESH, PATIENCE
+from ._signing import LogoutResult, Signing
 from ._state import View
 from .errors import (
     AuthenticationError,
@@ -19,10 +18,8 @@ from .errors import (
     TokenError,
     TokenExpiredError,
     TokenRefreshError,
-    TokenStoreError,
 )
-from .providers.base import REVOKED
-from .token_store import NOTHING, MemoryTokenStore
+from .token_store import MemoryTokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -32,38 +29,17 @@ if TYPE_CHECKING:
     from ._authorization import AuthFlowResult
     from .auth import SessionAuth
     from .providers import OAuthProvider
-    from .token_store import Record, TokenStore
+    from .token_store import TokenStore
     from .tokens import OAuthTokenSet
+
+__all__ = ["LogoutResult", "SessionManager"]
 
 _READ_DEADLINE = 30.0  # seconds that reading a token may take when it has to be renewed
 _PATIENCE = 3.0  # seconds that a reader waits for a new token while the old one is still good
-_TAKE_PAUSE = 2.0  # seconds between two tries of what asks nobody
 _NAME_LENGTH = 100
 
 
-@dataclass(frozen=True)
-class LogoutResult:
-    """What became of a session that was ended. A cell that ends with ``await session.logout()`` shows it.
-
-    Attributes:
-        refresh_token: ``"revoked"``, ``"not_revoked"`` (the provider refused, or offers no revocation), the code of
-            what went wrong while asking it, ``"none"`` when there was no such token, or ``"unreadable"`` when the
-            store could not say.
-        access_token: The same for the access token.
-        store: ``"deleted"``, or the code of what went wrong while deleting: then the tokens are still stored.
-    """
-
-    refresh_token: str = "none"  # noqa: S105 - an outcome
-    access_token: str = "none"  # noqa: S105 - an outcome
-    store: str = "deleted"
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing of the session is left, here or at the provider."""
-        return self.store == "deleted" and {self.refresh_token, self.access_token} <= {REVOKED, "none"}
-
-
-class SessionManager(Renewal):
+class SessionManager(Signing):
     """One sign-in at one provider: holds its tokens, renews them in the background, and ends it.
 
     Args:
@@ -105,8 +81,6 @@ class SessionManager(Renewal):
         if allowed_origins is not None:
             self.auth  # noqa: B018 - refuses what is no origin, here and now
         self.flow_options: dict[str, Any] = {}  # what the settings say about signing in
-        self._taking: asyncio.Task[None] | None = None
-        self._take_again_at = -math.inf  # monotonic seconds
         self._private = token_store is None
         if not self._private:
             self._begin_watching()
@@ -285,89 +259,6 @@ class SessionManager(Renewal):
 
         return login(self, timeout)
 
-    @on_loop
-    async def take(self) -> None:
-        """Sign in with what the provider has for whoever runs this, where that asks nobody (:class:`HubTokenSource`).
-
-        Raises:
-            TokenError: It has nothing.
-        """
-        await self._take(lambda: True)
-
-    async def _take_once(self) -> None:
-        """Take what the provider has, once for all who ask at the same time, and not again at once if that fails."""
-        running = self._taking
-        done = running is None or (running.done() and time.monotonic() >= self._take_again_at)
-        if running is None or done or running.get_loop() is not get_loop():
-            running = self._taking = asyncio.ensure_future(self._take(self._knows_of_nobody))
-            running.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen, also when nobody waits
-        await asyncio.shield(running)
-
-    async def _take(self, is_wanted: Callable[[], bool]) -> None:
-        """Sign in with what the provider has, unless that is not wanted any more when it comes."""
-        command = self._commands
-        try:
-            tokens, user = await self.provider.take()
-        except TokenError as error:
-            self._take_again_at = time.monotonic() + _TAKE_PAUSE
-            self.note_login_failed(error, authorizing=False)
-            raise
-        await self._glance()
-        if command == self._commands and is_wanted():
-            await self.sign_in(tokens, user)
-
-    def _knows_of_nobody(self) -> bool:
-        """Whether nobody has signed in or out yet: not where the store cannot tell."""
-        return self._loaded and not self._away and self._held.generation == 0
-
-    @on_loop
-    async def save_tokens(self, tokens: OAuthTokenSet) -> None:
-        """Take ``tokens`` as the session's, keep them in the store and plan their refresh."""
-        await self.sign_in(tokens, self.provider.claims(tokens))
-
-    @on_loop
-    async def sign_in(self, tokens: OAuthTokenSet, user: dict[str, Any]) -> bool:
-        """Begin a session: ``tokens``, and the claims about whose they are.
-
-        Returns:
-            Whether it has begun: not when somebody signed out, or in anew, meanwhile.
-        """
-        command = self._command()
-        self._loaded = True  # what the store held before is history
-        record, error = self._held.signed_in(tokens, user or None), None
-        try:
-            record = await self._write(
-                lambda there: (
-                    None if command != self._commands else _later(there, self._held).signed_in(tokens, user or None)
-                )
-            )
-        except TokenStoreError as failure:
-            error = not_stored(failure)
-        if command != self._commands or record.generation < self._held.generation:
-            await self._give_back_late(tokens)
-            return False
-        self._begin_epoch()  # again: a refresh of what was shown until now may have begun meanwhile
-        self._saved()
-        self._unsaved = self._alone = error is not None
-        self._show(record, error=error, authorizing=False)
-        return True
-
-    def _command(self) -> int:
-        """Note that somebody signs in or out here, and return the number of that command."""
-        self._begin_epoch()
-        self._refused_at = -math.inf
-        self._commands += 1
-        return self._commands
-
-    def note_authorizing(self) -> None:
-        """Note that a sign-in is open in a browser. On the background loop."""
-        self._publish(authorizing=True, error=None)
-
-    def note_login_failed(self, error: AuthenticationError, *, authorizing: bool) -> None:
-        """Note that a sign-in failed, and whether another is still open. On the background loop."""
-        self._publish(error=bare(error), authorizing=authorizing)
-        self._wake(error)
-
     # -- staying signed in --------------------------------------------------------------------------------------
 
     @on_loop
@@ -383,58 +274,6 @@ class SessionManager(Renewal):
         if self._snap.tokens is None:
             raise nobody()
         return self._snap.tokens
-
-    # -- signing out --------------------------------------------------------------------------------------------
-
-    @on_loop
-    async def logout(self) -> LogoutResult:
-        """Sign out: forget the tokens here and in the store, then revoke them at the provider (at most 5 s).
-
-        Returns:
-            What became of each. Nobody is signed in here afterwards, whatever it says.
-        """
-        await self._load()
-        ours, command = self._held, self._command()
-        for callback in self._on_sign_out:
-            if call := callback():
-                call()
-        self._show(ours.signed_out(), error=None, authorizing=False)
-        theirs, store = await self._write_sign_out(command)
-        revoked = dict.fromkeys(("refresh_token", "access_token"), "none" if theirs.problem is None else "unreadable")
-        for record in [theirs] if ours.sign_in == theirs.sign_in else [ours, theirs]:
-            if record.tokens is not None:
-                revoked |= await self.provider.give_back(record.tokens)
-        return LogoutResult(**revoked, store=store)
-
-    async def _write_sign_out(self, command: int) -> tuple[Record, str]:
-        """Put a sign-out into the store; return what was there, and how that went."""
-        found: Record = NOTHING
-
-        def sign_out(there: Record) -> Record | None:
-            nonlocal found
-            found = there
-            return _later(there, self._held).signed_out() if command == self._commands else None
-
-        try:
-            kept = await self._write(sign_out)
-        except TokenStoreError as error:
-            self._unsaved = self._unsaved or command == self._commands
-            return replace(found, problem=found.problem or error), await self._forget(error)
-        if command == self._commands:
-            self._held = kept
-            self._saved()
-        return found, "deleted"
-
-    async def _forget(self, error: TokenStoreError) -> str:
-        """Remove what cannot be replaced because of ``error``, and return how that went."""
-        if self.token_store.keeps_sign_outs:  # others would take it for a loss; the sign-out is stored later
-            return error.code
-        try:
-            await self._ask(self.token_store.delete(self.store_key))
-        except TokenStoreError as failure:
-            return failure.code
-        self._saved()
-        return "deleted"
 
     # -- being shown ---------------------------------------------------------------------------------------------
 
@@ -453,7 +292,3 @@ class SessionManager(Renewal):
             "A session holds secrets and a background task, so it cannot be pickled or copied. Send "
             "session.access_token to the other process, or create a session there."
         )
-
-
-def _later(one: Record, other: Record) -> Record:
-    return one if one.generation > other.generation else other
