@@ -90,7 +90,8 @@ def test_every_kind_of_record(codec: Codec, record: Record) -> None:
 def test_a_sign_out_keeps_no_secret() -> None:
     """Neither a token nor anything about the person is left in its record."""
     assert b"CANARY" not in PLAIN.encode(SMALL.signed_out(), NAME)
-    assert b"ada" not in PLAIN.encode(SMALL.signed_out(), NAME)
+    assert b'"ada"' in PLAIN.encode(SMALL, NAME)
+    assert b'"ada"' not in PLAIN.encode(SMALL.signed_out(), NAME)
     assert b"CANARY-rt" not in PLAIN.encode(SMALL.over(), NAME)
 
 
