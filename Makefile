@@ -45,7 +45,7 @@ js: js/node_modules/.installed
 	diff -r $(VENV)/static-before pywry_auth_nb/static && rm -r $(VENV)/static-before
 
 python: $(VENV)/.test tests/e2e/node_modules/.installed programs
-	pytest -n 3 --dist loadfile
+	pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # -- what they need ---------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from .kernel_client import KernelUnavailable
 from .redirect_uri import redirect_uri
 
 _NOTHING_BEGUN = frozenset({"kernel_gone", "no_session"})  # a stale link, or another page's guess
-_BEGIN_DEADLINE = 30.0  # seconds: discovery, or a hub that renews its token
+_BEGIN_DEADLINE = 15.0  # seconds: discovery, or a hub that renews its token
 
 
 class LoginHandler(PywryAuthHandler):

@@ -138,7 +138,8 @@ def test_no_click_and_always_fresh(
     notebook = opened(granting, "alice", short_lived, CALL, LOOP, OUT, SHOWN)
 
     assert notebook.run_and_wait(1) == "200 signed_in alice\n"
-    codes, tokens = notebook.run_and_wait(2, timeout=60).rsplit(" ", 1)
+    last = notebook.run_and_wait(2, timeout=60).strip().splitlines()[-1]  # a kernel may complain about its sockets
+    codes, tokens = last.rsplit(" ", 1)
     assert codes == "{200}"
     assert int(tokens) >= 3
     assert notebook.run_and_wait(3) == "not_revoked signed_out login_required\n200 signed_in\n"
