@@ -1,5 +1,5 @@
-# Two commands do everything: `make demo` and `make test`. Both need Python 3.10 or newer and nothing else that they
-# cannot install themselves; what they cannot, they name.
+# `make demo` to try it, `make hub` to try it on a JupyterHub, `make test` for all tests. Each needs Python 3.10 or newer
+# and nothing else that it cannot install itself; what it cannot, it names.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -45,7 +45,7 @@ js: js/node_modules/.installed
 	diff -r $(VENV)/static-before pywry_auth_nb/static && rm -r $(VENV)/static-before
 
 python: $(VENV)/.test tests/e2e/node_modules/.installed programs
-	pytest -n 3 --dist loadfile --no-loadscope-reorder
+	pytest -n 3 --dist loadfile
 
 # -- what they need ---------------------------------------------------------------------------------------------------
 

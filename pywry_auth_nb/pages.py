@@ -115,7 +115,8 @@ _PAGES = {
     "other_browser": Page(
         403,
         "No sign-in is open in this browser",
-        "A sign-in must end in the browser where it began. If you have just signed in, you can close this tab. "
+        "A sign-in must end in the browser, and with the Jupyter user, where it began. If you have just signed in, you "
+        "can close this tab. "
         f"Otherwise: {_AGAIN[0].lower()}{_AGAIN[1:]}",
     ),
     "not_found": Page(404, "There is nothing at this address", _AGAIN),

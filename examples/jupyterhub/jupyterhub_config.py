@@ -36,6 +36,7 @@ if "HUB_REDIS" in os.environ:
 # -- a hub for trying things out --------------------------------------------------------------------------------------
 
 c.JupyterHub.bind_url = os.environ.get("HUB_URL", "http://127.0.0.1:8000/")
+c.JupyterHub.public_url = os.environ.get("HUB_PUBLIC_URL", "")  # so that servers know it, and the doctor with them
 c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{os.environ.get('HUB_PORT', '8081')}"
 c.JupyterHub.db_url = f"sqlite:///{home}/hub.sqlite"
 c.JupyterHub.cookie_secret_file = f"{home}/cookie-secret"

@@ -16,16 +16,18 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
+from filelock import FileLock, Timeout
+
 from pywry_auth_nb.demo.provider import CLIENT_ID, running_provider
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).parent
 CONFIG = HERE / "jupyterhub_config.py"
@@ -45,17 +47,21 @@ WELCOME = """
 def main() -> int:
     """Run until it is interrupted; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--port", type=int, default=8000, help="the hub's port on 127.0.0.1 (default: 8000)")
+    parser.add_argument("--port", type=port, default=8000, help="the hub's port on 127.0.0.1 (default: 8000)")
     parser.add_argument("--home", type=Path, default=Path("hub-home"), help="where the hub keeps its files")
     options = parser.parse_args()
     url = f"http://127.0.0.1:{options.port}/"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with ExitStack() as running:
+            running.enter_context(alone_in(options.home))
             issuer = running.enter_context(running_provider([url + CALLBACK]))
             redis = running.enter_context(Redis()) if shutil.which("redis-server") else None
             hub = running.enter_context(Hub(options.home, url, issuer, redis))
-            wait_for(lambda: hub.process.poll() is not None or answers(f"{url}hub/health"), "The hub does not start.")
+            wait_for(lambda: hub.process.poll() is not None or hub.answers(), "The hub does not start; see above.")
+            if hub.process.poll() is not None:
+                print("The hub did not start; see above.", file=sys.stderr)
+                return 1
             store = (
                 "in Redis, for each user apart" if redis else "in the kernel's memory (no redis-server is installed)"
             )
@@ -91,12 +97,14 @@ class Hub:
 
     def __init__(self, home: Path, url: str, issuer: str, redis: Redis | None) -> None:
         self._home = home.absolute()
+        self._port = free_port()
         self._env = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HUB_HOME": str(self._home),
             "HUB_URL": url,
-            "HUB_PORT": str(free_port()),
+            "HUB_PUBLIC_URL": url,
+            "HUB_PORT": str(self._port),
             "HUB_PROXY_PORT": str(free_port()),
             "HUB_CLIENT_ID": CLIENT_ID,
             "HUB_ISSUER": issuer,
@@ -117,10 +125,17 @@ class Hub:
         for user in ("alice", "bob"):
             home = self._home / "home" / user
             home.mkdir(parents=True, exist_ok=True)
-            shutil.copy(HERE / "quickstart.ipynb", home)
+            if not (home / "quickstart.ipynb").exists():
+                shutil.copy(HERE / "quickstart.ipynb", home)
         command = [sys.executable, "-m", "jupyterhub", "-f", str(CONFIG)]
         self.process = subprocess.Popen(command, env=self._env, cwd=self._home, start_new_session=True)
         return self
+
+    def answers(self) -> bool:
+        """Whether the hub itself answers, behind its proxy."""
+        with suppress(OSError), urlopen(f"http://127.0.0.1:{self._port}/hub/health", timeout=5):
+            return True
+        return False
 
     def __exit__(self, *_: object) -> None:
         proxy = None
@@ -144,18 +159,36 @@ def proxy_command() -> list[str]:
     return ["node", str(script)]
 
 
+@contextmanager
+def alone_in(home: Path) -> Iterator[None]:
+    """Let nobody else run a hub in this folder: two would stop each other's servers."""
+    home.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(home / "lock", timeout=0):
+            yield
+    except Timeout:
+        sys.exit(f"A hub is running in {home} already: stop it, or choose another folder with --home (and --port).")
+
+
+def port(text: str) -> int:
+    """Read a port that is free, and say so where it is not."""
+    number = int(text)
+    if not 0 < number < 65536:  # noqa: PLR2004 - the last one
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", number))
+        except OSError:
+            raise argparse.ArgumentTypeError(f"port {number} is in use: choose another") from None
+    return number
+
+
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def answers(url: str) -> bool:
-    """Whether something is there."""
-    with suppress(OSError), urlopen(url, timeout=5):  # noqa: S310 - our own address
-        return True
-    return False
 
 
 def wait_for(condition: Callable[[], bool], problem: str) -> None:

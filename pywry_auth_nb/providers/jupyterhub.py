@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SCOPE = "admin:auth_state!user"
 
 _UNKNOWN = 300.0  # seconds after which the hub is asked again where nothing says how long its token lives
-_PATIENCE = 12.0  # seconds for the hub to renew a token that is over; a reader waits 30, a sign-in page 15
+_PATIENCE = 20.0  # seconds for the hub to renew a token that is over; a reader waits 30
 _PAUSES = (0.5, 3.0)  # seconds between two looks whether it has
 _AFTER = 1.0  # seconds: the hub renews a token only once its provider refuses it, and does not look again for a while
 _LEFT = 2.0  # seconds that a token must still live to be worth handing out
@@ -88,7 +88,7 @@ class HubTokenSource(OAuthProvider):
 
     @on_loop
     async def take(self) -> tuple[OAuthTokenSet, dict[str, Any]]:
-        """Return the hub's token, and the claims about whose it is; wait up to 12 s where the hub must renew it first.
+        """Return the hub's token, and the claims about whose it is; wait up to 20 s where the hub must renew it first.
 
         Raises:
             TokenError: Code ``hub_scope_missing``, ``hub_auth_state_missing``, ``hub_token_expired`` or

@@ -204,9 +204,15 @@ class HubKernel:
         self._client = BlockingKernelClient(connection_file=str(runtime / f"kernel-{self.id}.json"))
         self._client.load_connection_file()
         self._client.start_channels()
-        self._client.wait_for_ready(timeout=SPAWN_TIMEOUT)
+        poll(self._is_ready, SPAWN_TIMEOUT, lambda: f"the kernel does not answer:\n{server.tail()}")
         for cell in cells:
             self.run(cell)
+
+    def _is_ready(self) -> bool:
+        with suppress(RuntimeError):  # a kernel that is slow to start is taken for dead
+            self._client.wait_for_ready(timeout=5)
+            return True
+        return False
 
     def run(self, code: str, timeout: float = 30) -> str:
         """Run code and return what it printed."""

@@ -43,8 +43,10 @@ def example(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
 
 
 @pytest.mark.timeout(150)
-def test_the_example_signs_in_and_stops(example: tuple[subprocess.Popen[bytes], str], page: Page) -> None:
-    """Sign in to the hub, run all cells, sign in at the provider; tokens are in Redis; Ctrl-C leaves nothing."""
+def test_the_example_signs_in_and_stops(
+    example: tuple[subprocess.Popen[bytes], str], page: Page, tmp_path: Path
+) -> None:
+    """Sign in to the hub, run all cells, sign in at the provider, and they go on; Ctrl-C leaves nothing."""
     process, printed = example
     hub = re.findall(r"http://\S+", printed[printed.index("JupyterHub:  ") :])[0]
     page.set_viewport_size({"width": 1200, "height": 2400})
@@ -61,9 +63,17 @@ def test_the_example_signs_in_and_stops(example: tuple[subprocess.Popen[bytes], 
     popup = popup_after(page, link.click)
     popup.get_by_text("Ada").first.click()
     page.get_by_text("Signed in as").first.wait_for(timeout=15_000)
-    run_all(page)
     page.get_by_text("'email': 'ada@example.org'").first.wait_for(timeout=15_000)
     page.get_by_text("<AccessToken ***>").wait_for(timeout=15_000)
+    second = subprocess.run(
+        [*command_of(process)[:2], "--port", str(free_port()), "--home", str(tmp_path / "home")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (second.returncode, "running" in second.stderr) == (1, True), "the second one must not stop the first one's"
+    assert page.context.request.get(f"{hub}user/alice/api/status").ok
     started = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
 
@@ -72,6 +82,11 @@ def test_the_example_signs_in_and_stops(example: tuple[subprocess.Popen[bytes], 
     assert not [child for child in psutil.wait_procs(started, 10)[1] if child.status() != psutil.STATUS_ZOMBIE]
     with pytest.raises(httpx.ConnectError):
         httpx.get(hub)
+
+
+def command_of(process: subprocess.Popen[bytes]) -> list[str]:
+    """The command line of a process."""
+    return [str(word) for word in process.args]  # type: ignore[union-attr]
 
 
 def is_connected(page: Page, hub: str) -> bool:
