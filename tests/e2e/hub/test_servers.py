@@ -172,7 +172,7 @@ def test_the_server_is_culled_meanwhile(hub: Hub, hub_provider: Provider, people
 
 
 def test_with_the_hook_no_log_holds_a_code(hooked: Hub, hub_provider: Provider, people: Any, kernels: Any) -> None:
-    """No code and no state is in what hub, proxy and servers wrote, at DEBUG: not of a sign-in like any other.
+    """No code and no state is in what hub and servers wrote at DEBUG, and their proxy: not of a sign-in like any other.
 
     Nor of one on a named server, nor where somebody must sign in to the hub first, and mistypes, nor of what the tests
     above did.
