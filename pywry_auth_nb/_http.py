@@ -272,11 +272,12 @@ def _decode(reply: _Reply, *, form: bool) -> Any:
 
 def _retry_after(value: str | None) -> float | None:
     """Read ``Retry-After``: seconds or an HTTP date (RFC 9110 §10.2.3)."""
-    if not value:
-        return None
-    try:
-        seconds = float(value) if value.strip().isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
-    except (TypeError, ValueError, OverflowError):
+    digits = (value or "").strip()
+    if digits.isascii() and digits.isdigit():
+        seconds = float(digits)
+    elif (date := _epoch(value)) is not None:
+        seconds = date - time.time()
+    else:
         return None
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
 

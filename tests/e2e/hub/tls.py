@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tests.e2e.processes import free_port
 from tests.stores.servers import certificate
+from tests.support.serving import ThreadServer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from typing_extensions import Self
 
 _OURS = ("connection", "x-forwarded-proto")  # what a proxy writes itself, whatever the browser sent
 _CHUNK = 2**16
 
 
-class TlsProxy:
+class TlsProxy(ThreadServer):
     """``https://127.0.0.1:PORT/`` before a server on this machine: it keeps the Host header, and tells the scheme.
 
     One request per connection; a WebSocket keeps its own.
@@ -39,44 +38,11 @@ class TlsProxy:
         certificate(folder)
         self.certificate = folder / "cert.pem"
         self.target = free_port()
-        port = free_port()
-        self.url = f"https://127.0.0.1:{port}{base_url}"
-        self._port = port
+        self.port = free_port()
+        self.url = f"https://127.0.0.1:{self.port}{base_url}"
         self._scheme = ["X-Forwarded-Proto: https"] if tells_scheme else []
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._tls.load_cert_chain(self.certificate, folder / "key.pem")
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()  # and a thread of its own: Playwright has the test's
-        self._thread = threading.Thread(target=self._loop.run_forever, name="TlsProxy")
-        self._thread.start()
-        serving = asyncio.start_server(self._serve, "127.0.0.1", self._port, ssl=self._tls)
-        self._server = asyncio.run_coroutine_threadsafe(serving, self._loop).result(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def _end(self) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                await self._forward(reader, writer)
-        finally:
-            self._tasks.discard(task)
-            writer.close()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass one request on, then whatever comes from either side, until the server has said all."""
