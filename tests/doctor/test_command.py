@@ -13,7 +13,7 @@ from pywry_auth_nb.cli import main
 from pywry_auth_nb.doctor.addresses import hub_of, read_address, without_page
 from pywry_auth_nb.doctor.asking import Asker
 from pywry_auth_nb.doctor.findings import Finding, Report
-from tests.stores.servers import free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.doctor.wire import EarlyIdp, Wire
-from tests.stores.servers import free_port
 from tests.support.idp import CLIENT, Answer, Idp
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,8 @@ import pytest
 
 from tests.doctor.conftest import Watched
 from tests.doctor.wire import Wire
-from tests.stores.servers import certificate, free_port
+from tests.stores.servers import certificate
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from pywry_auth_nb import __version__
 from pywry_auth_nb._protocol import PROTOCOL
 from tests.doctor.conftest import Watched
 from tests.doctor.wire import Wire
-from tests.stores.servers import free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

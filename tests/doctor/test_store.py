@@ -8,7 +8,8 @@ import keyring.core
 import pytest
 
 from pywry_auth_nb.token_store import make_encryption_key
-from tests.stores.servers import RedisServer, free_port
+from tests.stores.servers import RedisServer
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

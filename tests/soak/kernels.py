@@ -20,8 +20,9 @@ import psutil
 from jupyter_client.manager import KernelManager
 
 from pywry_auth_nb import FileTokenStore, KeyringTokenStore, RedisTokenStore
-from tests.e2e.processes import KEPT_ENV, HarnessError, free_port, poll
+from tests.e2e.processes import KEPT_ENV, HarnessError, poll
 from tests.stores.servers import RedisServer, SecretService
+from tests.support.ports import free_port
 
 from .proxy import HOST, Proxy, fingerprint
 
@@ -41,6 +42,7 @@ QUICK = 10.0
 SETUP = """
 from pywry_auth_nb import *
 from tests.soak.reader import Reader
+from tests.support.ports import free_port
 provider = GenericOIDCProvider("pywry", issuer_url={issuer!r}, scopes=["openid", "profile", "offline_access"])
 session = SessionManager(provider, {store})
 reader = Reader(session, {api!r}, {diary!r})

@@ -7,7 +7,6 @@ import ipaddress
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,25 +20,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.support.ports import free_port
 from tests.support.serving import ThreadServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def until(condition: Callable[[], object], what: str = "it did not happen") -> None:
-    """Wait until ``condition`` holds, for ten seconds at most."""
-    end = time.monotonic() + 10
+def until(condition: Callable[[], object], what: str = "it did not happen", seconds: float = 10.0) -> None:
+    """Wait until ``condition`` holds."""
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.01)
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def certificate(folder: Path) -> None:
@@ -91,6 +84,17 @@ class Server:
             program.send_signal(number)
             program.wait(10)
 
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait until ``condition`` holds; where it does not, the end of what the programs said is told.
+
+        Programs begin late on a busy machine, and a Sentinel asks what is new every ten seconds only.
+        """
+        try:
+            until(condition, what, 30.0)
+        except AssertionError as error:
+            said = (self.folder / "said").read_text(errors="replace")[-3000:]
+            raise AssertionError(f"{error}; they said:\n{said}") from None
+
     def signal(self, number: int) -> None:
         """Send a signal to all programs, which go on living."""
         for program in self._programs:
@@ -117,7 +121,7 @@ class RedisServer(Server):
         """Start it, or start it again."""
         where = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
         self.run("redis-server", *where, "--save", "", "--appendonly", "no", *self.options)
-        until(self.answers, "redis-server did not start")
+        self.until(self.answers, "redis-server did not start")
         return self
 
     def answers(self) -> bool:
@@ -149,7 +153,7 @@ class RedisServers(Server):
         folder.mkdir()
         where = [word for name, value in self.where(port).items() for word in (f"--{name}", value)]
         program = self.run("redis-server", "--dir", str(folder), "--save", "", *where, *self.options, *options)
-        until(lambda: "PONG" in self.cli(port, "ping"), "redis-server did not start")
+        self.until(lambda: "PONG" in self.cli(port, "ping"), "redis-server did not start")
         return program
 
     def where(self, port: int) -> dict[str, str]:
@@ -190,7 +194,7 @@ class RedisCluster(RedisServers):
             self.start(port, *cluster, *over_tls)
         made = self.cli(self.ports[0], "--cluster", "create", *self.nodes, "--cluster-yes")
         for port in self.ports:
-            until(lambda port=port: "cluster_state:ok" in self.cli(port, "cluster", "info"), made)
+            self.until(lambda port=port: "cluster_state:ok" in self.cli(port, "cluster", "info"), made)
         return self
 
     def everywhere(self, *command: str) -> list[str]:
@@ -204,7 +208,7 @@ class WatchedRedis(RedisServers):
     NAME = "notebooks"
 
     def __init__(self, *options: str, tls: Path | None = None, sentinel: str = "") -> None:
-        super().__init__(*options, tls=tls)
+        super().__init__("--repl-diskless-sync-delay", "0", *options, tls=tls)
         self.configuration = sentinel
         self.first, self.second, self.sentinel = (free_port() for _ in range(3))
         self.master: subprocess.Popen[bytes]
@@ -212,19 +216,19 @@ class WatchedRedis(RedisServers):
     def __enter__(self) -> WatchedRedis:
         self.master = self.start(self.first)
         self.start(self.second, "--replicaof", "127.0.0.1", str(self.first))
-        until(lambda: "master_link_status:up" in self.cli(self.second, "info", "replication"), "no replica")
+        self.until(lambda: "master_link_status:up" in self.cli(self.second, "info", "replication"), "no replica")
         lines = [f"{name} {value}" for name, value in self.where(self.sentinel).items()]
         lines += [f"dir {self.folder}", f"sentinel monitor {self.NAME} 127.0.0.1 {self.first} 1"]
         lines += [f"sentinel down-after-milliseconds {self.NAME} 400", f"sentinel failover-timeout {self.NAME} 2000"]
         (self.folder / "sentinel.conf").write_text("\n".join([*lines, self.configuration, ""]))
         self.run("redis-server", str(self.folder / "sentinel.conf"), "--sentinel")
         said = self.folder / "said"
-        until(lambda: b"+slave slave" in said.read_bytes(), "the Sentinel does not know the replica")
+        self.until(lambda: b"+slave slave" in said.read_bytes(), "the Sentinel does not know the replica")
         return self
 
     def until_replicated(self) -> None:
         """Wait until the replica has all that the master has."""
-        until(lambda: self.cli(self.first, "dbsize") == self.cli(self.second, "dbsize"), "the replica is behind")
+        self.until(lambda: self.cli(self.first, "dbsize") == self.cli(self.second, "dbsize"), "the replica is behind")
 
 
 class Proxy(ThreadServer):
@@ -282,9 +286,9 @@ class SecretService(Server):
     def _start(self) -> None:
         address = self.environment()["DBUS_SESSION_BUS_ADDRESS"]
         self.run("dbus-daemon", "--session", "--nofork", f"--address={address}")
-        until((self.folder / "bus").exists, "dbus-daemon did not start")
+        self.until((self.folder / "bus").exists, "dbus-daemon did not start")
         self.run("gnome-keyring-daemon", "--foreground", "--unlock", "--components=secrets", send=b"test")
-        until(self._owned, "gnome-keyring-daemon did not start")
+        self.until(self._owned, "gnome-keyring-daemon did not start")
 
     def _owned(self) -> bool:
         ask = ["dbus-send", "--print-reply", "--dest=org.freedesktop.DBus", "/org/freedesktop/DBus"]

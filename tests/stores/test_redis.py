@@ -18,7 +18,8 @@ from pywry_auth_nb.errors import ConfigurationError, TokenStoreError
 from pywry_auth_nb.token_store import RedisTokenStore, make_encryption_key
 from tests.stores import asking
 from tests.stores.asking import loaded, save
-from tests.stores.servers import RedisServer, certificate, free_port
+from tests.stores.servers import RedisServer, certificate
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

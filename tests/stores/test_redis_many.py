@@ -11,8 +11,9 @@ import pytest
 from pywry_auth_nb import OAuthTokenSet
 from pywry_auth_nb.token_store import RedisTokenStore, make_encryption_key, redis_client
 from tests.stores.asking import answer, loaded, refused, save
-from tests.stores.servers import RedisCluster, RedisServer, WatchedRedis, certificate, free_port, until
+from tests.stores.servers import RedisCluster, RedisServer, WatchedRedis, certificate, until
 from tests.stores.test_redis_acl import LINE, PASSWORD, QUOTED, everything
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,8 @@ import pytest
 from pywry_auth_nb.token_store import NOTHING, RedisTokenStore, redis, redis_client
 from tests.stores import asking
 from tests.stores.asking import loaded, save
-from tests.stores.servers import Proxy, RedisServer, free_port, until
+from tests.stores.servers import Proxy, RedisServer, until
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,7 +21,8 @@ from pywry_auth_nb import (
 )
 from pywry_auth_nb.token_store import NOTHING, RedisTokenStore, redis_client
 from tests.stores.asking import forget, loaded
-from tests.stores.servers import Proxy, RedisServer, WatchedRedis, free_port, until
+from tests.stores.servers import Proxy, RedisServer, WatchedRedis, until
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from jupyter_client import BlockingKernelClient
 
-from tests.e2e.processes import HERE, QUIET_SETTINGS, HarnessError, Process, free_port, poll, write_json
+from tests.e2e.processes import HERE, QUIET_SETTINGS, HarnessError, Process, poll, write_json
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.e2e.processes import Provider, free_port
+from tests.e2e.processes import Provider
 from tests.e2e.sign_in import sign_in
+from tests.support.ports import free_port
 
 from .conftest import CALL, SETUP
 from .doctor import in_terminal

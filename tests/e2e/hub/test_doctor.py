@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.processes import free_port
+from tests.support.ports import free_port
 
 from .doctor import in_terminal, outside
 from .hub import Hub

@@ -13,8 +13,9 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.processes import free_port, poll
+from tests.e2e.processes import poll
 from tests.e2e.sign_in import popup_after
+from tests.support.ports import free_port
 
 from .hub import log_in
 

@@ -16,7 +16,8 @@ import redis
 
 from pywry_auth_nb.token_store.redis import _FREE, _STAMP, _SWAP, _TAKE
 from tests.e2e.sign_in import sign_in
-from tests.stores.servers import RedisServer, SecretService, free_port
+from tests.stores.servers import RedisServer, SecretService
+from tests.support.ports import free_port
 
 from .conftest import CALL, STATUS, Person
 from .doctor import in_terminal

@@ -7,8 +7,8 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tests.e2e.processes import free_port
 from tests.stores.servers import certificate
+from tests.support.ports import free_port
 from tests.support.serving import ThreadServer
 
 if TYPE_CHECKING:
