@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import os
+import ssl
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -73,11 +75,12 @@ class HttpClient:
     Args:
         deadline: Seconds for one whole request.
         max_bytes: Of an answer.
-        insecure_origin: The one place, such as ``http://hub:8081/``, that may be asked over plain http.
+        hub_origin: Where the hub is that this process belongs to, such as ``http://hub:8081/``: the one place that may
+            be asked over plain http, and where a hub with ``internal_ssl`` has certificates of its own.
     """
 
-    def __init__(self, *, deadline: float = DEADLINE, max_bytes: int = MAX_BYTES, insecure_origin: str = "") -> None:
-        self._insecure_origin = insecure_origin
+    def __init__(self, *, deadline: float = DEADLINE, max_bytes: int = MAX_BYTES, hub_origin: str = "") -> None:
+        self._hub_origin = hub_origin
         self._deadline = deadline
         self._max_bytes = max_bytes
         self._client: httpx.AsyncClient | None = None
@@ -111,7 +114,7 @@ class HttpClient:
             TokenError: Code ``insecure_url``, ``network``, ``timeout``, ``too_large``, ``redirect_refused`` or
                 ``bad_response``.
         """
-        if not self._insecure_origin or not url.startswith(self._insecure_origin):
+        if not self._hub_origin or not url.startswith(self._hub_origin):
             check_url(url)
         _check_headers(headers or {})
         sent_at = time.time()
@@ -140,7 +143,10 @@ class HttpClient:
             self._open()
         except (OSError, ImportError, ValueError) as error:
             why = type(error).__name__
-            message = f"This environment's network settings do not work ({why}). Check SSL_CERT_FILE and the proxies."
+            message = (
+                f"This environment's network settings do not work ({why}). Check the files that SSL_CERT_FILE and, on "
+                "a hub, JUPYTERHUB_SSL_… name, and the proxies."
+            )
             return TokenError(message, code="network")
         try:
             return await asyncio.wait_for(self._exchange(method, url, content), self._deadline)
@@ -174,7 +180,10 @@ class HttpClient:
             self._client = httpx.AsyncClient(
                 timeout=self._deadline,
                 follow_redirects=False,
-                mounts={"http://": None},  # plain http is for this machine alone, and so goes through no proxy
+                mounts={
+                    "http://": None,  # plain http is for this machine alone, and so goes through no proxy
+                    **_hub_transport(self._hub_origin),
+                },
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "pywry-auth-nb"},
             )
@@ -185,6 +194,20 @@ class HttpClient:
         client, self._client = self._client, None
         if client is not None and self._loop is asyncio.get_running_loop():
             await client.aclose()
+
+
+def _hub_transport(origin: str) -> dict[str, httpx.AsyncHTTPTransport]:
+    """Return how a hub with ``internal_ssl`` is reached, where both ends show certificates; nothing on other hubs."""
+    import httpx
+
+    authority, certificate, key = (
+        os.environ.get(f"JUPYTERHUB_SSL_{name}") for name in ("CLIENT_CA", "CERTFILE", "KEYFILE")
+    )
+    if not (origin and authority and certificate and key):
+        return {}
+    tls = ssl.create_default_context(cafile=authority)
+    tls.load_cert_chain(certificate, key)
+    return {origin.rstrip("/"): httpx.AsyncHTTPTransport(verify=tls)}
 
 
 def check_url(url: str, *, loopback: bool = True) -> None:

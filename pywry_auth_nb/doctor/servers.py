@@ -54,6 +54,8 @@ def find(environ: Mapping[str, str], asker: Asker) -> Generator[Finding, None, S
         yield _not_let_in(stranger[0])
     elif answers:
         yield _silent(next(iter(answers)))
+    elif _has_internal_ssl(environ):
+        yield _only_for_the_hub()
     return None
 
 
@@ -112,6 +114,15 @@ def _silent(server: Server) -> Finding:
     )
 
 
+def _only_for_the_hub() -> Finding:
+    return _finding(
+        "warning",
+        "server_internal_ssl",
+        "On this hub (internal_ssl) a server answers to the hub and its proxy alone, so this one was not looked at.",
+        "Let the administrator set c.JupyterHub.public_url: then this command asks through the proxy.",
+    )
+
+
 def _name(server: Server) -> str:
     return host_of(server.url) + path_of(server.url)
 
@@ -128,9 +139,17 @@ def _candidates(environ: Mapping[str, str]) -> list[Server]:
     if not is_on_a_hub(environ):
         return [server for server in records if server is not None]
     token, prefix = Secret(environ.get("JUPYTERHUB_API_TOKEN", "")), environ["JUPYTERHUB_SERVICE_PREFIX"]
-    own = on_this_machine(environ.get("JUPYTERHUB_SERVICE_URL", ""))
+    if _has_internal_ssl(environ):
+        own, records = environ.get("JUPYTERHUB_PUBLIC_URL", ""), []
+    else:
+        own = on_this_machine(environ.get("JUPYTERHUB_SERVICE_URL", ""))
     urls = [own, *(server.url for server in records if server is not None and path_of(server.url) == prefix)]
     return [Server(url.rstrip("/") + "/", token) for url in dict.fromkeys(urls) if is_address(url)]
+
+
+def _has_internal_ssl(environ: Mapping[str, str]) -> bool:
+    """Whether this server's certificate is one that only the hub and its proxy know."""
+    return is_on_a_hub(environ) and "JUPYTERHUB_SSL_CERTFILE" in environ
 
 
 def _as_server(record: dict[str, Any], environ: Mapping[str, str]) -> Server | None:

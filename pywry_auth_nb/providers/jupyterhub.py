@@ -70,7 +70,7 @@ class HubTokenSource(OAuthProvider):
                 code="no_hub",
             )
         # a hub's own network is often plain http, and its address comes from the hub, not from a notebook
-        self._http = HttpClient(insecure_origin=_origin_of(self._url))
+        self._http = HttpClient(hub_origin=_origin_of(self._url))
         self._over = math.inf  # epoch seconds when the token that was handed out last is over
         self._patience = _PATIENCE
 

@@ -352,6 +352,17 @@ def test_a_broken_hub_is_not_asked_at_every_read(hub: HubApi) -> None:
     assert hub.asked() == 1
 
 
+def test_certificates_that_are_not_there(hub: HubApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a hub with internal_ssl has named files that cannot be read, that is said."""
+    for name in ("CLIENT_CA", "CERTFILE", "KEYFILE"):
+        monkeypatch.setenv(f"JUPYTERHUB_SSL_{name}", f"/nowhere/{name}")
+
+    error = refusal(SessionManager(HubTokenSource()))
+
+    assert "JUPYTERHUB_SSL_" in error.message
+    assert hub.asked() == 0
+
+
 @pytest.mark.parametrize("name", ["JUPYTERHUB_API_URL", "JUPYTERHUB_API_TOKEN", "JUPYTERHUB_USER"])
 def test_no_hub(hub: HubApi, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Anywhere else the constructor says so."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,18 +11,18 @@ import pytest
 
 from tests.e2e.driver import NotebookPage
 from tests.e2e.processes import Provider
-from tests.e2e.sign_in import sign_in
 
-from .hub import Hub, HubServer
+from .auth_state import AuthStateHub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Browser, BrowserContext
+    from playwright.sync_api import Browser
+
+    from .hub import HubServer
 
 pytestmark = pytest.mark.timeout(180)
 
-CONFIG = Path(__file__).with_name("auth_state_config.py")
 LIFE = 8  # seconds that an access token lives
 SETUP = """
 from pywry_auth_nb import HubTokenSource, SessionManager
@@ -64,28 +63,6 @@ try:
 except LoginRequired as error:
     print(error.code, error.message)
 """
-
-
-class AuthStateHub(Hub):
-    """A hub that signs people in at the provider."""
-
-    def __init__(self, directory: Path, provider: Provider, *, grant: bool) -> None:
-        env = {"HUB_CLIENT_SECRET": provider.CLIENT_SECRET, "HUB_TEST_GRANT": "1" if grant else ""}
-        super().__init__(directory, provider=provider, env=env)
-
-    def command(self) -> list[str]:
-        """Return the command line."""
-        return [*super().command()[:-1], str(CONFIG)]
-
-    def let_in(self, browser: Browser, user: str) -> BrowserContext:
-        """Return a browser whose user has signed in to the hub, and so at the provider."""
-        context = browser.new_context()
-        page = context.new_page()
-        page.goto(f"{self.url}hub/oauth_login?next=/hub/home")
-        sign_in(page, user)
-        page.wait_for_url("**/hub/home")
-        page.close()
-        return context
 
 
 @pytest.fixture(scope="module")
