@@ -187,13 +187,13 @@ def test_with_the_hook_no_log_holds_a_code(hooked: Hub, hub_provider: Provider, 
     page.goto(f"{hooked.redirect_uri}?{urlencode(mistyped := {'state': 's' * 43, 'code': 'c' * 43})}")
     page.locator("input[name=_xsrf]").first.evaluate("field => { field.value = 'of yesterday'; }")
     log_in(page, "alice")
-    page.get_by_text("expired").first.wait_for()
+    page.get_by_text(re.compile("expired|does not match")).first.wait_for()  # hubs differ in what they say
     log = hooked.log_text()
     answers = [answer for answer in Person.everybodys if answer["hub"] == hooked.url]
 
     assert len(answers) >= 3
     assert "/hub/login?next=" in log, "somebody had to sign in to the hub first, with the answer in next="
-    assert "Login form" in log
+    assert re.search(r"Login form|403 POST /hub/login\?next=", log), "somebody mistyped"
     for word in [*mistyped.values(), *(answer[name] for answer in answers for name in ("code", "state"))]:
         assert len(word) > 20
         assert word not in log
