@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         GenericOIDCProvider,
         GitHubProvider,
         GoogleProvider,
+        HubTokenSource,
         MicrosoftProvider,
         OAuthProvider,
         create_provider_from_settings,

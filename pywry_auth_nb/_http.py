@@ -70,7 +70,7 @@ class _Reply(NamedTuple):
 
 
 class HttpClient:
-    """Talks to one provider. Use it on the background loop only.
+    """Talks to a provider, a hub or a Jupyter server. Use it on the background loop only.
 
     Args:
         deadline: Seconds for one whole request.
@@ -111,8 +111,8 @@ class HttpClient:
             redirects: Whether a redirect is an answer like any other, instead of an error. None is followed.
 
         Raises:
-            TokenError: Code ``insecure_url``, ``network``, ``timeout``, ``too_large``, ``redirect_refused`` or
-                ``bad_response``.
+            TokenError: Code ``insecure_url``, ``network``, ``timeout``, ``too_large``, ``redirect_refused``,
+                ``bad_response`` or ``bad_token``.
         """
         if not self._hub_origin or not url.startswith(self._hub_origin):
             check_url(url)
@@ -123,7 +123,10 @@ class HttpClient:
             raise reply
         host = urlsplit(url).hostname
         if 300 <= reply.status < 400 and not redirects:  # noqa: PLR2004
-            _fail(f"{host} answered with a redirect, which could carry secrets elsewhere.", "redirect_refused")
+            _fail(
+                f"{host} answered with a redirect, which could carry secrets elsewhere. Is the address right?",
+                "redirect_refused",
+            )
         value = _decode(reply, form=form_answer)
         if value is None and reply.status == 200 and expect_json:  # noqa: PLR2004
             _fail(f"{host} answered with something that is not JSON. Is the address right?", "bad_response")
@@ -164,11 +167,14 @@ class HttpClient:
         data = bytearray()
         async with self._open().stream(method, url, **content) as response:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
-                _fail("The provider compressed its answer although asked not to.", "bad_response")
+                _fail("The provider compressed its answer although asked not to. Ask its operator.", "bad_response")
             async for chunk in response.aiter_raw():
                 data += chunk
                 if len(data) > self._max_bytes:
-                    _fail(f"The provider's answer is larger than {self._max_bytes} bytes.", "too_large")
+                    _fail(
+                        f"The provider's answer is larger than {self._max_bytes} bytes. Is the address right?",
+                        "too_large",
+                    )
             return _Reply(response.status_code, response.headers, bytes(data))
 
     def _open(self) -> httpx.AsyncClient:

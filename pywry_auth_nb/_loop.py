@@ -176,6 +176,17 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     return await asyncio.shield(asyncio.wrap_future(future))
 
 
+def is_running(task: asyncio.Task[Any] | None) -> bool:
+    """Whether ``task`` goes on; one that a forked child has of its parent does not."""
+    return task is not None and not task.done() and task.get_loop() is get_loop()
+
+
+def seen(task: asyncio.Task[T]) -> asyncio.Task[T]:
+    """Return ``task``, whose failure is nobody's fault where nobody waits for it any more."""
+    task.add_done_callback(lambda task: task.cancelled() or task.exception())
+    return task
+
+
 def jitter(low: float, high: float) -> float:
     """Return any number between the two. The one generator of `random` is the user's, who may have set its seed."""
     return _dice.uniform(low, high)

@@ -5,6 +5,9 @@ from __future__ import annotations
 #: Raised with every incompatible change of the messages below; a mismatch is a readable page, never a guess.
 PROTOCOL = 1
 
+#: Seconds that a sign-in may take, for a person with a second factor and a slow phone.
+LIFETIME = 600.0
+
 #: Requests on the control channel, each answered by ``…_reply`` after an ``…_accepted``. Content in brackets.
 BEGIN = "pywry_auth_begin"  # [flow, redirect_uri, server] -> [authorize_url, state], or [name]: nobody to ask
 COMPLETE = "pywry_auth_complete"  # [params] -> [name]

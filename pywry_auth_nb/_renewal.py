@@ -10,7 +10,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from ._loop import Serial, bare, get_loop, growing, jitter, on_loop
+from ._loop import Serial, bare, get_loop, growing, is_running, jitter, on_loop, seen
 from ._sharing import SharedState, free
 from .errors import LoginRequired, TokenError, TokenExpiredError, TokenRefreshError, TokenStoreError
 from .providers.base import NEEDS_HELP, as_refresh_error
@@ -63,11 +63,9 @@ class Renewal(SharedState):
         return self._snap.due(0.0 if self.provider.renews_late else self.refresh_buffer_seconds)
 
     async def _refresh_once(self) -> None:
-        running = self._refreshing
-        if running is None or running.done() or running.get_loop() is not get_loop():
-            running = self._refreshing = asyncio.ensure_future(self._refresh())
-            running.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen, also when nobody waits
-        await asyncio.shield(running)
+        if self._refreshing is None or not is_running(self._refreshing):
+            self._refreshing = seen(asyncio.ensure_future(self._refresh()))
+        await asyncio.shield(self._refreshing)
 
     async def _refresh(self) -> None:
         if self._snap.tokens is None:
@@ -248,7 +246,7 @@ class Renewal(SharedState):
             Another token of the same sign-in to try, or None when there is none.
         """
         snap = self._snap
-        running = self._refreshing is not None and not self._refreshing.done()
+        running = is_running(self._refreshing)
         if snap.tokens is not None and snap.tokens.access_token == token:
             pausing = time.monotonic() - self._refused_at < _REFUSED_PAUSE or time.time() < self._resume_at
             if pausing and not running:
@@ -358,7 +356,7 @@ class Renewal(SharedState):
 
     def _renewing_alone(self) -> bool:
         """Whether a refresh that needs no lock is under way: its tokens must not be in the store before it is over."""
-        return self._alone and self._refreshing is not None and not self._refreshing.done()
+        return self._alone and is_running(self._refreshing)
 
     def _wait_until(self, due: float) -> None:
         """Tend to the token when it is ``due`` by the wall clock, if the session still exists then."""

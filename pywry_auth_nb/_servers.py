@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Where the provider's answer comes to, below a server's base URL or the hub's ``user-redirect/``.
 CALLBACK = "pywry-auth/callback"
+#: The same below the hub's own ``hub/``: one address for all its users, which leads to the browser's own server.
+HUB_CALLBACK = f"user-redirect/{CALLBACK}"
 #: Where a browser learns that the server, and with it the sign-in, was stopped meanwhile.
 STOPPED = "pywry-auth/stopped"
 
@@ -53,6 +55,13 @@ def _is_name(name: str) -> bool:
 def is_on_a_hub(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether this process is a server of a hub's user, or belongs to one."""
     return "JUPYTERHUB_SERVICE_PREFIX" in environ
+
+
+def hub_redirect_uri(origin: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the hub's redirect URI: where the hub says that it is, else at the browser's ``origin``."""
+    host, base = environ.get("JUPYTERHUB_HOST") or origin, environ.get("JUPYTERHUB_BASE_URL", "/").rstrip("/")
+    hub = environ.get("JUPYTERHUB_PUBLIC_HUB_URL") or f"{host}{base}/hub/"
+    return f"{hub.rstrip('/')}/{HUB_CALLBACK}"
 
 
 def own_server(environ: Mapping[str, str] = os.environ) -> str:

@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._loop import bare, get_loop, jitter
+from ._loop import bare, get_loop, is_running, jitter
 from ._state import SessionState
 from .errors import TokenError, TokenStoreError
 from .token_store import NOTHING
@@ -95,10 +95,9 @@ class SharedState(SessionState):
             self._look_soon()
 
     def _look_soon(self) -> asyncio.Task[None]:
-        running = self._looking
-        if running is None or running.done() or running.get_loop() is not get_loop():
-            running = self._looking = asyncio.ensure_future(self._look())
-        return running
+        if self._looking is None or not is_running(self._looking):
+            self._looking = asyncio.ensure_future(self._look())
+        return self._looking
 
     async def _glance(self) -> None:
         """See what others did, if nobody looked just now; do not wait long for a store that is slow."""
@@ -148,8 +147,13 @@ class SharedState(SessionState):
             return await asyncio.wait_for(question, STORE_DEADLINE)
         except TokenStoreError as failure:
             error = failure
+        except asyncio.TimeoutError:
+            error = TokenStoreError("The token store does not answer in time. Try again in a moment.")
         except Exception as failure:  # noqa: BLE001 - stores are anybody's
-            error = TokenStoreError(f"The token store failed ({type(failure).__name__}).", code="store_failed")
+            error = TokenStoreError(
+                f"The token store failed ({type(failure).__name__}). Correct its class, or use another store.",
+                code="store_failed",
+            )
         if not self._away:
             log.warning("the token store failed (%s)", error.code)
         self._away = True

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ._loop import bare, get_loop, on_loop
+from ._loop import bare, get_loop, is_running, on_loop, seen
 from ._renewal import Renewal, not_stored
 from .errors import TokenError, TokenStoreError
 from .providers.base import REVOKED
@@ -120,12 +120,10 @@ class Signing(Renewal):
 
     async def _take_once(self) -> None:
         """Take what the provider has, once for all who ask at the same time, and not again at once if that fails."""
-        running = self._taking
-        done = running is None or (running.done() and time.monotonic() >= self._take_again_at)
-        if running is None or done or running.get_loop() is not get_loop():
-            running = self._taking = asyncio.ensure_future(self._take(self._knows_of_nobody))
-            running.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen, also when nobody waits
-        await asyncio.shield(running)
+        again = not is_running(self._taking) and time.monotonic() >= self._take_again_at
+        if self._taking is None or again or self._taking.get_loop() is not get_loop():
+            self._taking = seen(asyncio.ensure_future(self._take(self._knows_of_nobody)))
+        await asyncio.shield(self._taking)
 
     async def _take(self, is_wanted: Callable[[], bool]) -> None:
         """Sign in with what the provider has, unless that is not wanted any more when it comes."""

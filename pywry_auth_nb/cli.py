@@ -106,7 +106,3 @@ def _seconds(text: str) -> float:
         if _LEAST <= (seconds := float(text)) <= _MOST:
             return seconds
     raise argparse.ArgumentTypeError(f"must be between {_LEAST:.0f} and {_MOST:.0f}")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

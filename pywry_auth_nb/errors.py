@@ -96,8 +96,9 @@ class TokenStoreError(AuthenticationError):
     """The token store could not keep, read or forget something.
 
     ``code`` is ``store_unavailable`` where trying again may help, ``store_missing`` and ``store_forbidden`` where the
-    store must be set up first, ``store_key`` where the encryption key is wrong, and ``store_unreadable`` for a record
-    that is damaged or of a newer version.
+    store must be set up first, ``store_key`` where the encryption key is wrong, ``store_unreadable`` for a record that
+    is damaged, ``store_version`` for one of a newer version, ``store_value`` for tokens or claims that are no JSON, and
+    ``store_failed`` where a store of one's own raised something else.
     """
 
     default_code = "store_unavailable"

@@ -14,7 +14,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ._authorization import AuthFlowResult, AuthFlowState, AuthorizationRequest, Pending, check_redirect_uri, code_in
-from ._loop import bare, get_loop, on_loop
+from ._loop import bare, get_loop, on_loop, seen
+from ._protocol import LIFETIME
 from ._servers import state_for
 from .errors import AuthenticationError, AuthFlowCancelled, AuthFlowTimeout, ConfigurationError
 from .pkce import PKCEChallenge
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AuthFlowManager", "AuthFlowResult", "AuthFlowState"]
 
-LIFETIME = 600.0  # seconds a sign-in may take: a person with a second factor and a slow phone
 _MAX_PENDING = 8  # tabs open at once for one session; the oldest gives way
 
 
@@ -359,8 +359,7 @@ class AuthFlowManager:
 
 async def _unless_over(pending: Pending, work: Coroutine[Any, Any, None]) -> None:
     """Await ``work``, unless the sign-in that needs it fails first: then raise why, and leave ``work`` to itself."""
-    working, over = asyncio.ensure_future(work), asyncio.ensure_future(pending.over.wait())
-    working.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen, also when nobody waits
+    working, over = seen(asyncio.ensure_future(work)), asyncio.ensure_future(pending.over.wait())
     try:
         await asyncio.wait({working, over}, return_when=asyncio.FIRST_COMPLETED)
     finally:

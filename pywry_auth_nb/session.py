@@ -106,10 +106,7 @@ class SessionManager(Signing):
         if kwargs.get("token_store") is None:
             kwargs["token_store"] = store_from_settings(settings)
         session = cls(create_provider_from_settings(settings), **kwargs)
-        session.flow_options = {
-            "use_pkce": getattr(settings, "use_pkce", True),
-            "auth_timeout": getattr(settings, "auth_timeout_seconds", 120.0),
-        }
+        session.flow_options = {"use_pkce": getattr(settings, "use_pkce", True)}
         return session
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -119,7 +116,13 @@ class SessionManager(Signing):
         if self._fresh_token() and not on_background() and time.monotonic() >= self._looked_at + FRESH:
             with contextlib.suppress(AuthenticationError):  # a store that is slow must not cost a good token
                 run(self._glance(), 2 * PATIENCE)
-        return self._fresh_token() or run(self.get_access_token(), _READ_DEADLINE)
+        try:
+            return self._fresh_token() or run(self.get_access_token(), _READ_DEADLINE)
+        except AuthenticationError as error:
+            if error.code != "timeout":
+                raise
+            late = TokenExpiredError(error.message, code="timeout")
+        raise late
 
     def _fresh_token(self) -> str | None:
         """Return the access token if it needs no renewing yet."""

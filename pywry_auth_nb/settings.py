@@ -69,7 +69,12 @@ class OAuth2Settings(Configurable):
     )
     use_pkce = t.Bool(default_value=True, help="Whether to send a code challenge (RFC 7636)").tag(config=True)
     token_store_backend = t.Enum(["memory", "keyring", "redis", "file"], "memory").tag(config=True)
-    auth_timeout_seconds = t.Float(120.0, min=_MIN_SECONDS, help="How long run_native waits").tag(config=True)
+    auth_timeout_seconds = t.Float(
+        120.0,
+        min=_MIN_SECONDS,
+        help="How long to wait for somebody to sign in, in seconds: for AuthFlowManager's auth_timeout. The widget and "
+        "session.login() have their own",
+    ).tag(config=True)
     refresh_buffer_seconds = t.Int(60, min=_MIN_SECONDS, help="How long before its end a token is renewed").tag(
         config=True
     )
@@ -109,7 +114,7 @@ class OAuth2Settings(Configurable):
             return cls.class_traits()[name].from_string(str(value))
         except (ValueError, TypeError, t.TraitError):
             raise ConfigurationError(
-                f"The environment variable {PREFIX}{name.upper()} has a value that does not fit."
+                f"The environment variable {PREFIX}{name.upper()} has a value that does not fit{_needed(name)}."
             ) from None
 
     @t.default("client_secret")
@@ -227,9 +232,11 @@ def _load(loader: FileConfigLoader, folder: str) -> Config:
     except ConfigFileNotFound:
         return Config()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a configuration file is a program
-        problem = f"{Path(folder) / loader.filename} cannot be read ({type(error).__name__})."
+        problem = (
+            f"{Path(folder) / loader.filename} cannot be read ({type(error).__name__})."
+        )
     if loader.filename.startswith(_OURS):
-        raise ConfigurationError(problem)
+        raise ConfigurationError(f"{problem} Correct it, or take it away.")
     log.warning("%s It is left out.", problem)  # the server's, perhaps, with packages that are not here
     return Config()
 
@@ -239,7 +246,8 @@ def _read(path: Path) -> str:
         secret = path.expanduser().read_text(encoding="utf-8-sig").strip()
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigurationError(
-            f"The file with the client secret, {path}, cannot be read ({type(error).__name__})."
+            f"The file with the client secret, {path}, cannot be read ({type(error).__name__}). Check where it is, and "
+            "who may read it."
         ) from None
     if len(secret.splitlines()) != 1:
         raise ConfigurationError(f"The file with the client secret, {path}, must hold the secret and nothing else.")
@@ -250,7 +258,11 @@ def _wrong_value(error: t.TraitError) -> ConfigurationError:
     """Say which setting is wrong, and nothing of its value, which may be a secret."""
     words = str(error).split("'")
     name = next((word for word in words if word in OAuth2Settings.class_trait_names(config=True)), "one")
+    return ConfigurationError(f"The setting {name!r} has a value that does not fit{_needed(name)}.")
+
+
+def _needed(name: str) -> str:
+    """Say what a setting may be."""
     trait: Any = OAuth2Settings.class_traits().get(name)
     least = f" of at least {trait.min}" if getattr(trait, "min", None) is not None else ""
-    needed = f": {trait.info()}{least} is needed" if trait is not None else ""
-    return ConfigurationError(f"The setting {name!r} has a value that does not fit{needed}.")
+    return f": {trait.info()}{least} is needed" if trait is not None else ""

@@ -21,12 +21,11 @@ _PEOPLE = {
 
 
 @contextmanager
-def running_provider(redirect_uris: list[str], port: int = 0) -> Iterator[str]:
+def running_provider(redirect_uris: list[str]) -> Iterator[str]:
     """Serve the provider on a thread and give its issuer; it stops with the block.
 
     Args:
         redirect_uris: What the client :data:`CLIENT_ID` has registered.
-        port: Port on 127.0.0.1; 0 takes a free one.
 
     Raises:
         ModuleNotFoundError: nanoidp is not installed: ``pip install 'pywry-auth-nb[demo]'``.
@@ -35,7 +34,7 @@ def running_provider(redirect_uris: list[str], port: int = 0) -> Iterator[str]:
     from werkzeug.serving import make_server
 
     with TemporaryDirectory(prefix="pywry-auth-provider-") as folder:
-        server = make_server("127.0.0.1", port, lambda *_: [], threaded=True)  # binds now: the issuer names its port
+        server = make_server("127.0.0.1", 0, lambda *_: [], threaded=True)  # binds now: the issuer names its port
         issuer = f"http://127.0.0.1:{server.server_port}"
         _write_settings(Path(folder), issuer, server.server_port, redirect_uris)
         for name in ("nanoidp", "werkzeug"):

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from .._servers import CALLBACK
+from .._servers import CALLBACK, HUB_CALLBACK
 from . import extension, public
 from .addresses import host_of, hub_of, is_address, is_insecure, is_same_origin, is_users_server, without_page
 from .extension import Extension, is_login_needed, is_version
@@ -43,7 +43,7 @@ def check(url: str, environ: Mapping[str, str], asker: Asker) -> Generator[Findi
         yield public.insecure(host_of(url))
         return None
     hub = find(url, asker)
-    uri = None if hub is None else hub + "hub/user-redirect/" + CALLBACK
+    uri = None if hub is None else f"{hub}hub/{HUB_CALLBACK}"
     if uri is not None:
         yield _finding("ok", "hub_found", f"A JupyterHub answers at {host_of(url)}.")
         yield _check_login(uri, asker.ask("GET", uri))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._servers import CALLBACK
+from .._servers import HUB_CALLBACK, hub_redirect_uri
 from .addresses import is_address, is_below, is_same_origin, origin_of, read_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NAMES = ("JUPYTERHUB_PUBLIC_HUB_URL", "JUPYTERHUB_HOST", "JUPYTERHUB_PUBLIC_URL")
-_ROUTE = f"user-redirect/{CALLBACK}"
 _UNKNOWN = "https://HUB"  # in place of an origin
 
 
@@ -41,11 +40,7 @@ def of_server(address: str | None, environ: Mapping[str, str]) -> str | None:
 
 def redirect_uri(origin: str, environ: Mapping[str, str]) -> str:
     """Return the hub's redirect URI: where the hub says that it is, else at the browser's ``origin``."""
-    hub, host = environ.get("JUPYTERHUB_PUBLIC_HUB_URL", ""), environ.get("JUPYTERHUB_HOST", "")
-    if is_address(hub):
-        return f"{hub.rstrip('/')}/{_ROUTE}"
-    base = environ.get("JUPYTERHUB_BASE_URL", "/").rstrip("/")
-    return f"{origin_of(host) if is_address(host) else origin}{base}/hub/{_ROUTE}"
+    return hub_redirect_uri(origin, {name: value for name, value in environ.items() if _may_be_told(name, value)})
 
 
 def outline(environ: Mapping[str, str]) -> str | None:
@@ -55,7 +50,11 @@ def outline(environ: Mapping[str, str]) -> str | None:
 
 def hub_in(uri: str) -> str:
     """Return the hub's address in its redirect URI."""
-    return uri.removesuffix(f"hub/{_ROUTE}")
+    return uri.removesuffix(f"hub/{HUB_CALLBACK}")
+
+
+def _may_be_told(name: str, value: str) -> bool:
+    return name not in _NAMES or is_address(value)
 
 
 def _is_subdomain(address: str, environ: Mapping[str, str]) -> bool:

@@ -231,7 +231,7 @@ class OAuthProvider(ABC):
         answer = await self._get(self.userinfo_url, access_token)
         if not answer.ok or not isinstance(answer.body, dict):
             raise TokenError(
-                f"The provider did not say who you are (HTTP {answer.status}).",
+                f"The provider did not say who you are (HTTP {answer.status}). Try again in a moment.",
                 code="userinfo_failed",
                 retry_after=answer.retry_after,
             )

@@ -74,7 +74,7 @@ class GitHubProvider(OAuthProvider):
             TokenError: Code ``issuer_mismatch``.
         """
         if iss is not None and iss not in {self.web_url, f"{self.web_url}/login/oauth"}:
-            raise TokenError("The answer comes from another provider.", code="issuer_mismatch")
+            raise TokenError("The answer comes from another provider. Sign in again.", code="issuer_mismatch")
 
     @on_loop
     async def exchange_code(

@@ -230,7 +230,9 @@ def _origin_of(url: str) -> str:
     try:
         return "{0.scheme}://{0.netloc}/".format(urlsplit(url))
     except ValueError:
-        raise ConfigurationError("JUPYTERHUB_API_URL is no URL.") from None
+        raise ConfigurationError(
+            "The address of the hub's API is no URL. Check api_url, or JUPYTERHUB_API_URL."
+        ) from None
 
 
 def _nothing_to_open() -> TokenError:

@@ -168,15 +168,15 @@ class GenericOIDCProvider(OAuthProvider):
         methods = metadata.get("code_challenge_methods_supported")
         if methods is not None and (not isinstance(methods, list) or "S256" not in methods):
             _refuse(
-                "The provider does not support PKCE with S256, without which signing in is not safe.",
+                "The provider does not support PKCE with S256, without which signing in is not safe. Ask its operator.",
                 "pkce_unsupported",
             )
         endpoints = {ours: self._configured[ours] or metadata.get(theirs) or "" for ours, theirs in _ENDPOINTS.items()}
         for name in ("authorize_url", "token_url"):
             if not endpoints[name]:
-                _refuse(f"The provider's metadata has no {_ENDPOINTS[name]}.", "missing_metadata")
+                _refuse(f"The provider's metadata has no {_ENDPOINTS[name]}. Give {name} here.", "missing_metadata")
         if self.require_id_token_validation and not metadata.get("jwks_uri"):
-            _refuse("The provider's metadata has no jwks_uri.", "missing_metadata")
+            _refuse("The provider's metadata has no jwks_uri. Ask its operator.", "missing_metadata")
         if self.client_secret:
             _choose_auth(metadata, "token")  # refuse now, not when somebody has signed in
         loopback = self.issuer_url.startswith("http:")  # else a provider could make us send requests to this machine
@@ -212,9 +212,12 @@ class GenericOIDCProvider(OAuthProvider):
         """
         if iss is None:
             if self._metadata.get("authorization_response_iss_parameter_supported") is True:
-                _refuse("The answer does not say which provider it comes from, though it should.", "issuer_missing")
+                _refuse(
+                    "The answer does not say which provider it comes from, though it should. Sign in again.",
+                    "issuer_missing",
+                )
         elif self.issuer_url and not self._may_answer(iss):
-            _refuse("The answer comes from another provider.", "issuer_mismatch")
+            _refuse("The answer comes from another provider. Sign in again.", "issuer_mismatch")
 
     def _is_own_metadata(self, issuer: Any) -> bool:
         """Whether metadata that names this issuer is the one we asked for (OIDC Discovery §4.3)."""
@@ -320,7 +323,10 @@ class GenericOIDCProvider(OAuthProvider):
         if keys and not verified:  # rotated just before signing, under an old or no key id
             verified = self._is_signed(token, await self._keys.refetched(uri, alg=token.alg, kid=token.kid))
         if not verified:
-            _refuse("The provider's ID token has a signature that fits none of its keys.", "id_token_signature")
+            _refuse(
+                "The provider's ID token has a signature that fits none of its keys. Sign in again.",
+                "id_token_signature",
+            )
         return jws.check_claims(
             token, issuer=self._may_issue, client_id=self.client_id, nonce=nonce, access_token=access_token
         )
@@ -351,7 +357,7 @@ class GenericOIDCProvider(OAuthProvider):
                 raise
             profile = {}
         if claims and profile and profile.get("sub") != claims.get("sub"):
-            _refuse("The provider names two different people for one sign-in.", "userinfo_sub")
+            _refuse("The provider names two different people for one sign-in. Sign in again.", "userinfo_sub")
         return claims | profile
 
     def check_continuity(self, old: OAuthTokenSet, new: OAuthTokenSet) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from .._protocol import LIFETIME
 from .redirect_uri import redirect_uri
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "pywry-auth-"
 _ANSWER = "pywry-auth-answer"
-_DAYS = 600 / 86400  # as long as the kernel keeps a sign-in open
+_DAYS = LIFETIME / 86400  # as long as the kernel keeps a sign-in open
 _MOST = 8
 _LONGEST = 2700  # bytes; with its signature a cookie of more than 4096 is dropped by browsers
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import traitlets as t
 from traitlets.config import LoggingConfigurable
 
-from .._servers import CALLBACK, is_on_a_hub
+from .._servers import CALLBACK, hub_redirect_uri, is_on_a_hub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,17 +46,9 @@ def redirect_uri(
     """
     if configured:
         return configured
-    origin = f"{request.protocol}://{request.host}"
     if is_on_a_hub(environ):
-        hub = environ.get("JUPYTERHUB_PUBLIC_HUB_URL") or _hub_of(request, environ)
-        return f"{hub.rstrip('/')}/user-redirect/{CALLBACK}"
-    return origin + base_url + CALLBACK
-
-
-def _hub_of(request: HTTPServerRequest, environ: Mapping[str, str]) -> str:
-    """Return the hub's address where it does not say so itself: with subdomains its own host, else the browser's."""
-    host = environ.get("JUPYTERHUB_HOST") or f"{_outermost_scheme(request)}://{request.host}"
-    return f"{host}{environ.get('JUPYTERHUB_BASE_URL', '/').rstrip('/')}/hub/"
+        return hub_redirect_uri(f"{_outermost_scheme(request)}://{request.host}", environ)
+    return f"{request.protocol}://{request.host}{base_url}{CALLBACK}"
 
 
 def _outermost_scheme(request: HTTPServerRequest) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Seconds that one operation may take; less than a session waits, so that the store's own sentence is the one shown.
+#: Seconds that one question may take; less than a session waits, so that the store's own sentence is the one shown.
 DEADLINE = 8.0
 
 _TRIES = 50  # of a swap that others are faster at

@@ -5,7 +5,7 @@ A record is one JSON object in ASCII::
     {"v": 2, "generation": 7, …, "tokens": {…}, "sha256": "…"}   without a key
     {"v": 2, "kid": "…", "nonce": "…", "data": "…"}              AES-256-GCM of the same
 
-Members that this version does not know are left alone, and a higher ``v`` is refused. Version 1 had only the tokens.
+Members that this version does not know are left alone, and another ``v`` is refused.
 The name of the record is authenticated together with the ciphertext, so that a record laid under another user's name
 does not open.
 """
@@ -69,14 +69,14 @@ class Codec:
         """Pack the record called ``name``.
 
         Raises:
-            TokenStoreError: Code ``store_unreadable``: its claims, or ``tokens.raw``, hold something that is no JSON.
+            TokenStoreError: Code ``store_value``: its claims, or ``tokens.raw``, hold something that is no JSON.
         """
         body = _members(record)
         if not self._keys:
             return _dump({"v": _VERSION, **body, "sha256": _checksum(body)})
         kid, cipher = next(iter(self._keys.items()))
         nonce = os.urandom(_NONCE_BYTES)
-        data = cipher.encrypt(nonce, _dump(body), _context(name, _VERSION))
+        data = cipher.encrypt(nonce, _dump(body), _context(name))
         return _dump({"v": _VERSION, "kid": kid, "nonce": _to_text(nonce), "data": _to_text(data)})
 
     def decode(self, packed: bytes, name: str) -> Record:
@@ -88,18 +88,18 @@ class Codec:
                 of another record, or in plain text although a key is configured.
         """
         envelope = _parse(packed)
-        version = _version(envelope.get("v"))
+        _check_version(envelope.get("v"))
         if self._keys:
-            envelope = _parse(self._decrypt(envelope, _context(name, version)))
+            envelope = _parse(self._decrypt(envelope, _context(name)))
         elif "data" in envelope:
             raise TokenStoreError(
                 f"These tokens are encrypted, and no key is configured. Set {KEY_VARIABLE} to the key that they were "
                 "stored with.",
                 code="store_key",
             )
-        elif version == _VERSION and envelope.pop("sha256", None) != _checksum(envelope):
+        elif envelope.pop("sha256", None) != _checksum(envelope):
             raise _damaged()
-        return _record(envelope) if version == _VERSION else _record_of_version_1(envelope)
+        return _record(envelope)
 
     def _decrypt(self, envelope: dict[str, Any], context: bytes) -> bytes:
         if "data" not in envelope:  # an attacker who can write must not get round the encryption
@@ -171,9 +171,9 @@ def _refuse_key() -> NoReturn:
     )
 
 
-def _context(name: str, version: int) -> bytes:
+def _context(name: str) -> bytes:
     """Return what GCM authenticates beside the ciphertext (the associated data of NIST SP 800-38D)."""
-    return f"pywry-auth-nb:record:{version}:{name}".encode("utf-8", "surrogatepass")  # a key may be any string
+    return f"pywry-auth-nb:record:{_VERSION}:{name}".encode("utf-8", "surrogatepass")  # a key may be any string
 
 
 def _open(cipher: AESGCM, nonce: bytes, data: bytes, context: bytes) -> bytes:
@@ -221,12 +221,6 @@ def _record(members: dict[str, Any]) -> Record:
     )
 
 
-def _record_of_version_1(members: dict[str, Any]) -> Record:
-    tokens = _tokens(members.get("tokens"))
-    generation = max(int(tokens.issued_at * 1e6), 1)
-    return Record(generation, generation, tokens)
-
-
 def _tokens(value: Any) -> OAuthTokenSet:
     """Build tokens of a record's members, each of exactly the type that was written."""
     members = _as(dict, value)
@@ -264,14 +258,15 @@ def _number(value: Any) -> float:
     return number
 
 
-def _version(value: Any) -> int:
+def _check_version(value: Any) -> None:
     if type(value) is int and value > _VERSION:
         raise TokenStoreError(
             "These tokens were stored by a newer version of pywry-auth-nb. Upgrade it here as well, or sign in again "
             "to replace them.",
             code="store_version",
         )
-    return value if type(value) is int and value in (1, _VERSION) else _refuse()
+    if type(value) is not int or value != _VERSION:
+        _refuse()
 
 
 def _dump(value: dict[str, Any]) -> bytes:
@@ -279,8 +274,8 @@ def _dump(value: dict[str, Any]) -> bytes:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
     except (TypeError, ValueError, RecursionError):
         raise TokenStoreError(
-            "These tokens cannot be stored: their `raw` or the user's claims hold something that is no JSON.",
-            code="store_unreadable",
+            "These tokens cannot be stored: their `raw` or the user's claims hold what is no JSON, and must not.",
+            code="store_value",
         ) from None
 
 

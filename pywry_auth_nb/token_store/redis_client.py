@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from .._loop import seen
 from ..errors import ConfigurationError, TokenStoreError
 from .base import DEADLINE
 
@@ -264,8 +265,7 @@ async def _within_deadline(operation: Awaitable[T]) -> T:
 
     Not ``asyncio.wait_for``: that one waits until what it cancels has ended, and redis-py may go on trying.
     """
-    task = asyncio.ensure_future(operation)
-    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody else may be there to see it
+    task = seen(asyncio.ensure_future(operation))
     try:
         if not (await asyncio.wait({task}, timeout=DEADLINE))[0]:
             raise asyncio.TimeoutError

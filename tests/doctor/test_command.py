@@ -187,7 +187,7 @@ def test_it_starts_fast() -> None:
 
 def test_as_a_module() -> None:
     """``python -m`` does the same as the command."""
-    command = [sys.executable, "-m", "pywry_auth_nb.cli", "--version"]
+    command = [sys.executable, "-m", "pywry_auth_nb", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
 
     assert done.stdout.startswith("pywry-auth-nb ")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keyring
@@ -30,7 +32,6 @@ from pywry_auth_nb.settings import warn_if_in_a_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SECRET = "CANARY-client-secret"
 SEED = {
@@ -338,13 +339,10 @@ def test_a_session_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.usefixtures("_no_store")
 def test_settings_of_the_sign_in_reach_it() -> None:
-    """``use_pkce`` and ``auth_timeout_seconds`` are those of the session's own flow manager."""
-    settings = OAuth2Settings(
-        provider="github", client_id="me", client_secret=SECRET, use_pkce=False, auth_timeout_seconds=45
-    )
-    flow = flow_for(SessionManager.from_settings(settings))
+    """``use_pkce`` is that of the session's own flow manager."""
+    settings = OAuth2Settings(provider="github", client_id="me", client_secret=SECRET, use_pkce=False)
 
-    assert (flow.use_pkce, flow.auth_timeout) == (False, 45)
+    assert flow_for(SessionManager.from_settings(settings)).use_pkce is False
 
 
 @pytest.mark.usefixtures("_no_store")
@@ -372,3 +370,16 @@ def test_settings_without_a_client_are_refused() -> None:
     """Nothing works without; it is said before anything is tried."""
     with pytest.raises(AuthenticationError, match="client_id"):
         SessionManager.from_settings(OAuth2Settings(provider="google"))
+
+
+def test_the_page_has_every_setting() -> None:
+    """``docs/settings.md`` names all of them, with their defaults, and none that is not there."""
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+    table = page.partition("| `PYWRY_OAUTH2__…` |")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()[2:]]
+    named = {name: default.strip("`") for names, default, _ in rows for name in re.findall(r"`([A-Z_]+)`", names)}
+    settings = OAuth2Settings()
+    defaults = {name.upper(): str(getattr(settings, name)) for name in OAuth2Settings.class_trait_names(config=True)}
+    defaults |= {"USE_PKCE": "true", "REQUIRE_ID_TOKEN_VALIDATION": "true", "AUTH_TIMEOUT_SECONDS": "120"}
+
+    assert named == defaults
