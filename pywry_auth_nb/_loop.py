@@ -37,6 +37,17 @@ _dice = random.SystemRandom()  # a forked child does not throw the same
 log = logging.getLogger("pywry_auth_nb")
 
 
+class _Daemons(concurrent.futures.ThreadPoolExecutor):
+    """What asyncio looks up names of hosts with, on a daemon thread each: one that hangs must not keep us from ending.
+
+    The interpreter waits at its end for the threads of the usual pool.
+    """
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
+        """Start ``function`` at once."""
+        return _on_daemon(function, *args, **kwargs)
+
+
 class _Background:
     """A loop on a daemon thread, started when first asked for."""
 
@@ -48,6 +59,7 @@ class _Background:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
+                self._loop.set_default_executor(_Daemons())
                 threading.Thread(target=self._loop.run_forever, name="pywry-auth", daemon=True).start()
             return self._loop
 
@@ -159,10 +171,15 @@ def on_loop(
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a blocking function on a daemon thread of its own and wait for it.
 
-    Not ``asyncio.to_thread``: the interpreter waits at its end for the threads of that pool, and a keyring that asks
-    for a password, or a network file system, may never come back.
+    A keyring that asks for a password, or a network file system, may never come back.
     """
+    return await asyncio.shield(asyncio.wrap_future(_on_daemon(function, *args, **kwargs)))
+
+
+def _on_daemon(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
+    """Start a function on a daemon thread of its own, for which the interpreter does not wait at its end."""
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    future.set_running_or_notify_cancel()  # it can be waited for, and not be stopped
 
     def work() -> None:
         try:
@@ -173,7 +190,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
             future.set_result(result)
 
     threading.Thread(target=work, name="pywry-auth-io", daemon=True).start()
-    return await asyncio.shield(asyncio.wrap_future(future))
+    return future
 
 
 def is_running(task: asyncio.Task[Any] | None) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._loop import bare, get_loop, is_running, on_loop, seen
 from ._renewal import Renewal, not_stored
-from .errors import TokenError, TokenStoreError
+from .errors import AuthFlowCancelled, TokenError, TokenStoreError
 from .providers.base import REVOKED
 from .token_store import NOTHING
 
@@ -115,8 +115,11 @@ class Signing(Renewal):
 
         Raises:
             TokenError: It has nothing.
+            AuthFlowCancelled: Somebody signed out meanwhile.
         """
         await self._take(lambda: True)
+        if self._held.tokens is None:
+            raise AuthFlowCancelled("Somebody signed out meanwhile. Sign in again.")
 
     async def _take_once(self) -> None:
         """Take what the provider has, once for all who ask at the same time, and not again at once if that fails."""

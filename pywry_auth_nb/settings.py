@@ -232,9 +232,7 @@ def _load(loader: FileConfigLoader, folder: str) -> Config:
     except ConfigFileNotFound:
         return Config()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a configuration file is a program
-        problem = (
-            f"{Path(folder) / loader.filename} cannot be read ({type(error).__name__})."
-        )
+        problem = f"{Path(folder) / loader.filename} cannot be read ({type(error).__name__})."
     if loader.filename.startswith(_OURS):
         raise ConfigurationError(f"{problem} Correct it, or take it away.")
     log.warning("%s It is left out.", problem)  # the server's, perhaps, with packages that are not here

@@ -2,7 +2,7 @@
 
 The hub's administrator makes one Redis user that may do nothing but make others::
 
-    ACL SETUSER hub on >PASSWORD -@all +acl|setuser +select
+    ACL SETUSER hub on >PASSWORD -@all +acl|setuser +select +script|kill
 
 and a secret that only the hub knows::
 
@@ -17,7 +17,7 @@ import hashlib
 import hmac
 from base64 import urlsafe_b64encode
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from redis import asyncio as redis
 
@@ -30,10 +30,17 @@ class RedisForEach:
 
     Args:
         url: Where the Redis server is, with the user that may make others: ``rediss://hub:PASSWORD@host:6379/0``.
-        secret: Known to the hub alone; a new one gives everybody a new password and a new key.
+        secret: Known to the hub alone, of 32 characters at least; a new one gives everybody a new password and key.
+
+    Raises:
+        ValueError: The secret is short, or the URL has the password where users would get it, too.
     """
 
     def __init__(self, url: str, secret: str) -> None:
+        if len(secret) < 32:  # noqa: PLR2004
+            raise ValueError("The secret must have 32 characters at least: everybody's password is made from it.")
+        if {"username", "password"} & parse_qs(urlsplit(url).query).keys():
+            raise ValueError("Write the user and the password before the host of the URL, and not into its query.")
         self._url = url
         self._secret = secret.encode()
 

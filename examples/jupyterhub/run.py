@@ -51,7 +51,9 @@ def main() -> int:
     parser.add_argument("--home", type=Path, default=Path("hub-home"), help="where the hub keeps its files")
     options = parser.parse_args()
     url = f"http://127.0.0.1:{options.port}/"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)  # ends like Ctrl-C
     try:
         with ExitStack() as running:
             running.enter_context(alone_in(options.home))
@@ -81,7 +83,7 @@ class Redis:
         password = secrets.token_urlsafe(24)
         self.url = f"unix://hub:{password}@{path}"
         users = Path(self._folder.name, "users.acl")
-        users.write_text(f"user default off\nuser hub on >{password} -@all +acl|setuser +select\n")
+        users.write_text(f"user default off\nuser hub on >{password} -@all +acl|setuser +select +script|kill\n")
         command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--aclfile", str(users)]
         self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         wait_for(path.exists, "Redis does not start.")
@@ -127,6 +129,7 @@ class Hub:
             home.mkdir(parents=True, exist_ok=True)
             if not (home / "quickstart.ipynb").exists():
                 shutil.copy(HERE / "quickstart.ipynb", home)
+        (self._home / "proxy.pid").unlink(missing_ok=True)  # an older hub's: the number may be another process's
         command = [sys.executable, "-m", "jupyterhub", "-f", str(CONFIG)]
         self.process = subprocess.Popen(command, env=self._env, cwd=self._home, start_new_session=True)
         return self

@@ -67,7 +67,15 @@ def _check_login(uri: str, answer: Answer | None) -> Finding:
             f"The hub at {host_of(uri)} does not lead from the redirect URI to its login page.",
             "Check that a proxy before it passes on all that is below hub/, and that the hub is JupyterHub 2 or newer.",
         )
-    return _led(uri, urljoin(uri, answer.location))
+    return _led(uri, _joined(uri, answer.location))
+
+
+def _joined(uri: str, location: str) -> str:
+    """Return where a redirect leads; empty where that is nowhere."""
+    try:
+        return urljoin(uri, location)
+    except ValueError:
+        return ""
 
 
 def _led(uri: str, there: str) -> Finding:

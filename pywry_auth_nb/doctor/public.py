@@ -94,10 +94,11 @@ def server_at(address: str, base_url: str, *, hub: bool) -> str:
 
 
 def _other_address(address: str, environ: Mapping[str, str]) -> Finding:
+    where = " and ".join(told.origins(environ)) or "an address that is none"
     return _finding(
         "error",
         "other_address",
-        f"This hub is not at {origin_of(address)}: it says that it is at {' and '.join(told.origins(environ))}. A "
+        f"This hub is not at {origin_of(address)}: it says that it is at {where}. A "
         "sign-in that begins elsewhere comes back without the cookie that it needs.",
         "Open Jupyter at the hub's own address. If that is not what it says, correct c.JupyterHub.public_url, or "
         "subdomain_host.",

@@ -45,7 +45,11 @@ class Server:
 
 def find(environ: Mapping[str, str], asker: Asker) -> Generator[Finding, None, Server | None]:
     """Find the server on this machine that one signs in at."""
-    answers = {server: _knock(server, asker) for server in _candidates(environ)}
+    answers: dict[Server, int] = {}
+    for server in _candidates(environ):
+        answers[server] = _knock(server, asker)
+        if answers[server] == _WELCOME and is_on_a_hub(environ):
+            break  # there is one, and nobody else needs its token
     welcome = [server for server, status in answers.items() if status == _WELCOME]
     if welcome:
         return (yield from _chosen(welcome, environ))

@@ -69,8 +69,9 @@ class HubTokenSource(OAuthProvider):
                 "This kernel is not on a JupyterHub, which alone could give its token. Use another provider here.",
                 code="no_hub",
             )
-        # a hub's own network is often plain http, and its address comes from the hub, not from a notebook
-        self._http = HttpClient(hub_origin=_origin_of(self._url))
+        # a hub's own network is often plain http: fine where the address comes from the hub, not from a notebook
+        own = self._url == os.environ.get("JUPYTERHUB_API_URL", "").rstrip("/")
+        self._http = HttpClient(hub_origin=_origin_of(self._url) if own else "")
         self._over = math.inf  # epoch seconds when the token that was handed out last is over
         self._patience = _PATIENCE
 
@@ -140,6 +141,11 @@ class HubTokenSource(OAuthProvider):
         """Say which scope this server's token does not have."""
         answer = await self._ask("user")  # which any token may
         scopes = answer.body.get("scopes") if answer.ok and isinstance(answer.body, dict) else None
+        if answer.ok and not isinstance(scopes, list):
+            raise TokenError(
+                "What answers at the address of the hub's API is no JupyterHub. Check api_url, or JUPYTERHUB_API_URL.",
+                code="hub_refused",
+            )
         if not isinstance(scopes, list):
             raise TokenError(
                 f"The hub does not know this server any more (HTTP {answer.status}). Restart the server.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 from .._http import check_url
-from .._loop import on_loop, run
+from .._loop import on_loop, run, seen
 from ..errors import TokenError, TokenRefreshError
 from ..tokens import Secret
 from . import id_token as jws
@@ -124,7 +124,7 @@ class GenericOIDCProvider(OAuthProvider):
         if not self.issuer_url or time.monotonic() - self._discovered_at < _DISCOVERY_MAX_AGE:
             return
         if self._discovering is None or self._discovering.get_loop() is not asyncio.get_running_loop():
-            self._discovering = asyncio.ensure_future(self._discover())
+            self._discovering = seen(asyncio.ensure_future(self._discover()))
         try:
             await asyncio.shield(self._discovering)
         except TokenError as error:

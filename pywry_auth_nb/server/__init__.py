@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._logs import keep_answers_out_of
 from .handlers import handlers
 from .rate import LoginRate
 from .redirect_uri import PywryAuth
@@ -16,6 +17,7 @@ __all__ = ["PywryAuth"]
 
 def _load_jupyter_server_extension(app: ServerApp) -> None:
     """Add our routes to a starting server."""
+    keep_answers_out_of(app.log.name, "tornado.access", "tornado.application", "tornado.general")
     config = PywryAuth(parent=app)
     app.web_app.settings["pywry_auth"] = config
     app.web_app.settings["pywry_auth_logins"] = LoginRate(config.max_logins_per_minute)

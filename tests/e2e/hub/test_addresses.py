@@ -113,6 +113,18 @@ def test_the_doctor_where_each_user_has_a_subdomain(subdomains: Hub, given: str)
     assert report.having("warning") == {"public_unreachable"}
 
 
+def test_the_hub_is_not_the_default_route(tmp_path: Path, people: Any) -> None:
+    """Where another service has the root of the proxy, whoever comes back to a stopped server still finds the hub."""
+    port = free_port()
+    config = {"JupyterHub": {"hub_routespec": "/hub/"}}
+    with hub_at(tmp_path, f"http://127.0.0.1:{port}/", port=port, config=config) as hub:
+        alice = people(hub, "alice")
+        page = alice.begin(HubKernel(hub.server("alice"), SETUP))
+        hub.stop_server("alice")
+        sign_in(page)
+        page.get_by_role("heading", name="The notebook's kernel has stopped").wait_for()
+
+
 def test_behind_a_proxy_that_ends_tls(behind_tls: Hub, people: Any) -> None:
     """The address is https where the proxy says so in X-Forwarded-Proto, or where the hub was told, and has its path.
 

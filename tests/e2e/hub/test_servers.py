@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import httpx
+import psutil
 import pytest
 
 from tests.e2e.driver import NotebookPage
@@ -197,6 +198,28 @@ def test_with_the_hook_no_log_holds_a_code(hooked: Hub, hub_provider: Provider, 
     for word in [*mistyped.values(), *(answer[name] for answer in answers for name in ("code", "state"))]:
         assert len(word) > 20
         assert word not in log
+
+
+def test_no_log_holds_the_code_of_a_sign_in_that_fails(hub: Hub, hub_provider: Provider, people: Any) -> None:
+    """A server that answers with an error writes down where the browser came from: the hub's login, answer and all."""
+    alice = people(hub, "alice")
+    kernel = HubKernel(hub.server("alice"), SETUP)
+    page = alice.begin(kernel)
+    process = psutil.Process(int(kernel.run("import os; print(os.getpid())")))
+    alice.context.clear_cookies(path=re.compile("/hub/?"))
+    sign_in(page)
+    page.wait_for_url("**/hub/login?**")
+    process.suspend()
+    before = len(hub.log_text())
+    log_in(page, "alice")
+    ended(page, "The notebook does not answer")
+    process.resume()
+    kernel.close()
+
+    lines = [line for line in hub.log_text()[before:].splitlines() if "Referer" in line]
+    assert any("[secret]" in line for line in lines), "else this test shows nothing"
+    for word in (alice.answers[-1]["code"], alice.answers[-1]["state"]):
+        assert not [line for line in lines if word in line]
 
 
 def test_without_the_hook_what_the_log_holds_is_worthless(
