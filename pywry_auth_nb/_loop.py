@@ -108,6 +108,7 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
         AuthenticationError: Code ``timeout`` when time is up, ``wrong_thread`` when called on the loop itself, where
             waiting could never end.
     """
+    __tracebackhide__ = True  # IPython's traceback ends in the cell
     if on_background():
         work.close()
         raise AuthenticationError(
@@ -140,6 +141,7 @@ def wait(future: concurrent.futures.Future[Any], timeout: float) -> None:
 
     In slices: Python may miss a Ctrl-C that comes just before it waits for a lock, and on Windows it always does.
     """
+    __tracebackhide__ = True
     until = time.monotonic() + timeout
     while (left := until - time.monotonic()) > 0 and not future.done():
         concurrent.futures.wait([future], min(left, _SLICE))

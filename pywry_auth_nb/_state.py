@@ -84,9 +84,10 @@ class View(t.TraitType[Any, Any]):
         super().__init__(None, allow_none=True, read_only=True, help=help)
         self._read = read
 
-    def get(self, obj: t.HasTraits, cls: type[Any] | None = None) -> Any:  # noqa: ARG002
+    def __get__(self, obj: t.HasTraits | None, cls: type[Any] | None = None) -> Any:
         """Return what the owner shows now."""
-        return self._read(obj)
+        __tracebackhide__ = True  # IPython's traceback ends in the cell
+        return self if obj is None else self._read(obj)
 
 
 class SessionState(t.HasTraits):

@@ -34,7 +34,7 @@ _WINDOW = {"title": "Sign In", "width": 500, "height": 700, "center": True, "res
 
 
 def login(session: SessionManager, timeout: float, flow: AuthFlowManager | None = None) -> AuthFlowResult:
-    """Show the widget of ``session`` and wait until somebody has signed in.
+    """Show the widget of ``session``, if there is where, and wait until somebody has signed in.
 
     The control channel makes this possible: the sign-in completes on other threads while the cell waits.
 
@@ -49,14 +49,16 @@ def login(session: SessionManager, timeout: float, flow: AuthFlowManager | None 
         AuthenticationError: What the sign-in ended with instead.
     """
     until = time.monotonic() + timeout
-    if not _is_signed_in(session, timeout):
-        if not kernel.has_front_end():
+    signed_in, shown = _is_signed_in(session, timeout), kernel.has_front_end()
+    if shown:
+        _show(session, flow)
+    if not signed_in:
+        if not shown:
             raise LoginRequired(
                 "Nobody is signed in, and there is no front end here where somebody could. Open the notebook in "
                 "JupyterLab or Notebook 7 and sign in there.",
                 code="no_front_end",
             )
-        _show(session, flow)
         left = max(0.0, until - time.monotonic())
         run(session.wait_signed_in(left), left + _MOMENT)
     snap = session._snap  # noqa: SLF001 - one moment: tokens and user belong together

@@ -155,6 +155,11 @@ _PAGES = {
     ),
     "flow_cancelled": Page(400, "The sign-in was cancelled", f"Nobody was signed in. {_AGAIN}"),
     "flow_timeout": Page(400, "The sign-in took too long", f"Nobody was signed in. {_AGAIN}"),
+    "metadata_issuer": Page(
+        400,
+        "The provider's address is not written as it should be",
+        f"The {{place}} says how. Nobody has been asked to sign in. {_ADMIN}",
+    ),
     "issuer_mismatch": Page(400, "The answer came from another provider", f"It was refused for your safety. {_AGAIN}"),
     "issuer_missing": Page(
         400, "The answer does not say where it comes from", f"It was refused for your safety. {_AGAIN}"

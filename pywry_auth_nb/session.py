@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._loop import on_background, on_loop, run
@@ -55,9 +56,7 @@ class SessionManager(Signing):
     All traits are read-only. They change together, and observers run on a thread of their own, in order.
     """
 
-    access_token = View(
-        lambda self: self._read_token(), "A token that is valid now. Raises LoginRequired or TokenError"
-    )
+    access_token = View(methodcaller("_read_token"), "A token that is valid now. Raises LoginRequired or TokenError")
 
     def __init__(
         self,
@@ -113,6 +112,7 @@ class SessionManager(Signing):
 
     def _read_token(self) -> str:
         """Return a token that is valid now: at once while it is fresh, else after renewing it in the background."""
+        __tracebackhide__ = True
         if self._fresh_token() and not on_background() and time.monotonic() >= self._looked_at + FRESH:
             with contextlib.suppress(AuthenticationError):  # a store that is slow must not cost a good token
                 run(self._glance(), 2 * PATIENCE)

@@ -4,6 +4,7 @@ const TIMEOUT_MS = 15_000;
 const LOGIN_PATH = /^pywry-auth\/login\?/;
 const NO_SERVER =
   "This page has no Jupyter server, and the sign-in link needs one: open the notebook in JupyterLab or Jupyter Notebook.";
+const GONE: unknown[] = ["kernel_gone", "no_session"];
 const NO_KERNEL = "No kernel is waiting for this sign-in: run the cell again.";
 
 /** The path this page's Jupyter server lives under ("/", "/user/alice/"), or null without a server. */
@@ -31,10 +32,13 @@ export function loginRoute(loginPath: string): Route {
   return { href: base + loginPath, missing: "" };
 }
 
-/** Ask the server for `action`; true when it did it. False means: try another way. Never rejects. */
-export async function post(action: "cancel" | "logout", loginPath: string, signal: AbortSignal): Promise<boolean> {
+/** What became of a request: "gone" is a kernel that was stopped or restarted, "failed" means: try another way. */
+export type Outcome = "done" | "gone" | "failed";
+
+/** Ask the server for `action`. Never rejects. */
+export async function post(action: "cancel" | "logout", loginPath: string, signal: AbortSignal): Promise<Outcome> {
   const { href } = loginRoute(loginPath);
-  if (href === null) return false;
+  if (href === null) return "failed";
   const url = href.replace("pywry-auth/login?", `pywry-auth/${action}?`);
   const limit = deadline(signal);
   try {
@@ -46,9 +50,11 @@ export async function post(action: "cancel" | "logout", loginPath: string, signa
       headers: xsrfHeader(),
       signal: limit.signal,
     });
-    return response.ok && (await response.json()).success === true;
+    const answer = await response.json();
+    if (response.ok && answer.success === true) return "done";
+    return GONE.includes(answer.error) ? "gone" : "failed";
   } catch {
-    return false;
+    return "failed";
   } finally {
     limit.clear();
   }

@@ -9,6 +9,7 @@ import { View } from "./view";
 const TRAITS = ["status", "provider", "name", "expires_at", "error_code", "error_text", "login_path"] as const;
 const DOUBLE_CLICK_MS = 1000;
 const COPIED_MS = 2000;
+const KERNEL_GONE = "The kernel that showed this has stopped or was restarted: run the cell again.";
 const QUIET: LocalState = { opened: false, pending: false, note: "" };
 
 function render({ model, el }: RenderProps<LoginTraits>): () => void {
@@ -139,11 +140,11 @@ class LoginView {
   private async ask(action: "cancel" | "logout"): Promise<void> {
     if (this.local.pending) return;
     this.update({ pending: true, note: "" });
-    const done = await post(action, this.traits.login_path, this.life.signal);
+    const outcome = await post(action, this.traits.login_path, this.life.signal);
     if (this.life.signal.aborted) return;
     // Meanwhile the login may have ended by itself: then nothing is left to ask for.
-    const moot = done || this.shown.action !== action;
-    this.update({ pending: false, note: moot ? "" : this.send(action) });
+    const moot = outcome === "done" || this.shown.action !== action;
+    this.update({ pending: false, note: moot ? "" : outcome === "gone" ? KERNEL_GONE : this.send(action) });
   }
 
   private send(action: "cancel" | "logout"): string {

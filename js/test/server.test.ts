@@ -59,7 +59,7 @@ describe("a request to the server", () => {
     const fetched = answer({ success: true, message: "" });
     vi.stubGlobal("fetch", fetched);
 
-    expect(await post("cancel", LOGIN, alive())).toBe(true);
+    expect(await post("cancel", LOGIN, alive())).toBe("done");
 
     const [url, init] = fetched.mock.calls[0]!;
     expect(url).toBe("/user/alice/pywry-auth/cancel?kernel=k1&flow=f1");
@@ -80,15 +80,22 @@ describe("a request to the server", () => {
     jupyterPage("/");
     vi.stubGlobal("fetch", fetched);
 
-    expect(await post("logout", LOGIN, alive())).toBe(false);
+    expect(await post("logout", LOGIN, alive())).toBe("failed");
     expect(fetched).toHaveBeenCalledOnce();
+  });
+
+  it.each(["kernel_gone", "no_session"])("hears that the kernel is gone: %s", async (error) => {
+    jupyterPage("/");
+    vi.stubGlobal("fetch", answer({ error, message: "" }, 404));
+
+    expect(await post("logout", LOGIN, alive())).toBe("gone");
   });
 
   it("is not tried without a server", async () => {
     const fetched = answer({ success: true, message: "" });
     vi.stubGlobal("fetch", fetched);
 
-    expect(await post("logout", LOGIN, alive())).toBe(false);
+    expect(await post("logout", LOGIN, alive())).toBe("failed");
     expect(fetched).not.toHaveBeenCalled();
   });
 
@@ -102,7 +109,7 @@ describe("a request to the server", () => {
     expect(vi.getTimerCount()).toBe(1);
     await vi.advanceTimersByTimeAsync(200);
 
-    expect(await done).toBe(false);
+    expect(await done).toBe("failed");
     expect(vi.getTimerCount()).toBe(0);
   });
 
@@ -114,7 +121,7 @@ describe("a request to the server", () => {
     const done = post("logout", LOGIN, view.signal);
     view.abort();
 
-    expect(await done).toBe(false);
+    expect(await done).toBe("failed");
   });
 });
 

@@ -312,6 +312,18 @@ describe("cancel and sign out", () => {
     expect(words()).toBe("Signed in as Ada Sign out");
   });
 
+  it("say that the kernel was restarted, and ask nobody else", async () => {
+    vi.stubGlobal("fetch", answer({ error: "kernel_gone", message: "" }, 404));
+    const model = new FakeModel({ status: "signed_in", name: "Ada" });
+    const { button, words } = draw(model);
+
+    button("Sign out")!.click();
+    await settle();
+
+    expect(model.send).not.toHaveBeenCalled();
+    expect(words()).toContain("was restarted: run the cell again");
+  });
+
   it("say that nothing could be reached", async () => {
     vi.stubGlobal("fetch", answer({}, 502));
     const model = new FakeModel({ status: "signed_in" });

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from .._http import is_safe
 
@@ -97,6 +97,7 @@ def hub_of(url: str) -> str:
     return origin_of(url) + ((found[1] or "") + "/" if found else path_of(url))
 
 
-def is_users_server(url: str) -> bool:
-    """Whether this is what a hub calls a user's server."""
-    return _USERS.match(path_of(url)) is not None
+def user_in(url: str) -> str:
+    """Return the name of the user whose server on a hub this is; empty where it is none."""
+    found = _USERS.match(path_of(url))
+    return unquote(found[0].rstrip("/").rpartition("/")[2]) if found else ""

@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 
 from .._servers import CALLBACK, HUB_CALLBACK
 from . import extension, public
-from .addresses import host_of, hub_of, is_address, is_insecure, is_same_origin, is_users_server, without_page
+from .addresses import host_of, hub_of, is_address, is_insecure, is_same_origin, user_in, without_page
 from .extension import Extension, is_login_needed, is_version
 from .findings import Finding
 from .servers import from_outside
@@ -47,7 +47,7 @@ def check(url: str, environ: Mapping[str, str], asker: Asker) -> Generator[Findi
     if uri is not None:
         yield _finding("ok", "hub_found", f"A JupyterHub answers at {host_of(url)}.")
         yield _check_login(uri, asker.ask("GET", uri))
-    if uri is None or is_users_server(url):
+    if uri is None or user_in(url):
         return (yield from _check_server(without_page(url), uri, environ, asker))
     yield _finding(
         "note",

@@ -37,7 +37,7 @@ _TO_THE_FILE = (
 #: Codes with which discovery, or a client's registration, stays wrong until somebody changes it.
 _NEVER = {
     "insecure_url": _CHECK_ISSUER,
-    "issuer_mismatch": _CHECK_ISSUER,
+    "metadata_issuer": _CHECK_ISSUER,
     "discovery_failed": _CHECK_ISSUER,
     "missing_metadata": "The provider is not an OpenID Connect provider as it stands: ask its administrator.",
     "pkce_unsupported": "Ask the provider's administrator to allow PKCE with S256, or use another provider.",
@@ -150,8 +150,8 @@ def _of_scopes(metadata: Mapping[str, Any], asked: Sequence[str]) -> Iterator[Fi
         yield _finding(
             "note",
             "refresh_tokens",
-            "The provider gives refresh tokens on request, and none is asked for: a sign-in may end with its first "
-            "token.",
+            "The provider may give refresh tokens only on request, and none is asked for: then a sign-in ends with "
+            "its first token.",
             "PYWRY_OAUTH2__SCOPES='openid email profile offline_access'",
         )
 

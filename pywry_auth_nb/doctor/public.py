@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .._servers import CALLBACK
 from . import told
-from .addresses import host_of, is_below_localhost, is_insecure, origin_of, path_of, without_page
+from .addresses import host_of, is_below_localhost, is_insecure, origin_of, path_of, user_in, without_page
 from .extension import Extension, is_login_needed, look_from_outside
 from .findings import Finding
 from .servers import Server
@@ -48,6 +48,8 @@ def check(
     there = told.of_server(address, environ)
     if there is None:
         return (yield from _without_address(local, environ))
+    if address is not None and local.hub and user_in(address) not in {"", user_in(local.base_url)}:
+        yield _other_user(local.base_url)
     there = server_at(there, local.base_url, hub=local.hub)
     expected = local.redirect_uri
     if not local.configured:
@@ -102,6 +104,15 @@ def _other_address(address: str, environ: Mapping[str, str]) -> Finding:
         "sign-in that begins elsewhere comes back without the cookie that it needs.",
         "Open Jupyter at the hub's own address. If that is not what it says, correct c.JupyterHub.public_url, or "
         "subdomain_host.",
+    )
+
+
+def _other_user(base_url: str) -> Finding:
+    return _finding(
+        "warning",
+        "other_users_server",
+        f"The address is that of another user's server, and this command looked at {base_url}.",
+        "Run it in a terminal of that server.",
     )
 
 

@@ -25,10 +25,13 @@ _OTHERS = f"Here, use a file ({_BACKEND}=file), or Redis where several machines 
 _ADVICE = {
     "keyring": f"A server or a container has no keyring. {_OTHERS}",
     "file": "Check that the folder is yours alone, and that the disk is there, not full and not read-only.",
-    "redis": "Check PYWRY_OAUTH2__REDIS_URL, PYWRY_OAUTH2__REDIS_PREFIX and the user's permissions; "
-    "docs/token-stores.md says which are needed.",
+    "redis": "Check PYWRY_OAUTH2__REDIS_URL, and that Redis runs and is reached from here.",
 }
-_OF_A_KEY = "Check PYWRY_AUTH_ENCRYPTION_KEY, or the file that PYWRY_AUTH_ENCRYPTION_KEY_FILE names."
+_ADVICE_FOR = {
+    "store_key": "Check PYWRY_AUTH_ENCRYPTION_KEY, or the file that PYWRY_AUTH_ENCRYPTION_KEY_FILE names.",
+    "store_forbidden": "Check what this user may do; docs/token-stores.md says what is needed.",
+    "configuration": "docs/token-stores.md says how to set it up.",
+}
 _finding = partial(Finding, "store")
 
 
@@ -64,8 +67,7 @@ def _in_memory() -> Finding:
 
 
 def _failure(backend: str, error: AuthenticationError) -> Finding:
-    advice = _OF_A_KEY if error.code == "store_key" else _ADVICE[backend]
-    return _finding("error", error.code, error.message, advice)
+    return _finding("error", error.code, error.message, _ADVICE_FOR.get(error.code, _ADVICE[backend]))
 
 
 async def _probe(store: TokenStore) -> None:

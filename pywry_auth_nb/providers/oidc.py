@@ -116,7 +116,7 @@ class GenericOIDCProvider(OAuthProvider):
         """Read the provider's metadata, unless that was done within the hour.
 
         Raises:
-            TokenError: Code ``discovery_failed``, ``issuer_mismatch``, ``missing_metadata``, ``pkce_unsupported`` or
+            TokenError: Code ``discovery_failed``, ``metadata_issuer``, ``missing_metadata``, ``pkce_unsupported`` or
                 one of the HTTP client's; or ``client_auth_unsupported``.
         """
         if not self.issuer_url and not (self.authorize_url and self.token_url):
@@ -162,9 +162,7 @@ class GenericOIDCProvider(OAuthProvider):
     def _accept(self, metadata: dict[str, Any]) -> None:
         """Take metadata over if it is sound (OIDC Discovery §3, §4.3)."""
         if not self._is_own_metadata(metadata.get("issuer")):
-            _refuse(
-                "The provider calls itself by another issuer. Write issuer_url exactly as it does.", "issuer_mismatch"
-            )
+            _refuse(f"The provider calls itself by another issuer. {self._how(metadata)}", "metadata_issuer")
         methods = metadata.get("code_challenge_methods_supported")
         if methods is not None and (not isinstance(methods, list) or "S256" not in methods):
             _refuse(
@@ -222,6 +220,12 @@ class GenericOIDCProvider(OAuthProvider):
     def _is_own_metadata(self, issuer: Any) -> bool:
         """Whether metadata that names this issuer is the one we asked for (OIDC Discovery §4.3)."""
         return bool(issuer == self.issuer_url)
+
+    def _how(self, metadata: dict[str, Any]) -> str:
+        """Say how to write the issuer, in words of ours alone."""
+        if str(metadata.get("issuer")).rstrip("/") != self.issuer_url.rstrip("/"):
+            return "Write issuer_url exactly as it does: it stands in its metadata."
+        return f"Write issuer_url {'without' if self.issuer_url.endswith('/') else 'with'} a slash at its end."
 
     def _may_answer(self, issuer: str) -> bool:
         """Whether an authorization response may come from this issuer (RFC 9207 §2.4)."""

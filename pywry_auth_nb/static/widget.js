@@ -2,6 +2,7 @@
 var TIMEOUT_MS = 15e3;
 var LOGIN_PATH = /^pywry-auth\/login\?/;
 var NO_SERVER = "This page has no Jupyter server, and the sign-in link needs one: open the notebook in JupyterLab or Jupyter Notebook.";
+var GONE = ["kernel_gone", "no_session"];
 var NO_KERNEL = "No kernel is waiting for this sign-in: run the cell again.";
 function baseUrl() {
   const config = document.getElementById("jupyter-config-data")?.textContent;
@@ -25,7 +26,7 @@ function loginRoute(loginPath) {
 }
 async function post(action, loginPath, signal) {
   const { href } = loginRoute(loginPath);
-  if (href === null) return false;
+  if (href === null) return "failed";
   const url = href.replace("pywry-auth/login?", `pywry-auth/${action}?`);
   const limit = deadline(signal);
   try {
@@ -37,9 +38,11 @@ async function post(action, loginPath, signal) {
       headers: xsrfHeader(),
       signal: limit.signal
     });
-    return response.ok && (await response.json()).success === true;
+    const answer = await response.json();
+    if (response.ok && answer.success === true) return "done";
+    return GONE.includes(answer.error) ? "gone" : "failed";
   } catch {
-    return false;
+    return "failed";
   } finally {
     limit.clear();
   }
@@ -276,6 +279,7 @@ function setText(element, text) {
 var TRAITS = ["status", "provider", "name", "expires_at", "error_code", "error_text", "login_path"];
 var DOUBLE_CLICK_MS = 1e3;
 var COPIED_MS = 2e3;
+var KERNEL_GONE = "The kernel that showed this has stopped or was restarted: run the cell again.";
 var QUIET = { opened: false, pending: false, note: "" };
 function render({ model, el }) {
   const widget = new LoginView(model, el);
@@ -384,10 +388,10 @@ var LoginView = class {
   async ask(action) {
     if (this.local.pending) return;
     this.update({ pending: true, note: "" });
-    const done = await post(action, this.traits.login_path, this.life.signal);
+    const outcome = await post(action, this.traits.login_path, this.life.signal);
     if (this.life.signal.aborted) return;
-    const moot = done || this.shown.action !== action;
-    this.update({ pending: false, note: moot ? "" : this.send(action) });
+    const moot = outcome === "done" || this.shown.action !== action;
+    this.update({ pending: false, note: moot ? "" : outcome === "gone" ? KERNEL_GONE : this.send(action) });
   }
   send(action) {
     try {

@@ -16,7 +16,7 @@ from pywry_auth_nb.doctor import kernels
 from pywry_auth_nb.doctor.asking import Asker
 from pywry_auth_nb.doctor.servers import Server
 from tests.doctor.wire import Wire
-from tests.stores.servers import until
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

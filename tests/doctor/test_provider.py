@@ -109,7 +109,7 @@ def test_settings_that_are_wrong(doctor: Doctor, environ: dict[str, str]) -> Non
     ("metadata", "code"),
     [
         ({"code_challenge_methods_supported": ["plain"]}, "pkce_unsupported"),
-        ({"issuer": "https://CANARY.example.org"}, "issuer_mismatch"),
+        ({"issuer": "https://CANARY.example.org"}, "metadata_issuer"),
         ({"token_endpoint": "http://CANARY.example.org/token"}, "insecure_url"),
         ({"authorization_endpoint": ...}, "missing_metadata"),
     ],

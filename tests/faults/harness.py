@@ -18,6 +18,7 @@ from pywry_auth_nb import GenericOIDCProvider, OAuthTokenSet, SessionManager
 from pywry_auth_nb._loop import run
 from tests.faults.worker import CLIENT, opened
 from tests.support.idp import Idp, Request
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -28,14 +29,6 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 60.0  # that any answer may take
 #: A lease of Redis that a test can wait for, and a refresh that fits into it.
 SHORT: dict[str, float] = {"token_store.redis.LEASE": 2.0, "_renewal._REQUEST": 1.5}
-
-
-def until(condition: Callable[[], object], seconds: float = 10.0, what: str = "it did not happen") -> None:
-    """Wait until ``condition`` holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.01)
 
 
 class Kernel:
@@ -81,16 +74,16 @@ class Kernel:
         return str(answer["token"])
 
     def reads(self, token: str) -> None:
-        """Read until the token is this one: at once, since a look at the store is good for 50 ms."""
-        until(lambda: self.ask("read").get("token") == token, 1.0, "a read gave another token")
+        """Read until the token is this one: at once on an idle machine (as unit/test_sharing.py shows)."""
+        until(lambda: self.ask("read").get("token") == token, "a read gave another token", seconds=5)
 
     def is_out(self) -> None:
         """Read until that says that nobody is signed in: at once, as above."""
-        until(lambda: self.ask("read").get("error") == "LoginRequired", 1.0, "a read still gave a token")
+        until(lambda: self.ask("read").get("error") == "LoginRequired", "a read still gave a token", seconds=5)
 
-    def becomes(self, status: str, seconds: float = 5.0) -> dict[str, Any]:
+    def becomes(self, status: str) -> dict[str, Any]:
         """Wait until the session shows ``status``, without reading the token."""
-        until(lambda: self.ask("look")["status"] == status, seconds, f"the session never was {status}")
+        until(lambda: self.ask("look")["status"] == status, f"the session never was {status}")
         return self.ask("look")
 
     def kill(self) -> None:

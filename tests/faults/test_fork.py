@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
-from tests.faults.harness import Kernel, Place, Provider, until
+from tests.faults.harness import Kernel, Place, Provider
 from tests.support.idp import Answer
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,13 +57,15 @@ def test_children_that_are_born_while_a_lock_is_held(place: Place, idp: Provider
     place.sign_in(left=3600)
     parent, other = start(place, 2)
     old = parent.token()
-    idp.answers["/token"] = Answer(delay=1.5)
+    gate = threading.Event()
+    idp.answers["/token"] = Answer(gate=gate)
     parent.ask("start", order="refresh")
     until(lambda: idp.asked() == 1)
 
     other.tell("refresh")
 
     answers = [parent.ask("fork", order="read") for _ in range(20)]
+    gate.set()
 
     assert {answer.get("token") for answer in answers} == {old}
     assert parent.ask("finish")["token"] == other.answer()["token"] != old

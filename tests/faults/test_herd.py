@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from tests.faults.harness import Kernel, Place, Provider, until
+from tests.faults.harness import Kernel, Place, Provider
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,7 @@ def test_forty_sessions_do_not_ask_at_once(
     """R22: forty sign-ins that end at the same time are renewed one after another, in the seconds before that."""
     [kernel] = start(Place(idp, kind="memory"), 1)
     kernel.ask("herd", sign_ins=[idp.tokens(left=67) for _ in range(40)])  # due a minute before the end
-    until(lambda: len(idp.times) == 40, 20)
+    until(lambda: len(idp.times) == 40, seconds=20)
 
     times = sorted(idp.times)
     spread = times[-1] - times[0]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
-from tests.faults.harness import Kernel, Place, Provider, until
 from tests.faults.worker import hashed
 from tests.support.idp import Answer
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.faults.harness import Kernel, Place, Provider
 
     Start = Callable[..., list[Kernel]]
 
@@ -36,11 +39,13 @@ def test_a_refresh_that_was_under_way_does_not_undo_a_sign_out(place: Place, idp
     place.sign_in(left=3600)
     renews, leaves = start(place, 2)
     assert renews.token() == leaves.token()
-    idp.answers["/token"] = Answer(delay=1)
+    gate = threading.Event()
+    idp.answers["/token"] = Answer(gate=gate)
     renews.tell("refresh")
     until(lambda: idp.asked() == 1)
 
     leaves.ask("logout")
+    gate.set()
     assert "token" not in renews.answer()
 
     renews.is_out()
@@ -62,7 +67,7 @@ def test_a_new_sign_in_reaches_the_others(place: Place, idp: Provider, start: St
         reads.reads(hashed(tokens["access_token"]))
         assert reads.ask("look")["user"] == name
 
-    until(lambda: idles.ask("look")["user"] == "grace", 5)
+    until(lambda: idles.ask("look")["user"] == "grace")
     assert idp.asked() == 0
 
 
@@ -76,7 +81,7 @@ def test_a_record_that_was_lost_is_put_back(on_redis: Place, idp: Provider, star
     on_redis.with_store(lambda store: store.delete(on_redis.key))
     assert one.token() == token
 
-    until(lambda: on_redis.load() is not None, 5)
+    until(lambda: on_redis.load() is not None)
     assert other.token() == token
     assert on_redis.lives()
     assert idp.asked() == 0
@@ -93,7 +98,7 @@ def test_a_record_of_yesterday_is_replaced_by_todays(place: Place, idp: Provider
     place.lay(yesterday)
 
     assert [one.token(), other.token()] == [token, token]
-    until(place.lives, 5)
+    until(place.lives)
     new = other.ask("refresh")["token"]
     one.reads(new)
     assert idp.asked() == 2

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.faults.harness import SHORT, Kernel, Place, Provider, until
+from tests.faults.harness import SHORT, Kernel, Place, Provider
 from tests.support.idp import Answer
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,12 +91,14 @@ def kill(place: Place, start: Start, point: str) -> None:
     """Let a kernel renew a token, and kill it on the way."""
     idp, spent = place.idp, place.sign_in()
     if point == "in flight":
-        idp.answers["/token"] = Answer(delay=1)
+        gate = threading.Event()
+        idp.answers["/token"] = Answer(gate=gate)
         [victim] = start(place, 1, changes=SHORT)
         victim.tell("read")
         until(lambda: spent not in idp.alive())
         victim.kill()
         idp.answers.clear()
+        gate.set()
     else:
         [victim] = start(place, 1, changes=SHORT, trap=(point, signal.SIGKILL))
         victim.tell("read")

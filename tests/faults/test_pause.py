@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.harness import SHORT, Kernel, Place, Provider, until
+from tests.faults.harness import SHORT, Kernel, Place, Provider
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,7 @@ def test_a_file_lock_whose_holder_stands_still(on_file: Place, idp: Provider, st
 
     old = other.token()
     assert idp.asked() == 0
-    until(lambda: "code" in other.ask("read"), 15)
+    until(lambda: "code" in other.ask("read"), seconds=15)
     assert other.ask("read")["code"] == "refresh_busy"
     sleeper.resume()
 

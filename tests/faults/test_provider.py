@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tests.faults.harness import Kernel, Place, Provider, until
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.faults.harness import Kernel, Place, Provider
 
 
 def test_a_lost_answer_costs_one_sign_in_and_no_storm(

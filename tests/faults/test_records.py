@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.faults.harness import Kernel, Place, Provider, until
+from tests.faults.harness import Kernel, Place, Provider
 from tests.faults.worker import hashed
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +72,7 @@ def test_damage_under_a_running_kernel_is_mended(
     place.lay(damage(place.raw()))
 
     assert kernel.token() == token
-    until(lambda: readable(place), 5)
+    until(lambda: readable(place))
     [next_one] = start(place, 1)
     assert next_one.token() == token
     assert idp.asked() == 0
@@ -102,19 +103,6 @@ def test_a_record_of_a_newer_version_gives_way_to_a_sign_in(on_file: Place, idp:
     first.reads(hashed(tokens["access_token"]))
     second.reads(hashed(tokens["access_token"]))
     assert first.ask("look")["problem"] is None
-
-
-def test_a_record_of_version_1_is_renewed_as_any_other(on_file: Place, idp: Provider, start: Start) -> None:
-    """Who upgrades stays signed in, in all kernels, with one refresh."""
-    on_file.sign_in()
-    old = json.loads(on_file.raw())
-    on_file.lay(json.dumps({"v": 1, "tokens": old["tokens"]}).encode())
-
-    first, second = start(on_file, 2)
-
-    assert first.token() == second.token()
-    assert idp.asked() == 1
-    assert on_file.lives()
 
 
 def test_another_ones_record_does_not_open(
@@ -214,7 +202,7 @@ def test_a_disk_that_is_full(on_file: Place, disk: Disk, idp: Provider, start: S
     assert idp.asked() == 1
 
     disk.clear(renews)
-    until(on_file.lives, 5)
+    until(on_file.lives)
     waits.reads(new)
     assert renews.ask("look")["problem"] is None
     assert idp.asked() == 1
@@ -231,6 +219,6 @@ def test_nobody_else_renews_what_could_not_be_stored(on_file: Place, disk: Disk,
     assert waits.ask("refresh")["code"] == "refresh_busy"
     disk.clear(renews)
 
-    until(lambda: waits.token() == new, 5)
+    until(lambda: waits.token() == new)
     assert idp.asked() == 1
     assert on_file.lives()

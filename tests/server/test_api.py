@@ -267,7 +267,7 @@ async def test_run_deploy_knows_a_stored_session(browser: Browser, kernel: Kerne
     )
     path = url[url.index("pywry-auth/") :]
 
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while not said(await ask(browser, "status", path))[1]["authenticated"]:
         assert time.monotonic() < end
         await asyncio.sleep(0.1)

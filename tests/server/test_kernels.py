@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.idp import Answer
+from tests.support.waiting import soon
 
 from .conftest import Kernel, callback
 
@@ -31,12 +33,9 @@ async def sign_in(kernel: Kernel, browser: Browser, login_path: str, idp: Idp) -
     assert await kernel.run("print(session.status)") == "signed_in"
 
 
-async def heard(idp: Idp, requests: int, seconds: float = 8.0) -> None:
+async def heard(idp: Idp, requests: int) -> None:
     """Wait until the token endpoint has been asked that often."""
-    deadline = time.monotonic() + seconds
-    while idp.requests_to("/token") < requests:
-        assert time.monotonic() < deadline, "the provider was not asked"
-        await asyncio.sleep(0.02)
+    await soon(lambda: idp.requests_to("/token") >= requests, "the provider was not asked")
 
 
 async def test_a_cell_that_holds_the_gil(kernel: Kernel, browser: Browser, login_path: str, idp: Idp) -> None:
@@ -85,7 +84,8 @@ async def test_interrupting_a_read(kernel: Kernel, browser: Browser, login_path:
     """R42: the stop button ends a cell that waits for a token; the refresh completes, and the next cell has it."""
     await sign_in(kernel, browser, login_path, idp)
     await kernel.run(EXPIRE)
-    idp.answers["/token"] = Answer(delay=1.0)
+    gate = threading.Event()
+    idp.answers["/token"] = Answer(gate=gate)
     cell = asyncio.ensure_future(kernel.run("session.access_token"))
     await heard(idp, 2)
     started = time.monotonic()
@@ -93,7 +93,8 @@ async def test_interrupting_a_read(kernel: Kernel, browser: Browser, login_path:
     with pytest.raises(AssertionError, match="KeyboardInterrupt"):
         await cell
 
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
+    gate.set()
     assert await kernel.run("print(session.access_token != old.access_token)") == "True"
     assert idp.requests_to("/token") == 2
 
@@ -104,7 +105,7 @@ async def test_stopping_a_kernel_that_renews(
 ) -> None:
     """R40: a kernel whose refresh hangs shuts down and restarts as fast as any other."""
     await sign_in(kernel, browser, login_path, idp)
-    idp.answers["/token"] = Answer(delay=8)
+    idp.answers["/token"] = Answer(delay=20)
     await kernel.run(EXPIRE + "import threading; threading.Thread(target=lambda: session.access_token).start()")
     await heard(idp, 2)
     started = time.monotonic()
@@ -112,6 +113,8 @@ async def test_stopping_a_kernel_that_renews(
         await kernel.manager.shutdown_kernel(now=False)
     else:
         await kernel.manager.restart_kernel(now=False)
-        await kernel.client.wait_for_ready(timeout=10)
+    took = time.monotonic() - started
+    if way == "restart":
+        await kernel.client.wait_for_ready(timeout=60)
 
-    assert time.monotonic() - started < 5, "jupyter kills after five seconds"
+    assert took < 5, "jupyter kills after five seconds"

@@ -67,7 +67,7 @@ async def test_a_kernel_that_does_not_know_us(browser: Browser, kernel: Kernel) 
     response = await browser.open(f"pywry-auth/login?kernel={kernel.id}&flow=f")
 
     assert outcome(response) == (404, "no_session")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4, "that long is waited for a busy one"
 
 
 async def test_a_widget_that_is_gone(browser: Browser, kernel: Kernel, login_path: str) -> None:
@@ -94,7 +94,7 @@ async def test_a_kernel_that_hangs(
         kernel.signal(signal.SIGCONT)
 
     assert outcome(response) == (504, "kernel_busy")
-    assert 0.4 <= took < 2
+    assert 0.4 <= took < 4
 
 
 async def test_a_kernel_that_was_killed(browser: Browser, kernel: Kernel, login_path: str) -> None:
@@ -123,7 +123,7 @@ UNUSABLE: dict[str, tuple[Answer, tuple[int, str]]] = {
     "not OpenID": (Answer({}, status=404), (502, "discovery_failed")),
     "no JSON": (Answer(b"<html>"), (400, "bad_response")),
     "moved": (Answer(status=302, headers={"Location": "http://127.0.0.1:1/"}), (400, "redirect_refused")),
-    "somebody else": (Answer({"issuer": "https://evil.example"}), (400, "issuer_mismatch")),
+    "somebody else": (Answer({"issuer": "https://evil.example"}), (400, "metadata_issuer")),
 }
 
 
@@ -161,7 +161,7 @@ async def test_a_provider_that_is_slow(
     """A kernel that has accepted and still works is not called broken."""
     monkeypatch.setattr(sys.modules[LoginHandler.__module__], "_BEGIN_DEADLINE", 0.3)
     monkeypatch.setattr(kernel_client, "_SLICE", 0.1)
-    idp.delay = 1.0
+    idp.delay = 8
 
     assert outcome(await browser.open(login_path)) == (504, "kernel_slow")
 

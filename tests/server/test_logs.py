@@ -24,7 +24,10 @@ STRICT = {"allow_unauthenticated_access": False}
 
 async def everything_published(kernel: Kernel) -> str:
     """All that the kernel told all of its clients since it was last asked to run something."""
-    messages: list[str] = []
+    messages = [""]
+    kernel.client.execute("print('the end', 'of it')")
+    while "the end of it" not in messages[-1]:
+        messages.append(str(await kernel.client.get_iopub_msg(timeout=10)))
     with contextlib.suppress(queue.Empty):
         while True:
             messages.append(str(await kernel.client.get_iopub_msg(timeout=0.3)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pywry_auth_nb import OAuthTokenSet, TokenStoreError
-from tests.stores.servers import until
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     import subprocess

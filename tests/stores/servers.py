@@ -9,8 +9,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,17 +20,10 @@ from cryptography.x509.oid import NameOID
 
 from tests.support.ports import free_port
 from tests.support.serving import ThreadServer
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def until(condition: Callable[[], object], what: str = "it did not happen", seconds: float = 10.0) -> None:
-    """Wait until ``condition`` holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.01)
 
 
 def certificate(folder: Path) -> None:
@@ -90,7 +81,7 @@ class Server:
         Programs begin late on a busy machine, and a Sentinel asks what is new every ten seconds only.
         """
         try:
-            until(condition, what, 30.0)
+            until(condition, what, seconds=30.0)
         except AssertionError as error:
             said = (self.folder / "said").read_text(errors="replace")[-3000:]
             raise AssertionError(f"{error}; they said:\n{said}") from None
@@ -246,23 +237,41 @@ class Proxy(ThreadServer):
         self.loses: list[bytes] = []
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass a question on, then its answer; redis-py asks nothing before it has the answer."""
+        """Pass on what is said on either side, until one of them has nothing more to say.
+
+        redis-py asks nothing before it has the whole answer, and that may come in parts: only the first one is late.
+        """
         there, server = await asyncio.open_unix_connection(self.target)
-        try:
+        asked: list[bytes] = []
+
+        async def ask() -> None:
             while question := await reader.read(2**20):
+                asked[:] = [question]
                 server.write(question)
-                answer = await there.read(2**20)
-                await asyncio.sleep(self.delay)
-                lost = [command for command in self.loses if command in question]
-                if lost:
-                    self.loses.remove(lost[0])
-                    return
-                writer.write(answer)
-                with suppress(asyncio.TimeoutError):  # long answers come in parts
-                    while more := await asyncio.wait_for(there.read(2**20), 0.002):
-                        writer.write(more)
+
+        async def answer() -> None:
+            while part := await there.read(2**20):
+                if asked:
+                    await asyncio.sleep(self.delay)
+                    if self._is_lost(asked.pop()):
+                        return
+                writer.write(part)
+
+        pumps = [asyncio.ensure_future(ask()), asyncio.ensure_future(answer())]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
             server.close()
+
+    def _is_lost(self, question: bytes) -> bool:
+        """Whether the answer to ``question`` is to be lost; says so once for each."""
+        lost = [command for command in self.loses if command in question]
+        if lost:
+            self.loses.remove(lost[0])
+        return bool(lost)
 
 
 class SecretService(Server):

@@ -181,7 +181,7 @@ def test_killed_at_any_time(store: FileTokenStore, folder: Path) -> None:
         begun = time.monotonic()
         assert loaded(store) == "CANARY-" + "x" * 20_000
         save(store)
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 5, "the lock stays"
 
 
 def test_several_processes(store: FileTokenStore, folder: Path) -> None:

@@ -12,7 +12,8 @@ from pywry_auth_nb import OAuthTokenSet, SessionManager
 from pywry_auth_nb._loop import run
 from pywry_auth_nb.token_store import NOTHING, RedisTokenStore, redis
 from tests.stores.asking import forget, loaded, refused, save
-from tests.stores.servers import RedisServer, until
+from tests.stores.servers import RedisServer
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

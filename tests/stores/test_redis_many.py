@@ -11,9 +11,10 @@ import pytest
 from pywry_auth_nb import OAuthTokenSet
 from pywry_auth_nb.token_store import RedisTokenStore, make_encryption_key, redis_client
 from tests.stores.asking import answer, loaded, refused, save
-from tests.stores.servers import RedisCluster, RedisServer, WatchedRedis, certificate, until
+from tests.stores.servers import RedisCluster, RedisServer, WatchedRedis, certificate
 from tests.stores.test_redis_acl import LINE, PASSWORD, QUOTED, everything
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

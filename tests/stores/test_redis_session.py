@@ -21,8 +21,9 @@ from pywry_auth_nb import (
 )
 from pywry_auth_nb.token_store import NOTHING, RedisTokenStore, redis_client
 from tests.stores.asking import forget, loaded
-from tests.stores.servers import Proxy, RedisServer, WatchedRedis, until
+from tests.stores.servers import Proxy, RedisServer, WatchedRedis
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -26,7 +26,7 @@ from pywry_auth_nb.token_store import (
 )
 from tests.stores.asking import refused, said
 from tests.stores.conftest import shared
-from tests.stores.servers import until
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     import subprocess

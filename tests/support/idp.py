@@ -2,6 +2,7 @@
 
 It signs with real keys and answers over real HTTP. ``answers`` replaces what one path returns, ``claims`` and
 ``header`` change the next ID tokens, ``forge`` makes them itself, ``delay`` makes it slow; ``requests`` is the journal.
+Who still waits for an answer when it is closed has it then: an answer may be very late in a test that is not.
 """
 
 from __future__ import annotations
@@ -41,12 +42,13 @@ class Request:
 
 @dataclass
 class Answer:
-    """What to answer instead of the honest thing."""
+    """What to answer instead of the honest thing, or when: ``delay`` seconds later, or once the ``gate`` is open."""
 
     body: bytes | dict[str, Any] | list[Any] | None = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    gate: threading.Event | None = None
     times: int = 10**9
 
 
@@ -59,6 +61,7 @@ class Idp:
         self.key = self._first_key = _spare_keys.pop() if _spare_keys else new_key()
         self.refresh_tokens: dict[str, bool] = {}
         self._codes: dict[str, dict[str, str]] = {}
+        self._closed = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.issuer = f"http://127.0.0.1:{self._server.server_port}{path}"
@@ -81,6 +84,7 @@ class Idp:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closed.set()
         self._server.shutdown()
         self._server.server_close()
         _spare_keys.append(self._first_key)
@@ -202,19 +206,29 @@ class Idp:
     def _respond(self, request: Request) -> tuple[int, bytes, dict[str, str]]:
         path, routes = request.path.removeprefix(self._path), self._routes()
         answer = self.answers.get(path)
-        time.sleep(self.delay)
-        if answer is not None and answer.times > 0:
-            answer.times -= 1
-            if answer.body is not None or answer.status != 200 or answer.headers:
-                body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
-                return answer.status, body, {"Content-Type": "application/json"} | answer.headers
+        self._closed.wait(self.delay)
+        if answer is None or answer.times <= 0:
+            answer = Answer()
+        answer.times -= 1
+        if answer.body is not None or answer.status != 200 or answer.headers:
+            self._hold_back(answer)
+            body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            return answer.status, body, {"Content-Type": "application/json"} | answer.headers
         status, content = routes[path](request) if path in routes else (404, {})
-        time.sleep(answer.delay if answer is not None else 0)  # done, but not yet said
+        self._hold_back(answer)  # done, but not yet said
         if content is None:
             return status, b"", {}
         if isinstance(content, bytes):  # a form
             return status, content, {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
         return status, json.dumps(content).encode(), {"Content-Type": "application/json"}
+
+    def _hold_back(self, answer: Answer) -> None:
+        """Wait as ``answer`` wants it; for ten seconds at most where the gate stays shut."""
+        self._closed.wait(answer.delay)
+        end = time.monotonic() + 10
+        while answer.gate is not None and not answer.gate.is_set() and time.monotonic() < end:
+            if self._closed.wait(0.005):
+                return
 
     def _handler(idp) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler below has the self
         class Handler(BaseHTTPRequestHandler):

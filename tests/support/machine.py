@@ -243,11 +243,3 @@ def attempt(work: Callable[[], Any]) -> Any:
         return work()
     except AuthenticationError as error:
         return error
-
-
-def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    """Wait for something that others do."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from pywry_auth_nb.auth import SessionAuth
 from tests.conftest import sign_in
 from tests.support.api import Api
 from tests.support.idp import Answer
+from tests.support.waiting import soon
 from tests.unit.test_session import expire
 
 if TYPE_CHECKING:
@@ -209,25 +211,26 @@ def test_async_requests_do_not_block_the_callers_loop(
     """While the token is being renewed, the notebook's own loop goes on."""
     sign_in(flow, idp)
     expire(session)
-    idp.delay = 0.4
-    longest = 0.0
-
-    async def tick() -> None:
-        nonlocal longest
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.01)
-            longest = max(longest, time.monotonic() - before)
+    gate = threading.Event()
+    idp.answers["/token"] = Answer(gate=gate)
 
     async def ask() -> int:
-        ticking = asyncio.create_task(tick())
         async with httpx.AsyncClient(auth=session.auth) as client:
-            status = (await client.get(api.url)).status_code
-        ticking.cancel()
-        return status
+            return (await client.get(api.url)).status_code
 
-    assert asyncio.run(ask()) == 200
-    assert longest < 0.3
+    async def cell() -> tuple[int, float]:
+        started = time.monotonic()
+        asking = asyncio.create_task(ask())
+        await soon(lambda: idp.requests_to("/token") == 2)
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        took = time.monotonic() - started
+        gate.set()
+        return await asking, took
+
+    status, took = asyncio.run(cell())
+    assert status == 200
+    assert took < 5, "it was over only when the provider had given up"
 
 
 def test_the_headers_carry_the_token_and_show_nothing(signed_in: SessionManager) -> None:

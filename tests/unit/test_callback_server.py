@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pywry_auth_nb import AuthenticationError, ConfigurationError, OAuthCallbackServer, callback_server, pages
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,7 +112,7 @@ def test_nobody_comes(server: OAuthCallbackServer) -> None:
     began = time.monotonic()
 
     assert server.wait_for_callback(timeout=0.2) is None
-    assert 0.2 <= time.monotonic() - began < 1
+    assert 0.2 <= time.monotonic() - began < 4
 
 
 def test_the_first_answer_counts(server: OAuthCallbackServer) -> None:
@@ -303,7 +304,7 @@ def test_idle_connections_hold_nothing_up(server: OAuthCallbackServer) -> None:
     assert server.wait_for_callback(0) == GOOD
     server.stop()
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     for connection in idle:
         connection.settimeout(2)
         with contextlib.suppress(ConnectionError):
@@ -315,9 +316,11 @@ def test_connections_are_counted(server: OAuthCallbackServer) -> None:
     """A12: however many come, there is a bound on threads: the oldest that has asked nothing gives way."""
     before = threading.active_count()
     idle = [raw(server) for _ in range(100)]
-    time.sleep(0.2)
+    for connection in idle[: -callback_server._MAX_CONNECTIONS]:
+        with contextlib.suppress(ConnectionError):
+            assert connection.recv(1) == b"", "it has not given way"
 
-    assert threading.active_count() - before <= callback_server._MAX_CONNECTIONS + 1
+    until(lambda: threading.active_count() - before <= callback_server._MAX_CONNECTIONS + 1)
     assert answer(server)[0] == 200
     for connection in idle:
         connection.close()
@@ -338,8 +341,9 @@ def test_an_endless_request_is_given_up(server: OAuthCallbackServer) -> None:
     assert waits_on(server)
 
 
-def test_an_answer_under_way_is_finished() -> None:
+def test_an_answer_under_way_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page of the answer that ends the waiting is not cut off by ``stop``."""
+    monkeypatch.setattr(callback_server, "_FAREWELL", 5.0)
 
     def handle(params: dict[str, str]) -> tuple[pages.Page, bool]:
         threading.Thread(target=server.stop).start()
@@ -371,7 +375,7 @@ def test_a_handler_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.Monke
     began = time.monotonic()
     server.stop()
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     never.set()
     connection.close()
 

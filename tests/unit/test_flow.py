@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ from pywry_auth_nb import (
 )
 from tests.conftest import REDIRECT_URI, sign_in
 from tests.support.idp import CLIENT, Answer, Idp
+from tests.support.stores import GatedStore
+from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,14 +59,6 @@ def refused(flow: AuthFlowManager, params: Mapping[str, str]) -> AuthenticationE
 def query(request: AuthorizationRequest) -> dict[str, str]:
     """What an authorize URL asks for."""
     return dict(parse_qsl(urlsplit(request.url).query))
-
-
-def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    """Wait for something that happens on another thread."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
 
 
 def revoked(idp: Idp) -> list[str]:
@@ -569,10 +564,14 @@ def test_two_answers_at_once_make_one_session(flow: AuthFlowManager, idp: Idp) -
     """The first exchange to succeed ends the other that is under way: its tokens are revoked, not put in place."""
     first, second = begin(flow), begin(flow)
     answers = [idp.authorize(first.url), idp.authorize(second.url)]
-    idp.answers["/token"] = Answer(delay=0.2)
+    gate = threading.Event()
+    idp.answers["/token"] = Answer(gate=gate)
 
     async def both() -> list[Any]:
-        return list(await asyncio.gather(*(flow.complete(params) for params in answers), return_exceptions=True))
+        exchanging = [asyncio.ensure_future(flow.complete(params)) for params in answers]
+        await soon(lambda: idp.requests_to("/token") == 2)
+        gate.set()
+        return list(await asyncio.gather(*exchanging, return_exceptions=True))
 
     won, lost = sorted(asyncio.run(both()), key=lambda result: isinstance(result, BaseException))
 
@@ -586,15 +585,17 @@ def test_a_failure_does_not_end_an_exchange_under_way(flow: AuthFlowManager, idp
     """While one answer is being exchanged, declining in another tab does not say that nobody is signing in."""
     good, bad = begin(flow), begin(flow)
     params = idp.authorize(good.url)
-    idp.answers["/token"] = Answer(delay=0.4)
+    gate = threading.Event()
+    idp.answers["/token"] = Answer(gate=gate)
     seen: list[str] = []
 
     async def both() -> None:
         exchanging = asyncio.ensure_future(flow.complete(params))
-        await asyncio.sleep(0.2)
+        await soon(lambda: idp.requests_to("/token"))
         with pytest.raises(AuthFlowCancelled):
             await flow.complete({"error": "access_denied", "state": bad.state, "iss": idp.issuer})
         seen.append(flow.session.status)
+        gate.set()
         await exchanging
 
     asyncio.run(both())
@@ -660,12 +661,15 @@ def test_cancelling_nothing_does_nothing(flow: AuthFlowManager, idp: Idp) -> Non
 def test_tokens_that_arrive_after_a_cancellation_are_revoked(flow: AuthFlowManager, idp: Idp) -> None:
     """The exchange was under way: what it brings is given back, and nobody is signed in."""
     params = idp.authorize(begin(flow).url)
-    idp.answers["/token"] = Answer(delay=0.3)
+    gate = threading.Event()
+    idp.answers["/token"] = Answer(gate=gate)
 
     async def go() -> None:
         exchanging = asyncio.ensure_future(flow.complete(params))
-        await asyncio.sleep(0.1)
+        await soon(lambda: idp.requests_to("/token"))
         flow.cancel()
+        await soon(lambda: flow.flow_state is AuthFlowState.CANCELLED)
+        gate.set()
         with pytest.raises(AuthFlowCancelled) as caught:
             await exchanging
         assert caught.value.code == "flow_cancelled"
@@ -680,13 +684,15 @@ def test_tokens_that_arrive_after_a_cancellation_are_revoked(flow: AuthFlowManag
 def test_a_failure_after_a_cancellation_changes_nothing_more(flow: AuthFlowManager, idp: Idp) -> None:
     """The exchange was under way and fails: the person gave up already, and that is what is shown."""
     params = idp.authorize(begin(flow).url)
-    idp.answers["/token"] = Answer({"error": "invalid_client"}, status=401, delay=0.0)
-    idp.delay = 0.3
+    gate = threading.Event()
+    idp.answers["/token"] = Answer({"error": "invalid_client"}, status=401, gate=gate)
 
     async def go() -> None:
         exchanging = asyncio.ensure_future(flow.complete(params))
-        await asyncio.sleep(0.1)
+        await soon(lambda: idp.requests_to("/token"))
         flow.cancel()
+        await soon(lambda: flow.flow_state is AuthFlowState.CANCELLED)
+        gate.set()
         with pytest.raises(TokenError):
             await exchanging
 
@@ -700,14 +706,16 @@ def test_a_failure_after_a_cancellation_changes_nothing_more(flow: AuthFlowManag
 def test_a_cancelled_exchange_does_not_disturb_the_next_sign_in(flow: AuthFlowManager, idp: Idp) -> None:
     """Cancel, begin anew and succeed, while the first exchange is still under way."""
     params = idp.authorize(begin(flow).url)
-    idp.answers["/token"] = Answer(delay=0.5, times=1)
+    gate = threading.Event()
+    idp.answers["/token"] = Answer(gate=gate, times=1)
 
     async def go() -> None:
         exchanging = asyncio.ensure_future(flow.complete(params))
-        await asyncio.sleep(0.1)
+        await soon(lambda: idp.requests_to("/token"))
         flow.cancel()
         request = await flow.begin(REDIRECT_URI)
         await flow.complete(idp.authorize(request.url))
+        gate.set()
         with pytest.raises(AuthFlowCancelled):
             await exchanging
 
@@ -721,12 +729,14 @@ def test_a_cancelled_exchange_does_not_disturb_the_next_sign_in(flow: AuthFlowMa
 def test_signing_out_voids_an_exchange_under_way(flow: AuthFlowManager, idp: Idp) -> None:
     """B10, T33: who signs out while an answer is being exchanged is signed out; the tokens that come are revoked."""
     params = idp.authorize(begin(flow).url)
-    idp.answers["/token"] = Answer(delay=0.3)
+    gate = threading.Event()
+    idp.answers["/token"] = Answer(gate=gate)
 
     async def go() -> None:
         exchanging = asyncio.ensure_future(flow.complete(params))
-        await asyncio.sleep(0.1)
+        await soon(lambda: idp.requests_to("/token"))
         await flow.session.logout()
+        gate.set()
         with pytest.raises(AuthFlowCancelled):
             await exchanging
 
@@ -749,13 +759,13 @@ def test_signing_out_gives_up_what_is_open(flow: AuthFlowManager, idp: Idp) -> N
 def test_nobody_comes_back(flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
     """H016: after its lifetime a sign-in is over: the status is what it was, and a late answer is refused."""
     asyncio.run(flow.provider.prepare())  # its time counts, too
-    monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 0.1)
+    monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 0.3)
     request = begin(flow)
     until(lambda: flow.session.status == "signed_out")
 
     assert flow.flow_state is AuthFlowState.TIMED_OUT
     assert isinstance(flow.session.error, AuthFlowTimeout)
-    assert (flow.session.error.code, flow.session.error.timeout) == ("flow_timeout", 0.1)
+    assert (flow.session.error.code, flow.session.error.timeout) == ("flow_timeout", 0.3)
     refused(flow, idp.authorize(request.url))
     assert idp.requests_to("/token") == 0
 
@@ -763,7 +773,7 @@ def test_nobody_comes_back(flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.
 def test_a_time_out_keeps_the_session(flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who was signed in stays signed in when nobody comes back from another attempt."""
     sign_in(flow, idp)
-    monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 0.1)
+    monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 0.3)
     begin(flow)
     until(lambda: flow.session.error)
 
@@ -775,7 +785,7 @@ def test_a_time_out_of_one_leaves_the_other_open(
 ) -> None:
     """Each sign-in has its own deadline, and the session is authorizing as long as one is open."""
     asyncio.run(flow.provider.prepare())
-    monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 0.1)
+    monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 0.3)
     begin(flow)
     monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 60)
     request = begin(flow)
@@ -789,6 +799,7 @@ def test_an_old_deadline_does_not_end_a_session(
     flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The deadline of a sign-in that succeeded passes unnoticed."""
+    asyncio.run(flow.provider.prepare())
     monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 1.0)
     sign_in(flow, idp)
     time.sleep(1.1)
@@ -801,7 +812,8 @@ def test_who_waits_hears_how_it_ended(
     flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     """A waiting cell raises what the sign-in ended with, at once."""
-    monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 0.2 if ending == "timed out" else 60)
+    asyncio.run(flow.provider.prepare())
+    monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 0.4 if ending == "timed out" else 60)
     expected = {
         "declined": (AuthFlowCancelled, "access_denied"),
         "cancelled": (AuthFlowCancelled, "flow_cancelled"),
@@ -813,7 +825,7 @@ def test_who_waits_hears_how_it_ended(
     async def cell() -> None:
         request = await flow.begin(REDIRECT_URI)
         waiting = asyncio.ensure_future(flow.session.wait_signed_in(30))
-        await asyncio.sleep(0.1)
+        await soon(lambda: flow.session._waiters)
         answer = {"error": "access_denied", "state": request.state, "iss": idp.issuer}
         if ending == "cancelled":
             flow.cancel()
@@ -836,7 +848,7 @@ def test_who_waits_hears_how_it_ended(
 def test_an_answer_whose_reader_gave_up_leaves_nothing_open(flow: AuthFlowManager, idp: Idp) -> None:
     """Whoever waits for ``complete`` may stop waiting: then the session does not say for ever that it signs in."""
     params = idp.authorize(begin(flow).url)
-    idp.delay = 0.5
+    idp.answers["/token"] = Answer(delay=8)
 
     async def impatient() -> None:
         with pytest.raises(asyncio.TimeoutError):
@@ -844,7 +856,7 @@ def test_an_answer_whose_reader_gave_up_leaves_nothing_open(flow: AuthFlowManage
 
     asyncio.run(impatient())
 
-    until(lambda: flow.session.status == "signed_out", 2)
+    until(lambda: flow.session.status == "signed_out")
 
 
 class FullStore(MemoryTokenStore):
@@ -868,51 +880,52 @@ def test_a_store_that_cannot_save_costs_nobody_the_session(provider: GenericOIDC
     assert flow.session.access_token != old
 
 
-class SlowStore(MemoryTokenStore):
-    """A store on the other side of the world."""
-
-    async def swap(self, key: str, old: Record, new: Record) -> bool:
-        """Take a while."""
-        await asyncio.sleep(0.4)
-        return await super().swap(key, old, new)
-
-
 def test_an_answer_whose_reader_gave_up_while_it_is_stored_is_a_success(
     provider: GenericOIDCProvider, idp: Idp
 ) -> None:
     """From the moment on at which tokens are good, a sign-in is not given up half way."""
-    flow = AuthFlowManager(provider, session_manager=SessionManager(provider, SlowStore()))
+    store = GatedStore()
+    flow = AuthFlowManager(provider, session_manager=SessionManager(provider, store))
     params = idp.authorize(begin(flow).url)
+    store.gate.clear()
 
     async def impatient() -> None:
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(flow.complete(params), 0.25)
+        completing = asyncio.ensure_future(flow.complete(params))
+        await soon(lambda: store.waiting)
+        completing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await completing
 
     asyncio.run(impatient())
+    store.gate.set()
 
-    until(lambda: flow.session.status == "signed_in", 2)
+    until(lambda: flow.session.status == "signed_in")
 
 
 @pytest.mark.parametrize("moment", ["sign-in", "refresh"])
 def test_signing_out_while_tokens_are_stored_wins(provider: GenericOIDCProvider, idp: Idp, moment: str) -> None:
     """T33: a store that is slow to save brings no session back, neither here nor in itself."""
-    flow = AuthFlowManager(provider, session_manager=SessionManager(provider, SlowStore()))
+    store = GatedStore()
+    flow = AuthFlowManager(provider, session_manager=SessionManager(provider, store))
     if moment == "refresh":
         sign_in(flow, idp)
     params = idp.authorize(begin(flow).url)
 
     async def go() -> None:
         work = flow.complete(params) if moment == "sign-in" else flow.session.refresh()
+        store.gate.clear()
         storing = asyncio.ensure_future(work)
-        await asyncio.sleep(0.2)
-        await flow.session.logout()
-        await asyncio.gather(storing, return_exceptions=True)
+        await soon(lambda: store.waiting)
+        leaving = asyncio.ensure_future(flow.session.logout())
+        await soon(lambda: flow.session.status == "signed_out")
+        store.gate.set()
+        await asyncio.gather(storing, leaving, return_exceptions=True)
 
     asyncio.run(go())
 
     assert flow.session.status == "signed_out"
     assert asyncio.run(flow.session.token_store.list_keys()) == []
-    until(lambda: not any(idp.refresh_tokens.values()), 2)
+    until(lambda: not any(idp.refresh_tokens.values()))
 
 
 class BrokenStore(MemoryTokenStore):

@@ -216,7 +216,7 @@ def drip(first: bytes, each: bytes) -> Callable[[socket.socket], None]:
 
 
 SLOW = {
-    "H059-silence": lambda _: time.sleep(3),
+    "H059-silence": lambda _: time.sleep(8),
     "H060-body-drip": drip(HEAD + b"Content-Length: 9999\r\n\r\n", b" "),
     "H060-chunk-drip": drip(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
     "H061-header-drip": drip(HEAD, b"X-A: b\r\n"),
@@ -234,35 +234,36 @@ def test_a_whole_request_has_a_deadline(talk: Callable[[socket.socket], None]) -
         error = refused(server.url, deadline=0.25)
 
     assert error.code == "timeout"
-    assert 0.2 < time.monotonic() - started < 1.5
+    assert 0.2 < time.monotonic() - started < 4
 
 
 def test_the_deadline_counts_from_each_request() -> None:
-    """Requests of one client that take 0.4 s each all fit into a deadline of 1 s."""
+    """Requests of one client that take 0.4 s each all fit into a deadline of 1.5 s."""
 
     def talk(connection: socket.socket) -> None:
         time.sleep(0.4)
         connection.sendall(reply(b"{}", "Connection: close"))
 
     with RawServer(talk) as server:
-        answers = [ask(server.url, deadline=1) for _ in range(4)]
+        answers = [ask(server.url, deadline=1.5) for _ in range(4)]
 
     assert all(answer.ok for answer in answers)
 
 
 def test_a_client_is_usable_after_a_timeout() -> None:
     """I5: after a request that timed out, the next one with the same client succeeds."""
-    slow = threading.Event()
+    slow, over = threading.Event(), threading.Event()
 
     def talk(connection: socket.socket) -> None:
         if not slow.is_set():
             slow.set()
-            time.sleep(1)
+            over.wait(10)
         connection.sendall(reply(b"{}"))
 
     with RawServer(talk) as server:
-        assert refused(server.url, deadline=0.2).code == "timeout"
-        assert ask(server.url, deadline=0.2).ok
+        assert refused(server.url, deadline=0.7).code == "timeout"
+        over.set()
+        assert ask(server.url, deadline=0.7).ok
 
 
 # -- bytes --------------------------------------------------------------------------------------------------------

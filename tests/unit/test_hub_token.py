@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
 import time
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from pywry_auth_nb import (
+    AuthFlowCancelled,
     AuthFlowTimeout,
     ConfigurationError,
     FileTokenStore,
@@ -23,8 +25,10 @@ from pywry_auth_nb import (
     TokenError,
     TokenExpiredError,
 )
+from pywry_auth_nb._loop import submit
 from pywry_auth_nb.providers import create_provider_from_settings, jupyterhub
 from tests.support.idp import Answer, Idp
+from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -230,10 +234,7 @@ def test_a_new_token_after_the_old_one(hub: HubApi) -> None:
         time.sleep(0.05)
     assert hub.asked() == asked
     hub.keeps("CANARY-at-2", expires_in=3600)
-    end = time.monotonic() + 10
-    while session.access_token != "CANARY-at-2":
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until(lambda: session.access_token == "CANARY-at-2", seconds=20)
 
 
 def test_a_hub_that_takes_its_time(hub: HubApi) -> None:
@@ -352,6 +353,30 @@ def test_a_broken_hub_is_not_asked_at_every_read(hub: HubApi) -> None:
     assert hub.asked() == 1
 
 
+def test_what_answers_is_no_hub(hub: HubApi) -> None:
+    """A page instead of an API is not taken for a server that is unknown."""
+    hub.idp.answers[USER] = hub.idp.answers[WHOAMI] = Answer(b"<html>")
+
+    error = refusal(SessionManager(HubTokenSource()))
+
+    assert "is no JupyterHub" in error.message
+
+
+def test_signing_out_overtakes_a_sign_in_that_asks_nobody(hub: HubApi) -> None:
+    """Who signs out while the hub is asked is signed out, and nobody is told otherwise."""
+    gate = threading.Event()
+    session = SessionManager(HubTokenSource())
+    hub.idp.answers[USER] = Answer(hub.idp.answers[USER].body, gate=gate)
+    begun = submit(session.take())
+    until(lambda: hub.asked() == 1)
+    asyncio.run(session.logout())
+    gate.set()
+
+    with pytest.raises(AuthFlowCancelled):
+        begun.result(10)
+    assert session.status == "signed_out"
+
+
 def test_certificates_that_are_not_there(hub: HubApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a hub with internal_ssl has named files that cannot be read, that is said."""
     for name in ("CLIENT_CA", "CERTFILE", "KEYFILE"):
@@ -383,8 +408,16 @@ def test_it_opens_nothing(hub: HubApi) -> None:
 
 
 def test_plain_http_to_the_hub_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub's own address may be plain http in its network; no other address may, nor one that begins like it."""
-    source = HubTokenSource("http://hub.invalid:8081/hub/api", API_TOKEN, "alice")
+    """The hub's own address may be plain http in its network; no other address may, nor one that begins like it.
+
+    Nor may an address that a notebook gave: only the hub knows its network.
+    """
+    url = "http://hub.invalid:8081/hub/api"
+    with pytest.raises(TokenError) as refused:
+        asyncio.run(HubTokenSource(url, API_TOKEN, "alice").take())
+    assert refused.value.code == "insecure_url"
+    monkeypatch.setenv("JUPYTERHUB_API_URL", f"{url}/")
+    source = HubTokenSource(api_token=API_TOKEN, user="alice")
 
     async def ask(url: str) -> str:
         with pytest.raises(TokenError) as caught:
@@ -412,13 +445,15 @@ def test_two_users_have_two_sessions(hub: HubApi) -> None:
 @pytest.mark.usefixtures("quick")
 def test_signing_out_while_the_hub_is_asked(hub: HubApi) -> None:
     """A token that comes after the sign-out is not taken."""
-    hub.idp.delay = 0.5
+    gate = threading.Event()
+    hub.idp.answers[USER].gate = gate
     session = SessionManager(HubTokenSource())
 
     async def race() -> None:
         reading = asyncio.ensure_future(session.get_access_token())
-        await asyncio.sleep(0.2)
+        await soon(hub.asked)
         await session.logout()
+        gate.set()
         with pytest.raises(LoginRequired):
             await reading
 

@@ -21,9 +21,10 @@ from pywry_auth_nb import AuthenticationError, AuthFlowManager, OAuthTokenSet, S
 from pywry_auth_nb._loop import Serial, get_loop, on_background, on_loop, run, submit
 from tests.conftest import REDIRECT_URI, sign_in
 from tests.support.idp import Answer, Idp
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from types import TracebackType
 
 ROOT = Path(__file__).parents[2]
@@ -80,14 +81,6 @@ def idp(idp: Idp) -> Idp:
     """The provider, which knows the refresh token of the programs."""
     idp.refresh_tokens["CANARY-rt-1"] = True
     return idp
-
-
-def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    """Wait for something that happens on another thread."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
 
 
 @contextmanager
@@ -346,17 +339,18 @@ def frames(traceback: TracebackType | None) -> Iterator[tuple[str, dict[str, Any
 
 def test_a_queue_keeps_its_order() -> None:
     """Functions run one after another, in the order they were queued, and the caller does not wait."""
-    serial, done, running = Serial(), [], threading.Lock()
-    started = time.monotonic()
+    serial, done, running, queued = Serial(), list[int](), threading.Lock(), threading.Event()
 
     def work(number: int) -> None:
         with running:
+            queued.wait(10)
             time.sleep(0.01)
             done.append(number)
 
     for number in range(20):
         serial(lambda number=number: work(number))  # type: ignore[misc]
-    assert time.monotonic() - started < 0.1
+        assert done == [], "the caller waits"
+    queued.set()
     until(lambda: len(done) == 20)
 
     assert done == list(range(20))
@@ -404,7 +398,8 @@ def test_an_idle_queue_has_no_thread() -> None:
 @posix
 def test_an_interrupt_ends_the_waiting_and_not_the_work(idp: Idp) -> None:
     """R42: Ctrl-C while a token is renewed goes to the cell; the new token is there a moment later."""
-    idp.answers["/token"] = Answer(delay=0.8)
+    gate = threading.Event()
+    idp.answers["/token"] = Answer(gate=gate)
     code = """
 asyncio.run(session.save_tokens(over()))
 try:
@@ -415,14 +410,15 @@ until(lambda: session.status == "signed_in")
 print(json.dumps([session.access_token != "CANARY-at-1", code_of(lambda: session.access_token)]))
 """
     with program(code, idp) as process:
-        until(lambda: idp.requests_to("/token") == 1, 20)
+        until(lambda: idp.requests_to("/token") == 1, seconds=20)
         time.sleep(0.2)
         interrupted = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.stdout is not None
         assert process.stdout.readline() == "interrupted refreshing\n"
-        assert time.monotonic() - interrupted < 0.5
-        out, err = process.communicate(timeout=10)
+        assert time.monotonic() - interrupted < 5
+        gate.set()
+        out, err = process.communicate(timeout=20)
 
     assert (json.loads(out), err) == ([True, None], "")
     assert idp.requests_to("/token") == 1
@@ -440,7 +436,7 @@ print(json.dumps([session.access_token != "CANARY-at-1", code_of(lambda: session
 )
 def test_leaving_does_not_wait_for_a_refresh(idp: Idp, way: str) -> None:
     """R40: a process that ends while a refresh hangs is gone at once and writes nothing about it."""
-    idp.answers["/token"] = Answer(delay=5)
+    idp.answers["/token"] = Answer(delay=15)
     code = f"""
 asyncio.run(session.save_tokens(over()))
 sys.stdin.readline()
@@ -448,11 +444,11 @@ with contextlib.suppress(asyncio.TimeoutError):
     {way}
 """
     with program(code, idp) as process:
-        until(lambda: idp.requests_to("/token") == 1, 20)
+        until(lambda: idp.requests_to("/token") == 1, seconds=20)
         leaving = time.monotonic()
-        _, err = process.communicate("leave\n", timeout=10)
+        _, err = process.communicate("leave\n", timeout=20)
 
-    assert time.monotonic() - leaving < 2
+    assert time.monotonic() - leaving < 6
     assert err == ""
 
 
@@ -501,23 +497,26 @@ print(json.dumps([child, session.access_token == "CANARY-at-1", code_of(lambda: 
 @posix
 def test_a_child_that_is_forked_during_a_refresh_does_not_hang(idp: Idp) -> None:
     """R38: the parent's refresh is not the child's: the child reads, refuses to renew, and the parent goes on."""
-    idp.answers["/token"] = Answer(delay=0.6)
-    report = said_by(
-        """
+    gate = threading.Event()
+    idp.answers["/token"] = Answer(gate=gate)
+    code = """
 refreshing = threading.Thread(target=lambda: asyncio.run(session.refresh()))
 refreshing.start()
 until(lambda: session.status == "refreshing")
 time.sleep(0.2)
 def report():
     return [session.access_token == "CANARY-at-1", code_of(lambda: asyncio.run(session.refresh()))]
-child = in_child(report)
-refreshing.join(5)
-print(json.dumps([child, session.access_token != "CANARY-at-1", session.status]))
-""",
-        idp,
-    )
+print(json.dumps(in_child(report)), flush=True)
+refreshing.join(15)
+print(json.dumps([session.access_token != "CANARY-at-1", session.status]))
+"""
+    with program(code, idp) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline() or "null") == [True, "TokenRefreshError forked"]
+        gate.set()
+        out, err = process.communicate(timeout=20)
 
-    assert report == [[True, "TokenRefreshError forked"], True, "signed_in"]
+    assert (json.loads(out), err) == ([True, "signed_in"], "")
     assert idp.requests_to("/token") == 1
 
 

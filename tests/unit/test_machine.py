@@ -49,7 +49,8 @@ from pywry_auth_nb.flow import AuthFlowState
 from pywry_auth_nb.token_store import NOTHING, Record, make_encryption_key
 from pywry_auth_nb.token_store.codec import Codec
 from tests.support.idp import CLIENT, Answer
-from tests.support.machine import Books, Clock, Drive, Grant, Kernel, RemoteFileStore, SignIn, attempt, finish, until
+from tests.support.machine import Books, Clock, Drive, Grant, Kernel, RemoteFileStore, SignIn, attempt, finish
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

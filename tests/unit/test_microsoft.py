@@ -247,7 +247,7 @@ def test_metadata_is_of_the_tenant_that_was_asked(
     op.metadata = {"issuer": op.issuer_of(said)}
     accepted = METADATA[where] + ([PERSONAL] if where == "contoso.example" else [])
 
-    expected = "" if said in accepted else "issuer_mismatch"
+    expected = "" if said in accepted else "metadata_issuer"
     assert code(lambda: asyncio.run(client(where).prepare())) == expected
 
 
@@ -258,7 +258,7 @@ def test_metadata_of_somebody_else_is_refused(
     """H035: also where Microsoft's own rule is looser than OpenID Connect's."""
     op.answers["/common/v2.0/.well-known/openid-configuration"] = Answer({} if issuer is ... else {"issuer": issuer})
 
-    assert code(lambda: asyncio.run(client().prepare())) == "issuer_mismatch"
+    assert code(lambda: asyncio.run(client().prepare())) == "metadata_issuer"
 
 
 BAD_TENANTS = [

@@ -43,6 +43,8 @@ from pywry_auth_nb._loop import submit
 from pywry_auth_nb.callback_server import _Server
 from tests.conftest import REDIRECT_URI, sign_in
 from tests.support.idp import CLIENT, Answer, Idp
+from tests.support.stores import GatedStore
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +57,8 @@ DEFAULT_CONFIG = {"title": "Sign In", "width": 500, "height": 700, "center": Tru
 class Window:
     """A browser window: opens the address, signs in, follows back, and remembers the page it ends on.
 
-    ``change`` alters the provider's answer, ``before`` is done with the redirect URI first.
+    ``change`` alters the provider's answer, ``before`` is done with the redirect URI first. The person thinks for
+    ``wait`` seconds; a window that is closed meanwhile brings no answer.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Window:
         self.status = 0
         self.config: dict[str, Any] = {}
         self.closed: list[object] = []
+        self._gone = threading.Event()
         self._thread = threading.Thread(target=self._go, daemon=True)
 
     def show(self, url: str, config: dict[str, Any]) -> str:
@@ -78,10 +82,12 @@ class Window:
     def close(self, label: object) -> None:
         """Close."""
         self.closed.append(label)
+        self._gone.set()
 
     def _go(self) -> None:
         self.before(self.redirect_uri)
-        time.sleep(self.wait)
+        if self.wait and self._gone.wait(self.wait):
+            return
         with contextlib.suppress(OSError):  # in some tests nobody listens any more
             self.status, self.page = visit(self.redirect_uri, self.idp.authorize(self.url, **self.change))
 
@@ -120,6 +126,16 @@ def fails(flow: AuthFlowManager, window: Window) -> tuple[AuthenticationError, f
     with pytest.raises(AuthenticationError) as caught:
         flow.run_native(window.show, window.close)
     return caught.value, time.monotonic() - began
+
+
+def meanwhile(condition: Callable[[], object], act: Callable[[], object]) -> None:
+    """Do something, on another thread, as soon as ``condition`` holds."""
+
+    def work() -> None:
+        until(condition)
+        act()
+
+    threading.Thread(target=work, daemon=True).start()
 
 
 def nothing(*_: object) -> str:
@@ -323,7 +339,8 @@ def test_another_host_name_does_not_end_it(flow: AuthFlowManager, idp: Idp) -> N
 
 def test_a_reload_is_told_that_it_is_one(flow: AuthFlowManager, idp: Idp) -> None:
     """H014: the same answer twice at once is exchanged once; both pages tell the truth."""
-    idp.answers["/token"] = Answer(delay=0.3)
+    gate = threading.Event()
+    idp.answers["/token"] = Answer(gate=gate)
     pages: list[tuple[int, str]] = []
 
     def both(redirect_uri: str) -> None:
@@ -331,6 +348,8 @@ def test_a_reload_is_told_that_it_is_one(flow: AuthFlowManager, idp: Idp) -> Non
         threads = [threading.Thread(target=lambda: pages.append(visit(redirect_uri, params))) for _ in range(2)]
         for thread in threads:
             thread.start()
+        until(lambda: pages, "nobody is told that it is finished")
+        gate.set()
         for thread in threads:
             thread.join(5)
 
@@ -359,7 +378,7 @@ def test_idle_connections_do_not_hold_it_up(flow: AuthFlowManager, idp: Idp) -> 
     result = flow.run_native(window.show)
 
     assert result.success
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     for connection in idle:
         connection.close()
 
@@ -376,12 +395,12 @@ def test_run_native_ends_in_time(flow: AuthFlowManager, idp: Idp) -> None:
         parts = urlsplit(redirect_uri)
         idle.extend(socket.create_connection((parts.hostname, parts.port)) for _ in range(5))
 
-    window = Window(idp, connect, wait=1.0)
+    window = Window(idp, connect, wait=8.0)
     error, took = fails(flow, window)
 
     assert isinstance(error, AuthFlowTimeout)
     assert (error.code, error.timeout) == ("flow_timeout", 0.5)
-    assert 0.5 <= took < 1.0
+    assert 0.5 <= took < 4
     assert flow.flow_state is AuthFlowState.TIMED_OUT
     assert (flow.session.status, window.closed) == ("signed_out", ["label"])
     assert is_free(window.redirect_uri)
@@ -392,17 +411,18 @@ def test_run_native_ends_in_time(flow: AuthFlowManager, idp: Idp) -> None:
 @pytest.mark.parametrize("endpoint", ["/.well-known/openid-configuration", "/token"])
 def test_a_provider_that_hangs_does_not_hold_it_up(flow: AuthFlowManager, idp: Idp, endpoint: str) -> None:
     """The time counts for all of it: also for asking the provider, before and after. Late tokens are revoked."""
-    flow = impatient(flow, 0.5)
-    idp.answers[endpoint] = Answer(delay=1.0)
+    flow, gate = impatient(flow, 1.0), threading.Event()
+    idp.answers[endpoint] = Answer(gate=gate)
     window = Window(idp)
     error, took = fails(flow, window)
 
     assert isinstance(error, AuthFlowTimeout)
-    assert 0.5 <= took < 0.9
+    assert 1.0 <= took < 5
     assert (flow.flow_state, flow.session.status) == (AuthFlowState.TIMED_OUT, "signed_out")
     if endpoint == "/token":
         assert window.read() == (400, "The sign-in took too long")
-        time.sleep(0.8)
+        gate.set()
+        until(lambda: idp.requests_to("/revoke") == 2)
         assert [request.form["token_type_hint"] for request in idp.requests if request.path == "/revoke"] == [
             "refresh_token",
             "access_token",
@@ -412,11 +432,12 @@ def test_a_provider_that_hangs_does_not_hold_it_up(flow: AuthFlowManager, idp: I
 
 def test_a_window_that_waits_does_not_keep_it_open(flow: AuthFlowManager, idp: Idp) -> None:
     """While ``show_window`` does not return nobody can end it; but an answer after ``auth_timeout`` is refused."""
-    flow = impatient(flow, 0.2)
+    asyncio.run(flow.provider.prepare())  # its time counts, too
+    flow = impatient(flow, 0.3)
     seen: list[int] = []
 
     def show(url: str, config: dict[str, Any]) -> str:
-        time.sleep(0.5)
+        until(lambda: flow.flow_state is AuthFlowState.TIMED_OUT)
         seen.append(visit(dict(parse_qsl(urlsplit(url).query))["redirect_uri"], idp.authorize(url))[0])
         return "label"
 
@@ -430,17 +451,16 @@ def test_a_window_that_waits_does_not_keep_it_open(flow: AuthFlowManager, idp: I
 @pytest.mark.parametrize("moment", ["asking the provider", "at the provider", "exchanging the code"])
 def test_cancel_ends_it_at_once(flow: AuthFlowManager, idp: Idp, moment: str) -> None:
     """A21: ``cancel`` from another thread raises AuthFlowCancelled in the one that waits, whatever it waits for."""
-    if moment == "asking the provider":
-        idp.answers["/.well-known/openid-configuration"] = Answer(delay=1.5)
-    if moment == "exchanging the code":
-        idp.answers["/token"] = Answer(delay=1.5)
-    threading.Timer(0.4, flow.cancel).start()
-    window = Window(idp, wait=1.5 if moment == "at the provider" else 0.0)
+    window = Window(idp, wait=8.0 if moment == "at the provider" else 0.0)
+    endpoint = {"asking the provider": "/.well-known/openid-configuration", "exchanging the code": "/token"}.get(moment)
+    if endpoint is not None:
+        idp.answers[endpoint] = Answer(delay=8)
+    meanwhile(lambda: idp.requests_to(endpoint) if endpoint else window.url, flow.cancel)
     error, took = fails(flow, window)
 
     assert isinstance(error, AuthFlowCancelled)
     assert error.code == "flow_cancelled"
-    assert took < 0.9
+    assert took < 4
     assert (flow.flow_state, flow.session.status) == (AuthFlowState.CANCELLED, "signed_out")
     assert window.closed == ([] if moment == "asking the provider" else ["label"])
     if moment == "exchanging the code":
@@ -449,34 +469,38 @@ def test_cancel_ends_it_at_once(flow: AuthFlowManager, idp: Idp, moment: str) ->
 
 def test_signing_out_ends_it(flow: AuthFlowManager, idp: Idp) -> None:
     """T33: who signs out means the sign-in that is open, too."""
-    threading.Timer(0.2, lambda: asyncio.run(flow.session.logout())).start()
-    error, took = fails(flow, Window(idp, wait=1.5))
+    window = Window(idp, wait=8.0)
+    meanwhile(lambda: window.url, lambda: asyncio.run(flow.session.logout()))
+    error, took = fails(flow, window)
 
     assert error.code == "flow_cancelled"
-    assert took < 1
-
-
-class SlowStore(MemoryTokenStore):
-    """A store on the other side of the world."""
-
-    async def swap(self, key: str, old: Record, new: Record) -> bool:
-        """Take a while."""
-        await asyncio.sleep(0.6)
-        return await super().swap(key, old, new)
+    assert took < 4
 
 
 def test_good_tokens_are_not_given_up(provider: GenericOIDCProvider, idp: Idp) -> None:
     """Time is up while a slow store saves good tokens: then it is a success, and not a session that nobody expects."""
-    flow = AuthFlowManager(provider, SlowStore(), auth_timeout=0.6)
+    store = GatedStore()
+    flow = AuthFlowManager(provider, store, auth_timeout=1.0)
+    store.gate.clear()
+    threading.Timer(1.2, store.gate.set).start()
 
-    assert flow.run_native(Window(idp, wait=0.2).show).success
+    assert flow.run_native(Window(idp).show).success
     assert flow.session.status == "signed_in"
 
 
 def test_signing_out_while_tokens_are_stored(provider: GenericOIDCProvider, idp: Idp) -> None:
     """B10: signing out wins over a sign-in whose tokens are being saved, and the one who waits hears of it."""
-    flow = AuthFlowManager(provider, SlowStore())
-    threading.Timer(0.4, lambda: asyncio.run(flow.session.logout())).start()
+    store = GatedStore()
+    flow = AuthFlowManager(provider, store)
+    store.gate.clear()
+
+    def sign_out() -> None:
+        leaving = submit(flow.session.logout())
+        until(lambda: flow.session.status == "signed_out")
+        store.gate.set()
+        leaving.result(10)
+
+    meanwhile(lambda: store.waiting, sign_out)
     error, _ = fails(flow, Window(idp))
 
     assert isinstance(error, AuthFlowCancelled)
@@ -485,10 +509,11 @@ def test_signing_out_while_tokens_are_stored(provider: GenericOIDCProvider, idp:
 
 def test_it_works_again_after_each_ending(flow: AuthFlowManager, idp: Idp) -> None:
     """No ending of one sign-in is in the way of the next."""
-    fails(impatient(flow, 0.1), Window(idp, wait=0.5))
+    fails(impatient(flow, 0.1), Window(idp, wait=8.0))
     fails(flow, Window(idp, code=None, error="access_denied"))
-    threading.Timer(0.1, flow.cancel).start()
-    fails(flow, Window(idp, wait=0.5))
+    window = Window(idp, wait=8.0)
+    meanwhile(lambda: window.url, flow.cancel)
+    fails(flow, window)
 
     assert flow.run_native(Window(idp).show).success
     assert flow.session.error is None
@@ -527,7 +552,7 @@ def test_ctrl_c_leaves_nothing_open(idp: Idp) -> None:
         process.communicate("", timeout=10)
 
     assert lines == ["closed", "cancelled signed_out []"]
-    assert took < 1
+    assert took < 4
     assert free
     assert process.returncode == 0
 
@@ -684,14 +709,6 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return displayed
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Wait for something on another thread."""
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_authenticate_in_a_notebook(flow: AuthFlowManager, idp: Idp, notebook: list[Any]) -> None:
     """There it shows the widget and waits for the sign-in, with this manager as the session's flow."""
 
@@ -720,11 +737,11 @@ def test_authenticate_beside_another_widget(session: SessionManager, idp: Idp, n
 
 
 def test_authenticate_somebody_who_is_signed_in(flow: AuthFlowManager, idp: Idp, notebook: list[Any]) -> None:
-    """In a notebook, who is signed in already is not asked again."""
+    """In a notebook, who is signed in already is not asked again, and sees as whom."""
     sign_in(flow, idp)
 
     assert flow.authenticate(None).tokens is flow.session._snap.tokens
-    assert notebook == []
+    assert len(notebook) == 1
 
 
 # -- login ------------------------------------------------------------------------------------------------------
@@ -736,7 +753,7 @@ def test_login_keeps_its_time(session: SessionManager, notebook: list[Any]) -> N
     with pytest.raises(AuthFlowTimeout):
         session.login(timeout=0.4)
 
-    assert 0.4 <= time.monotonic() - began < 0.8
+    assert 0.4 <= time.monotonic() - began < 4
 
 
 class HangingStore(MemoryTokenStore):
@@ -744,7 +761,7 @@ class HangingStore(MemoryTokenStore):
 
     async def read(self, key: str) -> Record:
         """Take longer than anybody waits."""
-        await asyncio.sleep(2)
+        await asyncio.sleep(8)
         return await super().read(key)
 
 
@@ -755,7 +772,7 @@ def test_login_keeps_its_time_with_a_store_that_hangs(provider: GenericOIDCProvi
     with pytest.raises(AuthFlowTimeout):
         session.login(timeout=0.4)
 
-    assert 0.4 <= time.monotonic() - began < 0.8
+    assert 0.4 <= time.monotonic() - began < 4
 
 
 def test_login_returns_what_it_was_given(session: SessionManager, idp: Idp, notebook: list[Any]) -> None:

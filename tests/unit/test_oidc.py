@@ -28,6 +28,7 @@ from pywry_auth_nb._http import HttpClient
 from pywry_auth_nb.providers.jwks import KeyCache
 from tests.conftest import REDIRECT_URI
 from tests.support.idp import CLIENT, Answer, Idp, Request
+from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -162,7 +163,7 @@ def test_another_issuer_at_the_place_of_rfc_8414_is_refused(rp: GenericOIDCProvi
     op.answers[DISCOVERY] = Answer({}, 404)
     op.answers[RFC_8414] = Answer(metadata_of(op) | {"issuer": "https://evil.example"})
 
-    assert failure(rp.prepare()).code == "issuer_mismatch"
+    assert failure(rp.prepare()).code == "metadata_issuer"
 
 
 WRONG_ISSUERS: dict[str, Callable[[str], Any]] = {
@@ -184,7 +185,7 @@ def test_another_issuer_ends_it_before_authorize(rp: GenericOIDCProvider, op: Id
     op.metadata = {"issuer": wrong(op.issuer)}
     flow = AuthFlowManager(rp)
 
-    assert failure(flow.begin(REDIRECT_URI)).code == "issuer_mismatch"
+    assert failure(flow.begin(REDIRECT_URI)).code == "metadata_issuer"
     with pytest.raises(TokenError):
         rp.build_authorize_url(REDIRECT_URI, "state")
     assert rp.authorize_url == ""
@@ -196,7 +197,7 @@ def test_a_slash_that_the_provider_does_not_write_is_another_issuer(
     client: Callable[..., GenericOIDCProvider], op: Idp
 ) -> None:
     """H036: the comparison is by character, in both directions."""
-    assert failure(client(issuer_url=op.issuer + "/").prepare()).code == "issuer_mismatch"
+    assert failure(client(issuer_url=op.issuer + "/").prepare()).code == "metadata_issuer"
 
 
 @pytest.mark.parametrize("methods", [["plain"], [], "S256", ["s256"], {"S256": 1}, 5, False, [["S256"]]], ids=repr)
@@ -294,7 +295,7 @@ FAILING: dict[str, tuple[Answer, str]] = {
     "H043-deep": (Answer(b"[" * 200_000), "bad_response"),
     "H062-large": (Answer(b" " * 600_000), "too_large"),
     "H063-gzip": (Answer(gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"}), "bad_response"),
-    "H043-empty-object": (Answer(b"{}"), "issuer_mismatch"),
+    "H043-empty-object": (Answer(b"{}"), "metadata_issuer"),
 }
 
 
@@ -330,11 +331,11 @@ def test_a_busy_provider_says_when_to_come_back(rp: GenericOIDCProvider, op: Idp
 
 def test_a_provider_that_hangs_is_a_timeout(client: Callable[..., GenericOIDCProvider], op: Idp) -> None:
     """H042: within the deadline of the HTTP client."""
-    op.delay = 0.6
+    op.delay = 8
     started = time.monotonic()
 
     assert failure(client(http=HttpClient(deadline=0.2)).prepare()).code == "timeout"
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 4
 
 
 BAD_ISSUERS = [
@@ -384,10 +385,14 @@ def test_threads_with_loops_of_their_own_cause_one_request(rp: GenericOIDCProvid
 
 def test_twenty_callers_share_one_failure(rp: GenericOIDCProvider, op: Idp) -> None:
     """H047: a provider that is down is not asked once for each of them."""
-    op.delay, op.answers[DISCOVERY] = 0.1, Answer({}, 500)
+    gate = threading.Event()
+    op.answers[DISCOVERY] = Answer({}, 500, gate=gate)
 
     async def go() -> list[Any]:
-        return await asyncio.gather(*(rp.prepare() for _ in range(20)), return_exceptions=True)
+        asking = [asyncio.ensure_future(rp.prepare()) for _ in range(20)]
+        await soon(lambda: op.requests_to(DISCOVERY))
+        gate.set()
+        return await asyncio.gather(*asking, return_exceptions=True)
 
     assert {getattr(result, "code", "fine") for result in asyncio.run(go())} == {"discovery_failed"}
     assert op.requests_to(DISCOVERY) == 1
@@ -395,12 +400,16 @@ def test_twenty_callers_share_one_failure(rp: GenericOIDCProvider, op: Idp) -> N
 
 def test_who_stops_waiting_stops_nobody_else(rp: GenericOIDCProvider, op: Idp) -> None:
     """Cancelling one of two callers leaves the shared discovery running for the other."""
-    op.answers[DISCOVERY] = Answer(delay=0.15)
+    gate = threading.Event()
+    op.answers[DISCOVERY] = Answer(gate=gate)
 
     async def go() -> None:
         first, second = asyncio.ensure_future(rp.prepare()), asyncio.ensure_future(rp.prepare())
-        await asyncio.sleep(0.05)
+        await soon(lambda: op.requests_to(DISCOVERY))
         first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        gate.set()
         await second
 
     asyncio.run(go())
@@ -428,7 +437,7 @@ def test_metadata_that_turns_bad_is_not_taken_over(rp: GenericOIDCProvider, op: 
     rp._discovered_at -= 3601
     op.metadata = {"issuer": "https://evil.example", "token_endpoint": "https://evil.example/t"}
 
-    assert failure(rp.prepare()).code == "issuer_mismatch"
+    assert failure(rp.prepare()).code == "metadata_issuer"
     assert rp.token_url == f"{op.issuer}/token"
 
 
@@ -1007,12 +1016,19 @@ def test_times_count_from_when_the_request_left(client: Callable[..., GenericOID
     """H212: an answer that takes long does not make its tokens live longer."""
     rp = client()
     prepare(rp)
-    op.answers["/token"] = Answer(delay=0.3)
+    gate, arrived = threading.Event(), list[float]()
+    op.answers["/token"] = Answer(gate=gate)
+
+    def answer() -> None:
+        until(lambda: op.requests_to("/token"))
+        arrived.append(time.time())
+        time.sleep(0.05)
+        gate.set()
+
+    threading.Thread(target=answer).start()
     before = time.time()
 
-    issued = exchange(rp, op).issued_at
-
-    assert before <= issued < before + 0.25
+    assert before <= exchange(rp, op).issued_at <= arrived[0]
 
 
 # -- UserInfo -----------------------------------------------------------------------------------------------------
@@ -1336,19 +1352,21 @@ def test_with_an_issuer_validation_stays(client: Callable[..., GenericOIDCProvid
 def test_keys_are_fetched_although_the_old_loop_died_with_the_lock(op: Idp, http: HttpClient) -> None:
     """A fork in the middle of a fetch leaves the lock held for ever: another loop has a lock of its own."""
     keys, uri = KeyCache(HttpClient()), f"{op.issuer}/jwks"
-    op.answers["/jwks"] = Answer(delay=0.2, times=1)
+    gate = threading.Event()
+    op.answers["/jwks"] = Answer(gate=gate, times=1)
     dead = asyncio.new_event_loop()
     fetch = dead.create_task(keys.warm(uri))
-    dead.run_until_complete(asyncio.sleep(0.1))
+    dead.run_until_complete(soon(lambda: op.requests_to("/jwks")))
     assert not fetch.done()
 
-    found = asyncio.run(asyncio.wait_for(keys.candidates(uri, alg="RS256", kid=op.kid), 2))
+    found = asyncio.run(asyncio.wait_for(keys.candidates(uri, alg="RS256", kid=op.kid), 5))
 
     assert [key["kid"] for key in found] == [op.kid]
     fetch.cancel()
     with pytest.raises(asyncio.CancelledError):
         dead.run_until_complete(fetch)
     dead.close()
+    gate.set()
 
 
 # -- revoke -------------------------------------------------------------------------------------------------------

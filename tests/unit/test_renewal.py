@@ -23,7 +23,8 @@ from pywry_auth_nb import (
 )
 from tests.conftest import sign_in
 from tests.support.idp import CLIENT, Answer, Idp
-from tests.unit.test_session import expire, near_its_end, tokens, until
+from tests.support.waiting import soon, until
+from tests.unit.test_session import expire, near_its_end, tokens
 
 if TYPE_CHECKING:
     from pywry_auth_nb.token_store import Record
@@ -54,14 +55,14 @@ def test_a_long_outage_is_told_once_and_ends_by_itself(
     shown: list[str | None] = []
     session.observe(lambda change: shown.append(change.new and change.new.code), names="error")
     idp.answers["/token"] = Answer({}, status=503)
-    until(lambda: idp.requests_to("/token") >= 4, 15)
+    until(lambda: idp.requests_to("/token") >= 4, seconds=30)
 
     with pytest.raises(TokenExpiredError) as caught:
         _ = session.access_token
     assert caught.value.code == "provider_unavailable"
     assert shown == ["provider_unavailable"]
     idp.answers.clear()
-    until(lambda: session.error is None, 15)
+    until(lambda: session.error is None, seconds=30)
     assert session.access_token
     until(lambda: shown == ["provider_unavailable", None])
 
@@ -275,7 +276,7 @@ def test_logout_says_when_the_provider_hangs(
 ) -> None:
     """R23: what was not heard of in time is a time-out."""
     monkeypatch.setattr("pywry_auth_nb.providers.base._GIVE_BACK_DEADLINE", 0.3)
-    idp.answers["/revoke"] = Answer(delay=2)
+    idp.answers["/revoke"] = Answer(delay=9)
 
     assert log_out(signed_in) == LogoutResult("timeout", "timeout", "deleted")
 
@@ -369,12 +370,14 @@ def test_late_tokens_do_not_end_the_sign_in_that_overtook_them(
     monkeypatch.setattr(GenericOIDCProvider, "revokes_consent", True)
     flow = AuthFlowManager(provider)
     sign_in(flow, idp)
-    idp.answers["/token"] = Answer(delay=0.5, times=1)
+    gate = threading.Event()
+    idp.answers["/token"] = Answer(gate=gate, times=1)
 
     async def both() -> None:
         refreshing = asyncio.ensure_future(flow.session.refresh())
-        await asyncio.sleep(0.2)
+        await soon(lambda: idp.requests_to("/token") == 2)
         await flow.session.save_tokens(tokens())
+        gate.set()
         await refreshing
 
     asyncio.run(both())
