@@ -215,6 +215,26 @@ def test_an_address_that_the_hub_does_not_have(doctor: Doctor, on_hub: Watched, 
     assert not stranger.heard_of("CANARY")
 
 
+def test_an_address_of_the_hub_that_cannot_be_read(doctor: Doctor, on_hub: Watched, stranger: Wire) -> None:
+    """A hub that tells what is no address for us has told something all the same: nobody else is its address."""
+    for name in ("JUPYTERHUB_PUBLIC_URL", "JUPYTERHUB_PUBLIC_HUB_URL"):
+        told = {name: "https://h\u00fcb.example.org/"}
+        said = doctor(stranger.url, "--json", **on_hub.here_on_hub | told)
+
+        assert (said.status, said.levels["other_address"]) == (1, "error")
+    assert not stranger.heard_of("CANARY")
+
+
+def test_the_address_of_another_user(doctor: Doctor, on_hub: Watched, behind_tls: Before) -> None:
+    """Who gives the address of somebody else's server is told that it was not looked at."""
+    proxy = behind_tls(on_hub)
+    said = doctor(f"{proxy.url}user/bob/lab", "--json", **on_hub.here_on_hub)
+
+    assert said.levels["other_users_server"] == "warning"
+    assert "/user/ada/" in said.finding("other_users_server")["message"]
+    assert "other_users_server" not in doctor(f"{proxy.url}user/ada/second/", "--json", **on_hub.here_on_hub).levels
+
+
 def test_an_alias_of_the_hub(doctor: Doctor, on_hub: Watched, behind_tls: Before) -> None:
     """That an alias leads to the same server does not make it the hub's address; the hub's own is looked at."""
     alias, proxy = behind_tls(on_hub), behind_tls(on_hub)

@@ -80,6 +80,16 @@ def test_a_server_of_a_hub_that_moved(doctor: Doctor, on_hub: Watched) -> None:
     assert doctor("--json", **on_hub.here_on_hub | moved).levels["server_found"] == "ok"
 
 
+def test_a_hubs_token_goes_to_one_server(doctor: Doctor, on_hub: Watched) -> None:
+    """Where the hub's own address answers, no record of an older server is asked: its port may be anybody's."""
+    with Wire() as anybody:
+        record(on_hub.runtime, "older", url=f"{anybody.url.rstrip('/')}/user/ada/")
+        said = doctor("--json", **on_hub.here_on_hub)
+
+    assert said.levels["server_found"] == "ok"
+    assert anybody.heard == []
+
+
 def test_the_server_of_this_terminal(doctor: Doctor, plain: Watched, tmp_path: Path) -> None:
     """Of several servers, a terminal or kernel knows its own, and nothing need be said of the others."""
     (found,) = plain.runtime.glob("jpserver-*.json")

@@ -391,6 +391,20 @@ def test_kernel_restarted_mid_flow(lab: JupyterServer, provider: Provider, open_
     assert provider.requests_to("/token") == 1
 
 
+def test_an_old_widget_of_a_restarted_kernel(
+    lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook
+) -> None:
+    """A widget that is left over cannot sign out any more, and says what to do."""
+    notebook = opened(open_notebook, lab, provider, "session")
+    notebook.run(1)
+    sign_in(click_sign_in(notebook, 1))
+    says(notebook, 1, "ada")
+    notebook.restart_kernel()
+    shown(notebook, 1).get_by_role("button", name="Sign out").click()
+
+    shown(notebook, 1).locator(".pywry-auth-note").get_by_text("restarted: run the cell again").wait_for()
+
+
 def test_server_restarted_mid_flow(
     tmp_path_factory: pytest.TempPathFactory,
     provider: Provider,

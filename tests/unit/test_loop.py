@@ -424,6 +424,24 @@ print(json.dumps([session.access_token != "CANARY-at-1", code_of(lambda: session
     assert idp.requests_to("/token") == 1
 
 
+def test_leaving_does_not_wait_for_the_name_of_a_host(idp: Idp) -> None:
+    """R40: nor for a name server that does not answer."""
+    code = """
+import socket
+socket.getaddrinfo = lambda *_, **__: time.sleep(15)
+provider = GenericOIDCProvider("me", issuer_url="https://slow.example.org")
+print(code_of(lambda: _loop.run(provider.prepare(), 0.5)), flush=True)
+"""
+    with program(code, idp) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "AuthenticationError timeout\n"
+        leaving = time.monotonic()
+        _, err = process.communicate(timeout=20)
+
+    assert time.monotonic() - leaving < 6
+    assert err == ""
+
+
 @pytest.mark.parametrize(
     "way",
     [

@@ -21,6 +21,7 @@ from pywry_auth_nb import (
     TokenRefreshError,
     TokenStoreError,
 )
+from pywry_auth_nb import session as session_module
 from tests.conftest import sign_in
 from tests.support.idp import CLIENT, Answer, Idp
 from tests.support.waiting import soon, until
@@ -346,6 +347,21 @@ def test_two_providers_never_share_tokens(idp: Idp, provider: GenericOIDCProvide
         assert other.requests == []
 
     assert SessionManager(provider, store).access_token
+
+
+def test_a_refresh_that_outlasts_a_reader(
+    idp: Idp, provider: GenericOIDCProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a read raises is what it says it raises, also when time is up."""
+    monkeypatch.setattr(session_module, "_READ_DEADLINE", 0.3)
+    flow = AuthFlowManager(provider)
+    sign_in(flow, idp)
+    idp.answers["/token"] = Answer(delay=8)
+    expire(flow.session)
+    with pytest.raises(TokenExpiredError) as caught:
+        _ = flow.session.access_token
+
+    assert caught.value.code == "timeout"
 
 
 def test_two_people_never_share_tokens(

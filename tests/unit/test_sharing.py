@@ -23,6 +23,7 @@ from pywry_auth_nb import (
     TokenRefreshError,
     TokenStore,
     TokenStoreError,
+    _sharing,
 )
 from pywry_auth_nb._sharing import FRESH
 from pywry_auth_nb.token_store import NOTHING, Record, make_encryption_key
@@ -448,6 +449,26 @@ class Plain(TokenStore):
     async def list_keys(self) -> list[str]:
         """List."""
         return list(self.kept)
+
+
+class Silent(Plain):
+    """One that is asked, and never answers."""
+
+    async def load(self, key: str) -> OAuthTokenSet | None:
+        """Wait for ever."""
+        await asyncio.Event().wait()
+        return self.kept.get(key)
+
+
+def test_a_store_that_does_not_answer(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said to be away, and not to be broken."""
+    monkeypatch.setattr(_sharing, "STORE_DEADLINE", 0.2)
+    session = kernel(Silent())
+    with pytest.raises(LoginRequired, match="does not answer in time"):
+        _ = session.access_token
+
+    assert session.error is not None
+    assert session.error.code == "store_unavailable"
 
 
 def test_five_methods_are_enough(kernel: Kernel, idp: Idp) -> None:

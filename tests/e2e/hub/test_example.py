@@ -85,6 +85,33 @@ def test_the_example_signs_in_and_stops(
         httpx.get(hub)
 
 
+def test_closing_the_terminal_stops_it(example: tuple[subprocess.Popen[bytes], str]) -> None:
+    """A hub without passwords must not go on when nobody sees it any more."""
+    process, _ = example
+    started = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGHUP)
+
+    assert process.wait(40) == 0
+    assert len(started) >= 3, "the hub, its proxy and Redis"
+    assert not [child for child in psutil.wait_procs(started, 10)[1] if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_hub_that_does_not_start(tmp_path: Path) -> None:
+    """It says so; and a number in a file of an older hub's proxy, which is somebody else's by now, is left alone."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "hub.sqlite").write_text("no database")
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        (home / "proxy.pid").write_text(str(bystander.pid))
+        command = [sys.executable, str(RUN), "--port", str(free_port()), "--home", str(home)]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        lives = bystander.poll() is None
+        bystander.kill()
+
+    assert (run.returncode, lives) == (1, True)
+    assert "The hub did not start" in run.stderr
+
+
 def command_of(process: subprocess.Popen[bytes]) -> list[str]:
     """The command line of a process."""
     return [str(word) for word in process.args]  # type: ignore[union-attr]

@@ -7,6 +7,7 @@ the hub's word tells the two apart. In Redis each has a user, a prefix and a key
 from __future__ import annotations
 
 import json
+import runpy
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -67,6 +68,24 @@ TOKENS = """
 held = session._snap.tokens
 print(json.dumps([held.access_token, held.refresh_token, held.id_token]))
 """
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("redis://hub:x@h/0", ""),
+        ("redis://hub:x@h/0", "short"),
+        ("unix:///r.sock?username=hub&password=CANARY", HUB_SECRET),
+        ("redis://h/0?password=CANARY", HUB_SECRET),
+    ],
+)
+def test_what_the_spawner_hook_refuses(url: str, secret: str) -> None:
+    """A secret that can be guessed, and a URL whose query would give the administrator's password to everybody."""
+    refused = pytest.raises(ValueError, match=r"secret must have|before the host")
+    with refused as caught:
+        runpy.run_path(str(EXAMPLE))["RedisForEach"](url, secret)
+
+    assert "CANARY" not in str(caught.value)
 
 
 class Redis(RedisServer):
