@@ -78,6 +78,7 @@ print(json.dumps([held.access_token, held.refresh_token, held.id_token]))
         ("unix:///r.sock?username=hub&password=CANARY", HUB_SECRET),
         ("redis://h/0?password=CANARY", HUB_SECRET),
     ],
+    ids=["no secret", "short secret", "user and password in the query", "password in the query"],
 )
 def test_what_the_spawner_hook_refuses(url: str, secret: str) -> None:
     """A secret that can be guessed, and a URL whose query would give the administrator's password to everybody."""
