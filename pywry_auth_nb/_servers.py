@@ -60,7 +60,7 @@ def is_on_a_hub(environ: Mapping[str, str] = os.environ) -> bool:
 def hub_redirect_uri(origin: str, environ: Mapping[str, str] = os.environ) -> str:
     """Return the hub's redirect URI: where the hub says that it is, else at the browser's ``origin``."""
     host, base = environ.get("JUPYTERHUB_HOST") or origin, environ.get("JUPYTERHUB_BASE_URL", "/").rstrip("/")
-    hub = environ.get("JUPYTERHUB_PUBLIC_HUB_URL") or f"{host}{base}/hub/"
+    hub = environ.get("JUPYTERHUB_PUBLIC_HUB_URL") or f"{host.rstrip('/')}{base}/hub/"
     return f"{hub.rstrip('/')}/{HUB_CALLBACK}"
 
 

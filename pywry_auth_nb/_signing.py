@@ -117,7 +117,12 @@ class Signing(Renewal):
             TokenError: It has nothing.
             AuthFlowCancelled: Somebody signed out meanwhile.
         """
-        await self._take(lambda: True)
+        while self._taking is not None and is_running(self._taking):  # of two at once, one would overtake the other
+            await asyncio.wait({self._taking})
+            if self._held.tokens is not None:
+                return
+        self._taking = seen(asyncio.ensure_future(self._take(lambda: True)))
+        await asyncio.shield(self._taking)
         if self._held.tokens is None:
             raise AuthFlowCancelled("Somebody signed out meanwhile. Sign in again.")
 

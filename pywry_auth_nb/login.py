@@ -51,7 +51,7 @@ def login(session: SessionManager, timeout: float, flow: AuthFlowManager | None 
     until = time.monotonic() + timeout
     signed_in, shown = _is_signed_in(session, timeout), kernel.has_front_end()
     if shown:
-        _show(session, flow)
+        _show(session, None if signed_in else flow)
     if not signed_in:
         if not shown:
             raise LoginRequired(

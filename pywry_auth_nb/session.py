@@ -119,7 +119,7 @@ class SessionManager(Signing):
         try:
             return self._fresh_token() or run(self.get_access_token(), _READ_DEADLINE)
         except AuthenticationError as error:
-            if error.code != "timeout":
+            if type(error) is not AuthenticationError or error.code != "timeout":
                 raise
             late = TokenExpiredError(error.message, code="timeout")
         raise late
@@ -245,7 +245,7 @@ class SessionManager(Signing):
     def login(self, timeout: float = 300.0) -> AuthFlowResult:
         """Show the sign-in widget and wait in this cell until somebody has signed in.
 
-        Returns at once when somebody is signed in already.
+        Returns at once when somebody is signed in already, with the widget shown all the same.
 
         Args:
             timeout: Seconds to wait at most. The widget stays usable after that.

@@ -1,6 +1,6 @@
 """`RedisForEach`: a spawner hook that gives every user of a hub a Redis user, a prefix and an encryption key.
 
-The hub's administrator makes one Redis user that may do nothing but make others, and end a script that hangs::
+The hub's administrator makes one Redis user that may do nothing but make others, and ``SCRIPT KILL``::
 
     ACL SETUSER hub on >PASSWORD -@all +acl|setuser +select +script|kill
 

@@ -9,7 +9,7 @@ import { View } from "./view";
 const TRAITS = ["status", "provider", "name", "expires_at", "error_code", "error_text", "login_path"] as const;
 const DOUBLE_CLICK_MS = 1000;
 const COPIED_MS = 2000;
-const KERNEL_GONE = "The kernel that showed this has stopped or was restarted: run the cell again.";
+const KERNEL_GONE = "The kernel that showed this may have stopped or been restarted: run the cell again.";
 const QUIET: LocalState = { opened: false, pending: false, note: "" };
 
 function render({ model, el }: RenderProps<LoginTraits>): () => void {
@@ -144,7 +144,8 @@ class LoginView {
     if (this.life.signal.aborted) return;
     // Meanwhile the login may have ended by itself: then nothing is left to ask for.
     const moot = outcome === "done" || this.shown.action !== action;
-    this.update({ pending: false, note: moot ? "" : outcome === "gone" ? KERNEL_GONE : this.send(action) });
+    const note = moot ? "" : this.send(action);
+    this.update({ pending: false, note: outcome === "gone" && note ? KERNEL_GONE : note });
   }
 
   private send(action: "cancel" | "logout"): string {

@@ -312,7 +312,7 @@ describe("cancel and sign out", () => {
     expect(words()).toBe("Signed in as Ada Sign out");
   });
 
-  it("say that the kernel was restarted, and ask nobody else", async () => {
+  it("say that the kernel was restarted, although it is asked as well", async () => {
     vi.stubGlobal("fetch", answer({ error: "kernel_gone", message: "" }, 404));
     const model = new FakeModel({ status: "signed_in", name: "Ada" });
     const { button, words } = draw(model);
@@ -320,8 +320,8 @@ describe("cancel and sign out", () => {
     button("Sign out")!.click();
     await settle();
 
-    expect(model.send).not.toHaveBeenCalled();
-    expect(words()).toContain("was restarted: run the cell again");
+    expect(model.send).toHaveBeenCalledOnce(); // the server may not know a kernel that lives
+    expect(words()).toContain("been restarted: run the cell again");
   });
 
   it("say that nothing could be reached", async () => {

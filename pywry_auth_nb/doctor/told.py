@@ -22,12 +22,12 @@ def origins(environ: Mapping[str, str]) -> list[str]:
 def allows(address: str, environ: Mapping[str, str]) -> bool:
     """Whether the hub, or this server, may be at ``address``, by what the hub tells; which may be nothing.
 
-    Where it tells what is no address for us, that is not nothing, and allows nothing.
+    Where all that it tells is no address for us, that is not nothing, and allows nothing.
     """
     told = origins(environ)
-    if any(environ.get(name) and not is_address(environ[name]) for name in _NAMES):
-        return False
-    return not told or _is_subdomain(address, environ) or any(is_same_origin(address, one) for one in told)
+    if not told:
+        return not any(environ.get(name) for name in _NAMES)
+    return _is_subdomain(address, environ) or any(is_same_origin(address, one) for one in told)
 
 
 def of_server(address: str | None, environ: Mapping[str, str]) -> str | None:

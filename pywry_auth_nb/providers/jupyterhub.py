@@ -47,7 +47,8 @@ class HubTokenSource(OAuthProvider):
     to itself. It looks at most every ``c.Authenticator.auth_refresh_age`` seconds, and renews what is over by then.
 
     Args:
-        api_url: The hub's API; as the hub told this server (``JUPYTERHUB_API_URL``) when left out.
+        api_url: The hub's API; as the hub told this server (``JUPYTERHUB_API_URL``) when left out. Another one than
+            that must be https.
         api_token: This server's token for it; ``JUPYTERHUB_API_TOKEN`` when left out.
         user: Whose token; ``JUPYTERHUB_USER`` when left out.
 
@@ -143,7 +144,8 @@ class HubTokenSource(OAuthProvider):
         scopes = answer.body.get("scopes") if answer.ok and isinstance(answer.body, dict) else None
         if answer.ok and not isinstance(scopes, list):
             raise TokenError(
-                "What answers at the address of the hub's API is no JupyterHub. Check api_url, or JUPYTERHUB_API_URL.",
+                "What answers at the address of the hub's API is no JupyterHub 2 or newer. Check api_url, or "
+                "JUPYTERHUB_API_URL.",
                 code="hub_refused",
             )
         if not isinstance(scopes, list):

@@ -111,6 +111,10 @@ class MicrosoftProvider(GenericOIDCProvider):
         guid = self._tenant_in(issuer)
         return guid is not None and (guid == self.tenant_id or not _GUID.fullmatch(self.tenant_id))
 
+    def _how(self, metadata: dict[str, Any]) -> str:  # noqa: ARG002 - there is but one way
+        """Say what to look at."""
+        return "Check tenant_id."
+
     def _admits(self, tenant: str | None) -> bool:
         """Whether people of a tenant may sign in here."""
         if tenant is None or (self.tenant_id == "organizations" and tenant == _PERSONAL):

@@ -17,7 +17,9 @@ __all__ = ["PywryAuth"]
 
 def _load_jupyter_server_extension(app: ServerApp) -> None:
     """Add our routes to a starting server."""
-    keep_answers_out_of(app.log.name, "tornado.access", "tornado.application", "tornado.general")
+    keep_answers_out_of(
+        app.log.name, "JupyterHubSingleUser", "tornado.access", "tornado.application", "tornado.general"
+    )
     config = PywryAuth(parent=app)
     app.web_app.settings["pywry_auth"] = config
     app.web_app.settings["pywry_auth_logins"] = LoginRate(config.max_logins_per_minute)

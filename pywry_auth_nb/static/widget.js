@@ -279,7 +279,7 @@ function setText(element, text) {
 var TRAITS = ["status", "provider", "name", "expires_at", "error_code", "error_text", "login_path"];
 var DOUBLE_CLICK_MS = 1e3;
 var COPIED_MS = 2e3;
-var KERNEL_GONE = "The kernel that showed this has stopped or was restarted: run the cell again.";
+var KERNEL_GONE = "The kernel that showed this may have stopped or been restarted: run the cell again.";
 var QUIET = { opened: false, pending: false, note: "" };
 function render({ model, el }) {
   const widget = new LoginView(model, el);
@@ -391,7 +391,8 @@ var LoginView = class {
     const outcome = await post(action, this.traits.login_path, this.life.signal);
     if (this.life.signal.aborted) return;
     const moot = outcome === "done" || this.shown.action !== action;
-    this.update({ pending: false, note: moot ? "" : outcome === "gone" ? KERNEL_GONE : this.send(action) });
+    const note = moot ? "" : this.send(action);
+    this.update({ pending: false, note: outcome === "gone" && note ? KERNEL_GONE : note });
   }
   send(action) {
     try {

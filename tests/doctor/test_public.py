@@ -225,6 +225,16 @@ def test_an_address_of_the_hub_that_cannot_be_read(doctor: Doctor, on_hub: Watch
     assert not stranger.heard_of("CANARY")
 
 
+def test_one_address_of_the_hub_that_can_be_read(doctor: Doctor, on_hub: Watched, behind_tls: Before) -> None:
+    """Of what the hub tells, one good address is enough to know it by."""
+    proxy = behind_tls(on_hub)
+    told = {"JUPYTERHUB_PUBLIC_URL": f"{proxy.url}user/{{user}}/", "JUPYTERHUB_PUBLIC_HUB_URL": f"{proxy.url}hub/"}
+    said = doctor(proxy.url, "--json", **on_hub.here_on_hub | told)
+
+    assert "other_address" not in said.levels
+    assert said.report["redirect_uri"] == proxy.url + TO_HUB
+
+
 def test_the_address_of_another_user(doctor: Doctor, on_hub: Watched, behind_tls: Before) -> None:
     """Who gives the address of somebody else's server is told that it was not looked at."""
     proxy = behind_tls(on_hub)

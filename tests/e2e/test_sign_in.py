@@ -402,7 +402,7 @@ def test_an_old_widget_of_a_restarted_kernel(
     notebook.restart_kernel()
     shown(notebook, 1).get_by_role("button", name="Sign out").click()
 
-    shown(notebook, 1).locator(".pywry-auth-note").get_by_text("restarted: run the cell again").wait_for()
+    shown(notebook, 1).locator(".pywry-auth-note").get_by_text("been restarted: run the cell again").wait_for()
 
 
 def test_server_restarted_mid_flow(

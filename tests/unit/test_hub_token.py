@@ -7,6 +7,7 @@ import pickle
 import threading
 import time
 from email.utils import formatdate
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ from pywry_auth_nb import (
     TokenError,
     TokenExpiredError,
 )
-from pywry_auth_nb._loop import submit
+from pywry_auth_nb._http import HttpClient
+from pywry_auth_nb._loop import run, submit
 from pywry_auth_nb.providers import create_provider_from_settings, jupyterhub
 from tests.support.idp import Answer, Idp
 from tests.support.waiting import soon, until
@@ -33,6 +35,7 @@ from tests.support.waiting import soon, until
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pywry_auth_nb.token_store import Record
     from tests.support.api import Api
 
 USER, WHOAMI = "/hub/api/users/alice", "/hub/api/user"
@@ -375,6 +378,34 @@ def test_signing_out_overtakes_a_sign_in_that_asks_nobody(hub: HubApi) -> None:
     with pytest.raises(AuthFlowCancelled):
         begun.result(10)
     assert session.status == "signed_out"
+
+
+def test_two_sign_ins_that_ask_nobody(hub: HubApi) -> None:
+    """A double click, or a click while a cell reads the token, is one sign-in, and nobody is told that it failed."""
+    session = SessionManager(HubTokenSource(), SlowToSave())
+
+    async def both() -> list[Any]:
+        return await asyncio.gather(session.take(), session.take(), session.get_access_token())
+
+    assert run(both(), 10)[2] == "CANARY-at-1"
+    assert hub.asked() == 1
+
+
+class SlowToSave(MemoryTokenStore):
+    """A store that takes a moment."""
+
+    async def swap(self, key: str, old: Record, new: Record) -> bool:
+        """Take a moment."""
+        await asyncio.sleep(0.3)
+        return await super().swap(key, old, new)
+
+
+def test_a_hub_that_does_not_answer_in_time(hub: HubApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody is signed in, that is what a read says, whatever the reason."""
+    monkeypatch.setattr("pywry_auth_nb.providers.jupyterhub.HttpClient", partial(HttpClient, deadline=0.3))
+    hub.idp.answers[USER] = Answer({}, delay=8)
+
+    assert "did not answer" in refusal(SessionManager(HubTokenSource())).message
 
 
 def test_certificates_that_are_not_there(hub: HubApi, monkeypatch: pytest.MonkeyPatch) -> None:

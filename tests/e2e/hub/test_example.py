@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-RUN = Path(__file__).parents[3] / "examples" / "jupyterhub" / "run.py"
+COMMAND = [sys.executable, str(Path(__file__).parents[3] / "examples" / "jupyterhub" / "run.py")]
+#: Lets the program hear that its terminal is closed, also where these tests run under nohup.
+HEARING = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 
 
 @pytest.fixture
 def example(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """The running example, and what it printed."""
     output = tmp_path / "example.log"
-    command = [sys.executable, str(RUN), "--port", str(free_port()), "--home", str(tmp_path / "home")]
+    command = [sys.executable, "-c", HEARING, *COMMAND, "--port", str(free_port()), "--home", str(tmp_path / "home")]
     with output.open("wb") as log:
         process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
@@ -67,7 +69,7 @@ def test_the_example_signs_in_and_stops(
     page.get_by_text("'email': 'ada@example.org'").first.wait_for(timeout=15_000)
     page.get_by_text("<AccessToken ***>").wait_for(timeout=15_000)
     second = subprocess.run(
-        [*command_of(process)[:2], "--port", str(free_port()), "--home", str(tmp_path / "home")],
+        [*COMMAND, "--port", str(free_port()), "--home", str(tmp_path / "home")],
         capture_output=True,
         text=True,
         timeout=30,
@@ -103,18 +105,13 @@ def test_a_hub_that_does_not_start(tmp_path: Path) -> None:
     (home / "hub.sqlite").write_text("no database")
     with subprocess.Popen(["sleep", "60"]) as bystander:
         (home / "proxy.pid").write_text(str(bystander.pid))
-        command = [sys.executable, str(RUN), "--port", str(free_port()), "--home", str(home)]
+        command = [*COMMAND, "--port", str(free_port()), "--home", str(home)]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
         lives = bystander.poll() is None
         bystander.kill()
 
     assert (run.returncode, lives) == (1, True)
     assert "The hub did not start" in run.stderr
-
-
-def command_of(process: subprocess.Popen[bytes]) -> list[str]:
-    """The command line of a process."""
-    return [str(word) for word in process.args]  # type: ignore[union-attr]
 
 
 def is_connected(page: Page, hub: str) -> bool:
