@@ -263,8 +263,8 @@ class Proxy(ThreadServer):
         finally:
             for pump in pumps:
                 pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
             server.close()
+            await asyncio.gather(*pumps, return_exceptions=True)
 
     def _is_lost(self, question: bytes) -> bool:
         """Whether the answer to ``question`` is to be lost; says so once for each."""
