@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from .errors import TokenError
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DEADLINE = 10.0  # seconds for one whole request
 MAX_BYTES = 512 * 1024
 _MAX_RETRY_AFTER = 3600.0
-_MAX_URL = 2048  # what every browser and proxy takes
+MAX_URL = 2048  # what every browser and proxy takes
 _NOT_IN_URLS = frozenset(' "<>\\^`{|}#')  # RFC 3986 §2, and the fragment, which an endpoint must not have
 _JSON_TYPES = ("application/json", "application/jwk-set+json")
 
@@ -235,19 +235,24 @@ def check_url(url: str, *, loopback: bool = True) -> None:
 
 def is_safe(url: str) -> bool:
     """Whether ``url`` is https or loopback, and nothing in it is hidden or read differently by different parsers."""
-    if len(url) > _MAX_URL or not url.isascii() or not url.isprintable() or set(url) & _NOT_IN_URLS:
+    if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or set(url) & _NOT_IN_URLS:
         return False
+    parts = split_url(url)
+    return (
+        parts is not None
+        and "@" not in parts.netloc
+        and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")))
+    )
+
+
+def split_url(url: str) -> SplitResult | None:
+    """Return the parts of a URL; None where it has no host, or a port that is none."""
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises when it is none
     except ValueError:
-        return False
-    host = parts.hostname or ""
-    return (
-        bool(host)
-        and "@" not in parts.netloc
-        and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
-    )
+        return None
+    return parts if parts.hostname else None
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:

@@ -25,6 +25,7 @@ from urllib.request import urlopen
 from filelock import FileLock, Timeout
 
 from pywry_auth_nb.demo.provider import CLIENT_ID, running_provider
+from pywry_auth_nb.demo.run import end_like_ctrl_c
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,9 +52,7 @@ def main() -> int:
     parser.add_argument("--home", type=Path, default=Path("hub-home"), help="where the hub keeps its files")
     options = parser.parse_args()
     url = f"http://127.0.0.1:{options.port}/"
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, signal.default_int_handler)  # ends like Ctrl-C
+    end_like_ctrl_c()
     try:
         with ExitStack() as running:
             running.enter_context(alone_in(options.home))

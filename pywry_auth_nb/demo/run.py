@@ -58,9 +58,7 @@ def main(port: int = 0, *, browser: bool = True) -> int:
         print(f"Port {port} is in use: choose another, or leave out --port.", file=sys.stderr)
         return 1
     callbacks = [f"http://{host}:{port}/pywry-auth/callback" for host in ("127.0.0.1", "localhost")]
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, signal.default_int_handler)  # ends like Ctrl-C
+    end_like_ctrl_c()
     try:
         with TemporaryDirectory(prefix="pywry-auth-demo-") as folder, running_provider(callbacks) as issuer:
             return _run_lab(Path(folder), port, issuer, browser=browser)
@@ -128,6 +126,13 @@ def quickstart() -> Path:
     """Return the quickstart notebook: the packaged one, or the checkout's."""
     packaged = Path(__file__).with_name("quickstart.ipynb")
     return packaged if packaged.exists() else Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
+
+
+def end_like_ctrl_c() -> None:
+    """Let a polite end, and a closed terminal, clean up as Ctrl-C does."""
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
 
 
 def _free_port(port: int) -> int:

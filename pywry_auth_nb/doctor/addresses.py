@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from .._http import is_safe
+from .._http import MAX_URL, is_safe, split_url
 
 _SHAPE = re.compile(r"https?://[A-Za-z0-9.\-\[\]:_]+(/[A-Za-z0-9/._~%@!$&'()*+,;=:-]*)?", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
@@ -35,14 +35,8 @@ def without_page(address: str) -> str:
 
 def is_address(text: object) -> bool:
     """Whether this is an http(s) URL of a host and a path, in plain characters, that may be shown."""
-    if not isinstance(text, str) or not _SHAPE.fullmatch(text):
-        return False
-    try:
-        parts = urlsplit(text)
-        _ = parts.port  # raises when it is none
-    except ValueError:
-        return False
-    return bool(parts.hostname) and len(text) < 2048  # noqa: PLR2004 - what every browser takes
+    shaped = isinstance(text, str) and _SHAPE.fullmatch(text) is not None and len(text) < MAX_URL
+    return shaped and split_url(str(text)) is not None
 
 
 def is_insecure(url: str) -> bool:

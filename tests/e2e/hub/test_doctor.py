@@ -22,13 +22,6 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory, hub_provider_process: Provider) -> Iterator[Hub]:
-    """A hub that tells nobody its public address, as they come."""
-    with Hub(tmp_path_factory.mktemp("hub"), provider=hub_provider_process) as hub:
-        yield hub
-
-
-@pytest.fixture(scope="module")
 def telling(tmp_path_factory: pytest.TempPathFactory, hub_provider_process: Provider) -> Iterator[Hub]:
     """A hub that was told its public address."""
     port = free_port()
@@ -64,9 +57,9 @@ def test_in_a_terminal_of_a_server(telling: Hub, name: str) -> None:
     assert not report.having("warning")
 
 
-def test_a_hub_that_does_not_tell(hub: Hub) -> None:
+def test_a_hub_that_does_not_tell(hooked: Hub) -> None:
     """Without a public address no redirect URI is made up: it says how to see it, and looks at the rest."""
-    report = in_terminal(hub)
+    report = in_terminal(hooked)
 
     assert (report.status, report.redirect_uri) == (0, None)
     assert report.having("warning") == {"public_address_unknown"}
@@ -84,35 +77,35 @@ def test_an_alias(telling: Hub) -> None:
 
 
 @pytest.mark.parametrize("page", ["", "hub/home", "user/alice/lab/tree/a.ipynb?reset"])
-def test_given_the_public_address(hub: Hub, page: str) -> None:
+def test_given_the_public_address(hooked: Hub, page: str) -> None:
     """Given the hub's address, or that of any page there, it asks through the proxy, and has the redirect URI."""
-    report = in_terminal(hub, hub.url + page)
+    report = in_terminal(hooked, hooked.url + page)
 
-    assert (report.status, report.redirect_uri) == (0, hub.redirect_uri)
+    assert (report.status, report.redirect_uri) == (0, hooked.redirect_uri)
     assert report.levels["redirect_uri"] == "ok"
     assert not report.having("warning")
 
 
-def test_it_leaves_no_kernel_behind(hub: Hub) -> None:
+def test_it_leaves_no_kernel_behind(hooked: Hub) -> None:
     """The kernel that it starts is gone when it is done."""
-    in_terminal(hub)
+    in_terminal(hooked)
 
-    assert hub.server("alice").api("GET", "api/kernels").json() == []
+    assert hooked.server("alice").api("GET", "api/kernels").json() == []
 
 
-def test_an_administrator_outside(hub: Hub, hub_provider: Provider, tmp_path: Path) -> None:
+def test_an_administrator_outside(hooked: Hub, hub_provider: Provider, tmp_path: Path) -> None:
     """From outside, the hub's address is enough for the redirect URI; what is not seen from there is said."""
-    report = outside(tmp_path, hub.url, "--issuer", hub_provider.issuer, "--client-id", "pywry")
+    report = outside(tmp_path, hooked.url, "--issuer", hub_provider.issuer, "--client-id", "pywry")
 
-    assert (report.status, report.redirect_uri) == (0, hub.redirect_uri)
+    assert (report.status, report.redirect_uri) == (0, hooked.redirect_uri)
     assert report.having("ok") >= {"hub_found", "hub_login", "discovery", "pkce", "client"}
     assert "terminal of a user's server" in report.advice["user_server_unseen"]
     assert not report.having("warning")
 
 
-def test_a_client_that_the_provider_does_not_know(hub: Hub, tmp_path: Path, hub_provider: Provider) -> None:
+def test_a_client_that_the_provider_does_not_know(hooked: Hub, tmp_path: Path, hub_provider: Provider) -> None:
     """A wrong client identifier is found before anybody signs in."""
-    report = outside(tmp_path, hub.url, "--issuer", hub_provider.issuer, "--client-id", "nobody")
+    report = outside(tmp_path, hooked.url, "--issuer", hub_provider.issuer, "--client-id", "nobody")
 
     assert report.status == 1
     assert report.having("error") == {"client_refused"}
