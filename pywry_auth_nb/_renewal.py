@@ -10,10 +10,10 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from ._loop import Serial, bare, get_loop, growing, is_running, jitter, on_loop, seen
+from ._io.loop import Serial, backoff, get_loop, ignore_result, is_running, jitter, on_loop, without_traceback
 from ._sharing import SharedState, free
 from .errors import LoginRequired, TokenError, TokenExpiredError, TokenRefreshError, TokenStoreError
-from .providers.base import NEEDS_HELP, as_refresh_error
+from .providers.base import REGISTRATION_ERRORS, as_refresh_error
 from .token_store import Lease
 
 if TYPE_CHECKING:
@@ -60,21 +60,21 @@ class Renewal(SharedState):
     @property
     def _due(self) -> float:
         """When to renew, in epoch seconds."""
-        return self._snap.due(0.0 if self.provider.renews_late else self.refresh_buffer_seconds)
+        return self._snap.due(0.0 if self.provider.refresh_only_after_expiry else self.refresh_buffer_seconds)
 
     async def _refresh_once(self) -> None:
         if self._refreshing is None or not is_running(self._refreshing):
-            self._refreshing = seen(asyncio.ensure_future(self._refresh()))
+            self._refreshing = ignore_result(asyncio.ensure_future(self._refresh()))
         await asyncio.shield(self._refreshing)
 
     async def _refresh(self) -> None:
         if self._snap.tokens is None:
-            raise nobody()
+            raise login_required_error()
         self._check_renewable(self._snap.tokens)
         begun, epoch = self._held, self._epoch
         self._publish(refreshing=True)
         try:
-            await self.provider.get_ready()  # before others have to wait for it
+            await self.provider.warm_up()  # before others have to wait for it
             lease = await self._turn(begun)
             if lease is not None:
                 await self._renew_under(lease)
@@ -105,7 +105,7 @@ class Renewal(SharedState):
             return kept
         if kept is not None:
             await free(kept)
-        end, pauses = time.monotonic() + _TURN_DEADLINE, growing(*_POLL)
+        end, pauses = time.monotonic() + _TURN_DEADLINE, backoff(*_POLL)
         while time.monotonic() < end:
             await asyncio.sleep(max(self._not_yet - time.monotonic(), 0))
             if await self._done_by_others(begun):
@@ -159,7 +159,7 @@ class Renewal(SharedState):
     def _is_done(self, begun: Record) -> bool:
         """Whether there is nothing left to renew in what this session shows."""
         if self._snap.tokens is None:
-            raise nobody()
+            raise login_required_error()
         if self._held.generation != begun.generation and not self._snap.ended:
             return time.time() < self._due
         self._check_renewable(self._snap.tokens)
@@ -197,7 +197,7 @@ class Renewal(SharedState):
         try:
             self.provider.check_continuity(old, new)
         except TokenError:
-            await self.provider.give_back(new)  # somebody else's: nobody may use them
+            await self.provider.revoke_tokens(new)  # somebody else's: nobody may use them
             raise
         return new
 
@@ -217,7 +217,7 @@ class Renewal(SharedState):
         """Put renewed tokens into the store, then in place of the old; a store that fails must not cost the session."""
         epoch, error = self._epoch, None
         try:
-            kept = await self._write(_instead_of(old, record))
+            kept = await self._write(replace_if(old, record))
         except TokenStoreError as failure:
             kept, error = record, failure
         if epoch != self._epoch:
@@ -234,7 +234,7 @@ class Renewal(SharedState):
     async def _give_back_late(self, tokens: OAuthTokenSet) -> None:
         """Revoke tokens that came too late, unless that would end the sign-in that overtook them."""
         if self._snap.tokens is None or not self.provider.revokes_consent:
-            await self.provider.give_back(tokens)
+            await self.provider.revoke_tokens(tokens)
 
     @on_loop
     async def renew_refused(self, token: str) -> str | None:
@@ -275,7 +275,7 @@ class Renewal(SharedState):
         if self._snap.ended or self._snap.tokens is None:
             return
         self._failures += 1
-        self._failure = bare(error)
+        self._failure = without_traceback(error)
         self._publish(refreshing=False)
         self._schedule(at_least=error.retry_after or 0.0)
 
@@ -299,7 +299,7 @@ class Renewal(SharedState):
         epoch = self._epoch
         record = kept = old.over()
         try:
-            kept = await self._write(_instead_of(old, record))
+            kept = await self._write(replace_if(old, record))
         except TokenStoreError:
             self._unsaved = True  # it is stored later
         if epoch != self._epoch:
@@ -314,14 +314,14 @@ class Renewal(SharedState):
     def _tell_ended(self, error: TokenError | None = None) -> None:
         if error is None:
             error = TokenRefreshError("This sign-in has ended. Sign in again.", code="invalid_grant")
-        self._ended_by = bare(error)
+        self._ended_by = without_traceback(error)
         self._publish(error=self._ended_by)
         if self.on_reauth_required is not None:
             Serial()(self.on_reauth_required)
 
     def _store_is_back(self) -> None:
         """Let the next reader try again what failed only because the store did."""
-        if self._failure is not None and _is_ours(self._failure):
+        if self._failure is not None and is_store_error(self._failure):
             self._resume_at = 0.0
 
     def _shown(self) -> None:
@@ -335,7 +335,7 @@ class Renewal(SharedState):
         """Plan the next look at the token: when it is due, or after a failure with growing pauses, in seconds."""
         due = max(self._early(), time.time() + _MIN_PAUSE)
         if self._failures:
-            cap = _STORE_PAUSE if self._failure is not None and _is_ours(self._failure) else _BACKOFF_CAP
+            cap = _STORE_PAUSE if self._failure is not None and is_store_error(self._failure) else _BACKOFF_CAP
             pause = min(2.0**self._failures, cap) * jitter(0.5, 1.0)
             hopeless = self._failure is not None and (_needs_help(self._failure) or self._is_late())
             self._resume_at = time.time() + max(pause, at_least, _BACKOFF_CAP if hopeless else 0.0)
@@ -345,7 +345,7 @@ class Renewal(SharedState):
 
     def _is_late(self) -> bool:
         """Whether whoever should have renewed a token that is over has not done so for long."""
-        return self.provider.renews_late and self._failures > _MANY
+        return self.provider.refresh_only_after_expiry and self._failures > _MANY
 
     def _early(self) -> float:
         """Return when to renew: somewhat before it is due, each kernel at another time."""
@@ -392,7 +392,7 @@ class Renewal(SharedState):
 
 def _needs_help(error: TokenRefreshError) -> bool:
     """Whether somebody must change the client's registration first."""
-    return error.code in NEEDS_HELP
+    return error.code in REGISTRATION_ERRORS
 
 
 def _is_final(error: TokenRefreshError) -> bool:
@@ -400,12 +400,12 @@ def _is_final(error: TokenRefreshError) -> bool:
     return error.code in {"invalid_grant", "identity_changed"} or error.code.startswith("id_token_")
 
 
-def _instead_of(old: Record, new: Record) -> Callable[[Record], Record | None]:
+def replace_if(old: Record, new: Record) -> Callable[[Record], Record | None]:
     """Return the change that puts ``new`` in place of ``old``, or of what is earlier, as a store that lost it has."""
     return lambda there: new if there.generation < new.generation or there.tokens == old.tokens else None
 
 
-def _is_ours(error: TokenRefreshError) -> bool:
+def is_store_error(error: TokenRefreshError) -> bool:
     """Whether not the provider, but the store or another kernel was in the way."""
     return error.code.startswith("store_") or error.code == "refresh_busy"
 
@@ -430,7 +430,7 @@ def _as_refresh_error(failure: Exception) -> TokenRefreshError:
     return TokenRefreshError(f"The refresh failed ({type(failure).__name__}). Try again.", code="internal")
 
 
-def nobody(error: AuthenticationError | None = None) -> LoginRequired:
+def login_required_error(error: AuthenticationError | None = None) -> LoginRequired:
     """Return the error for a session without anybody in it, perhaps because of an ``error`` of the store."""
     if isinstance(error, TokenStoreError):
         return LoginRequired(f"Nobody is signed in, because the stored sign-in could not be read. {error.message}")

@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._loop import bare, get_loop, is_running, jitter
+from ._io.loop import get_loop, is_running, jitter, without_traceback
 from ._state import SessionState
 from .errors import TokenError, TokenStoreError
 from .token_store import NOTHING
@@ -75,7 +75,7 @@ class SharedState(SessionState):
         The session's key alone would not do: whoever shares a store, the tokens of one provider, client or person must
         never be taken for those of another.
         """
-        return f"{self.session_key} {self.provider.identity} {_person()}"
+        return f"{self.session_key} {self.provider.identity} {current_user()}"
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class SharedState(SessionState):
         """Tell the person who cannot be signed in for it; a session goes on with what it has."""
         shown = self._snap.error
         if self._held.tokens is None and not (isinstance(shown, TokenStoreError) and shown.code == error.code):
-            self._publish(error=bare(error))
+            self._publish(error=without_traceback(error))
 
     async def _load(self) -> None:
         """Read the store, if this has not been done."""
@@ -157,7 +157,7 @@ class SharedState(SessionState):
         if not self._away:
             log.warning("the token store failed (%s)", error.code)
         self._away = True
-        raise bare(error)
+        raise without_traceback(error)
 
     async def _read(self) -> Record:
         """Read the record; a store that was away has it from now on, perhaps an old one."""
@@ -281,7 +281,7 @@ async def free(lease: Lease) -> None:
         log.warning("a lock of the token store could not be released (%s)", type(error).__name__)
 
 
-def _person() -> str:
+def current_user() -> str:
     """Return who runs this kernel: on a hub its user, since there the account may be the same for all."""
     try:
         return os.environ.get("JUPYTERHUB_USER") or getpass.getuser()

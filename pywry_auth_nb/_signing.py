@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ._loop import bare, get_loop, is_running, on_loop, seen
+from ._io.loop import get_loop, ignore_result, is_running, on_loop, without_traceback
 from ._renewal import Renewal, not_stored
 from .errors import AuthFlowCancelled, TokenError, TokenStoreError
 from .providers.base import REVOKED
@@ -104,7 +104,7 @@ class Signing(Renewal):
 
     def note_login_failed(self, error: AuthenticationError, *, authorizing: bool) -> None:
         """Note that a sign-in failed, and whether another is still open. On the background loop."""
-        self._publish(error=bare(error), authorizing=authorizing)
+        self._publish(error=without_traceback(error), authorizing=authorizing)
         self._wake(error)
 
     # -- where nobody need be asked -----------------------------------------------------------------------------
@@ -121,7 +121,7 @@ class Signing(Renewal):
             await asyncio.wait({self._taking})
             if self._held.tokens is not None:
                 return
-        self._taking = seen(asyncio.ensure_future(self._take(lambda: True)))
+        self._taking = ignore_result(asyncio.ensure_future(self._take(lambda: True)))
         await asyncio.shield(self._taking)
         if self._held.tokens is None:
             raise AuthFlowCancelled("Somebody signed out meanwhile. Sign in again.")
@@ -130,14 +130,14 @@ class Signing(Renewal):
         """Take what the provider has, once for all who ask at the same time, and not again at once if that fails."""
         again = not is_running(self._taking) and time.monotonic() >= self._take_again_at
         if self._taking is None or again or self._taking.get_loop() is not get_loop():
-            self._taking = seen(asyncio.ensure_future(self._take(self._knows_of_nobody)))
+            self._taking = ignore_result(asyncio.ensure_future(self._take(self._knows_of_nobody)))
         await asyncio.shield(self._taking)
 
     async def _take(self, is_wanted: Callable[[], bool]) -> None:
         """Sign in with what the provider has, unless that is not wanted any more when it comes."""
         command = self._commands
         try:
-            tokens, user = await self.provider.take()
+            tokens, user = await self.provider.acquire_token_silent()
         except TokenError as error:
             self._take_again_at = time.monotonic() + _TAKE_PAUSE
             self.note_login_failed(error, authorizing=False)
@@ -169,7 +169,7 @@ class Signing(Renewal):
         revoked = dict.fromkeys(("refresh_token", "access_token"), "none" if theirs.problem is None else "unreadable")
         for record in [theirs] if ours.sign_in == theirs.sign_in else [ours, theirs]:
             if record.tokens is not None:
-                revoked |= await self.provider.give_back(record.tokens)
+                revoked |= await self.provider.revoke_tokens(record.tokens)
         return LogoutResult(**revoked, store=store)
 
     async def _write_sign_out(self, command: int) -> tuple[Record, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets as t
 
-from ._loop import Serial, bare, get_loop, on_loop
+from ._io.loop import Serial, get_loop, on_loop, without_traceback
 from .errors import AuthFlowTimeout
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Snapshot:
         return self.tokens.expires_at - min(_MARGIN, self.tokens.expires_in / 5)
 
 
-class View(t.TraitType[Any, Any]):
+class ComputedTrait(t.TraitType[Any, Any]):
     """A read-only trait computed from its owner, so that it is right at once on every thread.
 
     Observers hear of a change from ``SessionState``; the value itself is never stored twice.
@@ -96,12 +96,17 @@ class SessionState(t.HasTraits):
     All traits are views of one snapshot, so they change together. Only the background loop replaces it.
     """
 
-    status = View(lambda self: self._snap.status, "signed_out, authorizing, signed_in, refreshing or reauth_required")
-    expires_at = View(
+    status = ComputedTrait(
+        lambda self: self._snap.status, "signed_out, authorizing, signed_in, refreshing or reauth_required"
+    )
+    expires_at = ComputedTrait(
         lambda self: _seen(self._snap)["expires_at"], "When the access token ends: epoch seconds, or None"
     )
-    user = View(lambda self: self._snap.user, "Claims about who is signed in, or None")
-    error = View(lambda self: self._snap.error and bare(self._snap.error), "Why the last thing tried failed, or None")
+    user = ComputedTrait(lambda self: self._snap.user, "Claims about who is signed in, or None")
+    error = ComputedTrait(
+        lambda self: self._snap.error and without_traceback(self._snap.error),
+        "Why the last thing tried failed, or None",
+    )
 
     def __init__(self) -> None:
         super().__init__()

@@ -7,8 +7,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from ._http import is_loopback
-from ._loop import run
+from ._io.http import is_loopback
+from ._io.loop import run
 from .errors import AuthenticationError, ConfigurationError
 from .tokens import Secret
 

@@ -22,7 +22,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from . import pages
+from ._wire import pages
 from .errors import AuthenticationError, ConfigurationError
 
 if TYPE_CHECKING:

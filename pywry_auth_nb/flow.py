@@ -13,10 +13,17 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ._authorization import AuthFlowResult, AuthFlowState, AuthorizationRequest, Pending, check_redirect_uri, code_in
-from ._loop import bare, get_loop, on_loop, seen
-from ._protocol import LIFETIME
-from ._servers import state_for
+from ._io.loop import get_loop, ignore_result, on_loop, without_traceback
+from ._sign_in.authorization import (
+    AuthFlowResult,
+    AuthFlowState,
+    AuthorizationRequest,
+    Pending,
+    check_redirect_uri,
+    code_in,
+)
+from ._wire.hub_routing import state_for
+from ._wire.protocol import LIFETIME
 from .errors import AuthenticationError, AuthFlowCancelled, AuthFlowTimeout, ConfigurationError
 from .pkce import PKCEChallenge
 from .session import SessionManager
@@ -262,7 +269,7 @@ class AuthFlowManager:
             self._end(state, error)
             raise
         if self._redeeming.pop(state, None) is None:  # it was ended meanwhile
-            await self.provider.give_back(tokens)
+            await self.provider.revoke_tokens(tokens)
             raise AuthFlowCancelled(_OVERTAKEN)
         ended = [pending, *(other for flow in list(self.session.flows) for other in flow._complete())]  # noqa: SLF001
         self._flow_state = AuthFlowState.COMPLETED
@@ -292,9 +299,9 @@ class AuthFlowManager:
         code = code_in(params)
         tokens = await self.provider.exchange_code(code, pending.redirect_uri, pending.verifier, pending.nonce)
         try:
-            return tokens, await self.provider.identify(tokens)
+            return tokens, await self.provider.fetch_user(tokens)
         except AuthenticationError:
-            await self.provider.give_back(tokens)  # nobody will use them
+            await self.provider.revoke_tokens(tokens)  # nobody will use them
             raise
 
     def abandon(self, state: str, error: BaseException) -> None:
@@ -359,11 +366,11 @@ class AuthFlowManager:
 
 async def _unless_over(pending: Pending, work: Coroutine[Any, Any, None]) -> None:
     """Await ``work``, unless the sign-in that needs it fails first: then raise why, and leave ``work`` to itself."""
-    working, over = seen(asyncio.ensure_future(work)), asyncio.ensure_future(pending.over.wait())
+    working, over = ignore_result(asyncio.ensure_future(work)), asyncio.ensure_future(pending.over.wait())
     try:
         await asyncio.wait({working, over}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         over.cancel()
     if pending.outcome.done() and pending.outcome.exception() is not None:
-        raise bare(pending.outcome.exception())
+        raise without_traceback(pending.outcome.exception())
     await working

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlencode
 
-from ._logs import keep_answers_out_of
-from ._servers import CALLBACK, STOPPED, server_in
+from ._wire.hub_routing import CALLBACK, STOPPED, server_in
+from ._wire.log_filter import keep_answers_out_of
 
 if TYPE_CHECKING:
     from tornado.httputil import HTTPServerRequest

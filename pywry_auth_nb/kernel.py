@@ -18,8 +18,8 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _protocol
-from ._loop import submit
+from ._io.loop import submit
+from ._wire import protocol
 from .errors import AuthenticationError, LoginRequired, TokenRefreshError
 from .flow import AuthFlowManager
 
@@ -120,7 +120,7 @@ def _kernel_id() -> str:
 
 async def _begin(content: dict[str, Any]) -> dict[str, Any]:
     flow = _flow(content)
-    if flow.provider.asks_nobody:
+    if not flow.provider.interactive:
         await flow.session.take()
         return {"name": flow.session.display_name}
     request = await flow.begin(content["redirect_uri"], server=content.get("server", ""))
@@ -198,13 +198,13 @@ def _is_identifier(value: object) -> bool:
 
 
 _REQUESTS: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
-    _protocol.BEGIN: _begin,
-    _protocol.COMPLETE: _complete,
-    _protocol.CANCEL: _cancel,
-    _protocol.LOGOUT: _logout,
-    _protocol.STATUS: _status,
-    _protocol.USERINFO: _userinfo,
-    _protocol.REFRESH: _refresh,
+    protocol.BEGIN: _begin,
+    protocol.COMPLETE: _complete,
+    protocol.CANCEL: _cancel,
+    protocol.LOGOUT: _logout,
+    protocol.STATUS: _status,
+    protocol.USERINFO: _userinfo,
+    protocol.REFRESH: _refresh,
 }
 
 
@@ -217,10 +217,10 @@ def _flow(content: dict[str, Any]) -> AuthFlowManager:
 
 async def _answer(request: str, content: dict[str, Any]) -> dict[str, Any]:
     """Do what is asked and say how it went: with a code, never with text that came from outside."""
-    if content.get("protocol") != _protocol.PROTOCOL:
+    if content.get("protocol") != protocol.PROTOCOL:
         return _failed("version_mismatch")
     try:
-        return {"protocol": _protocol.PROTOCOL, "status": "ok", **await _REQUESTS[request](content)}
+        return {"protocol": protocol.PROTOCOL, "status": "ok", **await _REQUESTS[request](content)}
     except AuthenticationError as error:
         return _failed(error.code)
     except Exception as error:  # noqa: BLE001 - the browser must get an answer whatever happens
@@ -229,7 +229,7 @@ async def _answer(request: str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _failed(code: str) -> dict[str, Any]:
-    return {"protocol": _protocol.PROTOCOL, "status": "error", "code": code}
+    return {"protocol": protocol.PROTOCOL, "status": "error", "code": code}
 
 
 # -- the control channel ----------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def _handler(kernel: Any, request: str) -> Callable[[Any, Any, dict[str, Any]], 
         def finished(future: concurrent.futures.Future[dict[str, Any]]) -> None:
             control.call_soon_threadsafe(send, "reply", future.result())
 
-        send("accepted", {"protocol": _protocol.PROTOCOL})
+        send("accepted", {"protocol": protocol.PROTOCOL})
         submit(_answer(request, message["content"])).add_done_callback(finished)
 
     return handle

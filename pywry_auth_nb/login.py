@@ -9,17 +9,18 @@ import time
 import webbrowser
 from typing import TYPE_CHECKING, Any
 
-from . import kernel, pages
-from ._authorization import AuthFlowResult
-from ._loop import bare, run, submit, wait
+from . import kernel
+from ._io.loop import run, submit, wait, without_traceback
 from ._sharing import STORE_DEADLINE
+from ._sign_in.authorization import AuthFlowResult
+from ._wire import pages
 from .callback_server import OAuthCallbackServer
 from .errors import AuthenticationError, AuthFlowCancelled, AuthFlowTimeout, LoginRequired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ._authorization import AuthorizationRequest
+    from ._sign_in.authorization import AuthorizationRequest
     from .flow import AuthFlowManager
     from .session import SessionManager
 
@@ -80,9 +81,9 @@ def _is_signed_in(session: SessionManager, timeout: float) -> bool:
 async def _arrive(session: SessionManager) -> bool:
     if await session.initialize() is not None and session.status != "reauth_required":
         return True
-    if session.provider.asks_nobody:
+    if not session.provider.interactive:
         await session.take()
-    return session.provider.asks_nobody
+    return not session.provider.interactive
 
 
 def _show(session: SessionManager, flow: AuthFlowManager | None) -> None:
@@ -233,7 +234,7 @@ def _outcome(flow: AuthFlowManager, request: AuthorizationRequest, until: float)
         _give_up(flow, request, late, _MOMENT + STORE_DEADLINE)  # more than a moment only if tokens are being saved
     error = request.outcome.exception() if request.outcome.done() else late
     if error is not None:
-        raise bare(error)
+        raise without_traceback(error)
     return request.outcome.result()
 
 

@@ -8,11 +8,11 @@ import time
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ._loop import on_background, on_loop, run
-from ._renewal import nobody
+from ._io.loop import on_background, on_loop, run
+from ._renewal import login_required_error
 from ._sharing import FRESH, PATIENCE
 from ._signing import LogoutResult, Signing
-from ._state import View
+from ._state import ComputedTrait
 from .errors import (
     AuthenticationError,
     LoginRequired,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._authorization import AuthFlowResult
+    from ._sign_in.authorization import AuthFlowResult
     from .auth import SessionAuth
     from .providers import OAuthProvider
     from .token_store import TokenStore
@@ -56,7 +56,9 @@ class SessionManager(Signing):
     All traits are read-only. They change together, and observers run on a thread of their own, in order.
     """
 
-    access_token = View(methodcaller("_read_token"), "A token that is valid now. Raises LoginRequired or TokenError")
+    access_token = ComputedTrait(
+        methodcaller("_read_token"), "A token that is valid now. Raises LoginRequired or TokenError"
+    )
 
     def __init__(
         self,
@@ -211,7 +213,7 @@ class SessionManager(Signing):
         """
         await self._load()
         await self._glance()
-        if self.provider.asks_nobody and self._knows_of_nobody():
+        if not self.provider.interactive and self._knows_of_nobody():
             try:
                 await self._take_once()
             except TokenError as error:
@@ -233,7 +235,7 @@ class SessionManager(Signing):
         """Return the access token if there is one that is not over; else raise, saying why."""
         snap = self._snap
         if snap.tokens is None:
-            raise nobody(snap.error)
+            raise login_required_error(snap.error)
         if time.time() < snap.over:
             return snap.tokens.access_token
         if error is None:
@@ -275,7 +277,7 @@ class SessionManager(Signing):
         await self._arrive()
         await self._refresh_once()
         if self._snap.tokens is None:
-            raise nobody()
+            raise login_required_error()
         return self._snap.tokens
 
     # -- being shown ---------------------------------------------------------------------------------------------

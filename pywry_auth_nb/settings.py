@@ -123,7 +123,7 @@ class OAuth2Settings(Configurable):
         if self.client_secret_file:
             return Secret(_read(Path(self.client_secret_file)))
         if self.client_secret_keyring:
-            from ._keyring import read_secret
+            from ._io.keyring import read_secret
 
             service, _, username = self.client_secret_keyring.partition(":")
             try:

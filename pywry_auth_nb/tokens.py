@@ -25,7 +25,7 @@ class Secret(str):
         return "'***'"
 
 
-def hidden(text: str | None) -> Secret | None:
+def secret_or_none(text: str | None) -> Secret | None:
     """Return ``text`` as a :class:`Secret`: for the first line of what gets one, so that no traceback shows it."""
     return None if text is None else Secret(text)
 

@@ -12,7 +12,7 @@ import anywidget
 import traitlets as t
 
 from . import kernel
-from ._loop import submit
+from ._io.loop import submit
 
 if TYPE_CHECKING:
     from .session import SessionManager

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from .asking import Asker
     from .findings import Finding, Report
+    from .http_probe import Asker
 
 #: Seconds that the whole command may take, unless told otherwise.
 SECONDS = 60.0
@@ -60,8 +60,8 @@ def main(address: str | None, *, as_json: bool, settings: Mapping[str, str], sec
 
 def examine(address: str | None, settings: Mapping[str, str], seconds: float, environ: Mapping[str, str]) -> Report:
     """Look at everything; the provider and the store meanwhile, on threads of their own."""
-    from .asking import Asker
     from .findings import Report
+    from .http_probe import Asker
 
     report, asker = Report(), Asker(seconds)
     others = [_Meanwhile(name, check) for name, check in _of_settings(settings, environ, asker).items()]
@@ -83,8 +83,8 @@ def _look_at_server(report: Report, address: str | None, environ: Mapping[str, s
     Returns:
         Whether that was from outside, where no kernel has its settings.
     """
-    from .._servers import is_on_a_hub
-    from . import extension, hub, kernels, public, servers, told
+    from .._wire.hub_routing import is_on_a_hub
+    from . import extension, hub, hub_environment, kernels, public, servers
 
     server = report.collect("server", servers.find(environ, asker))
     if address is not None and server is not None and not is_on_a_hub(environ) and hub.find(address, asker):
@@ -98,7 +98,7 @@ def _look_at_server(report: Report, address: str | None, environ: Mapping[str, s
         if found is not None:
             report.redirect_uri = report.collect("public", public.check(server, found, address, environ, asker))
             if found.hub and not found.configured and address is None:
-                report.outline = told.outline(environ)
+                report.outline = hub_environment.outline(environ)
         report.collect("kernel", kernels.check(server, found, asker))
     elif not report.findings:
         report.findings.append(servers.missing())
@@ -109,7 +109,7 @@ def _of_settings(
     given: Mapping[str, str], environ: Mapping[str, str], asker: Asker
 ) -> dict[str, Generator[Finding, None, None]]:
     """Return the checks of what the settings name, by name."""
-    from .._servers import is_on_a_hub
+    from .._wire.hub_routing import is_on_a_hub
     from ..settings import OAuth2Settings
     from . import provider, store
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from .._http import MAX_URL, is_safe, split_url
+from .._io.http import MAX_URL, is_safe, split_url
 
 _SHAPE = re.compile(r"https?://[A-Za-z0-9.\-\[\]:_]+(/[A-Za-z0-9/._~%@!$&'()*+,;=:-]*)?", re.ASCII)
 _PORTS = {"http": 80, "https": 443}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from ..providers.base import OAuthProvider
-    from .asking import Asker
+    from .http_probe import Asker
 
 _HALF_A_SECOND = 0.5  # the mean of what Date leaves out
 _finding = partial(Finding, "clock")

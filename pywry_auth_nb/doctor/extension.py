@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .._protocol import PROTOCOL
 from .._version import __version__
+from .._wire.protocol import PROTOCOL
 from .addresses import is_address
 from .findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from .._http import Answer
-    from .asking import Asker
+    from .._io.http import Answer
+    from .http_probe import Asker
     from .servers import Server
 
 _CHECK = "pywry-auth/check"

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ..errors import AuthenticationError
-from .told import hub_in
+from .hub_environment import hub_in
 
 if TYPE_CHECKING:
     from collections.abc import Generator

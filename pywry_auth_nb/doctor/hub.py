@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from .._servers import CALLBACK, HUB_CALLBACK
+from .._wire.hub_routing import CALLBACK, HUB_CALLBACK
 from . import extension, public
 from .addresses import host_of, hub_of, is_address, is_insecure, is_same_origin, user_in, without_page
 from .extension import Extension, is_login_needed, is_version
@@ -16,8 +16,8 @@ from .servers import from_outside
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from .._http import Answer
-    from .asking import Asker
+    from .._io.http import Answer
+    from .http_probe import Asker
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SHUT = _REDIRECTS | {401, 403}

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from .._loop import in_thread, submit, wait
-from .._protocol import PROTOCOL
+from .._io.loop import in_thread, submit, wait
 from .._version import __version__
+from .._wire.protocol import PROTOCOL
 from .extension import is_version
 from .findings import Finding
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from concurrent.futures import Future
 
-    from .._http import Answer
-    from .asking import Asker
+    from .._io.http import Answer
     from .extension import Extension
+    from .http_probe import Asker
     from .servers import Server
 
 _START = 20.0  # seconds
@@ -44,11 +44,12 @@ _finding = partial(Finding, "kernel")
 _CODE = """
 import json
 import pywry_auth_nb
-from pywry_auth_nb import _protocol, GenericOIDCProvider, MemoryTokenStore, SessionManager
+from pywry_auth_nb import GenericOIDCProvider, MemoryTokenStore, SessionManager
+from pywry_auth_nb._wire import protocol
 from pywry_auth_nb.kernel import flow_for, open_path
 _session = SessionManager(GenericOIDCProvider("doctor", issuer_url="https://doctor.invalid"), MemoryTokenStore())
 _flow = flow_for(_session)
-_said = json.dumps([pywry_auth_nb.__version__, _protocol.PROTOCOL, open_path(_flow)])
+_said = json.dumps([pywry_auth_nb.__version__, protocol.PROTOCOL, open_path(_flow)])
 """
 
 

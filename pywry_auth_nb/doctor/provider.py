@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .._loop import run
-from .._servers import CALLBACK
+from .._io.loop import run
+from .._wire.hub_routing import CALLBACK
 from ..errors import AuthenticationError
 from . import clock
 from .findings import Finding
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..providers.base import OAuthProvider
     from ..settings import OAuth2Settings
-    from .asking import Asker
+    from .http_probe import Asker
 
 _READY = 25.0  # seconds: discovery, at two places
 _TRIAL = 12.0
@@ -68,12 +68,12 @@ def check(settings: OAuth2Settings, asker: Asker, *, as_public: bool = False) ->
     try:
         provider = _made(settings)
         run(provider.prepare(), asker.at_most(_READY))
-        if provider.asks_nobody:
-            run(provider.take(), asker.at_most(_READY))
+        if not provider.interactive:
+            run(provider.acquire_token_silent(), asker.at_most(_READY))
     except AuthenticationError as error:
         yield _failure(error)
         return
-    if provider.asks_nobody:
+    if not provider.interactive:
         yield _finding("ok", "hub_token", "The hub gives its user's token: nobody has to sign in again.")
         return
     yield _finding("ok", "discovery", f"The provider at {provider.label} answers.")

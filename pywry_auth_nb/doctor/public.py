@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .._servers import CALLBACK
-from . import told
+from .._wire.hub_routing import CALLBACK
+from . import hub_environment
 from .addresses import host_of, is_below_localhost, is_insecure, origin_of, path_of, user_in, without_page
 from .extension import Extension, is_login_needed, look_from_outside
 from .findings import Finding
@@ -15,8 +15,8 @@ from .servers import Server
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from .._http import Answer
-    from .asking import Asker
+    from .._io.http import Answer
+    from .http_probe import Asker
 
 _NOT_FOUND = 404
 _finding = partial(Finding, "public")
@@ -42,10 +42,10 @@ def check(
         environ: Where a hub says what it is.
         asker: Asks.
     """
-    if address is not None and not told.allows(address, environ):
+    if address is not None and not hub_environment.allows(address, environ):
         yield _other_address(address, environ)
         address = None
-    there = told.of_server(address, environ)
+    there = hub_environment.of_server(address, environ)
     if there is None:
         return (yield from _without_address(local, environ))
     if address is not None and local.hub and user_in(address) not in {"", user_in(local.base_url)}:
@@ -53,7 +53,7 @@ def check(
     there = server_at(there, local.base_url, hub=local.hub)
     expected = local.redirect_uri
     if not local.configured:
-        expected = told.redirect_uri(origin_of(there), environ) if local.hub else there + CALLBACK
+        expected = hub_environment.redirect_uri(origin_of(there), environ) if local.hub else there + CALLBACK
     if is_insecure(expected) or (is_insecure(there) and not is_below_localhost(there)):
         yield insecure(host_of(there))
         return None
@@ -96,7 +96,7 @@ def server_at(address: str, base_url: str, *, hub: bool) -> str:
 
 
 def _other_address(address: str, environ: Mapping[str, str]) -> Finding:
-    where = " and ".join(told.origins(environ)) or "an address that is none"
+    where = " and ".join(hub_environment.origins(environ)) or "an address that is none"
     return _finding(
         "error",
         "other_address",
@@ -123,10 +123,10 @@ def _without_address(local: Extension, environ: Mapping[str, str]) -> Generator[
         return local.redirect_uri
     uri = local.redirect_uri
     if not local.configured:
-        if (shape := told.outline(environ)) is not None:
+        if (shape := hub_environment.outline(environ)) is not None:
             yield _unknown(shape)
             return None
-        uri = told.redirect_uri(origin_of(uri), environ)
+        uri = hub_environment.redirect_uri(origin_of(uri), environ)
     if local.configured and not _ends_well(uri):
         yield _wrong_end()
     if is_insecure(uri):
@@ -146,7 +146,7 @@ def _unknown(outline: str) -> Finding:
         "warning",
         "public_address_unknown",
         f"The hub does not tell its address to this server, so of the redirect URI only this is known: {outline}",
-        f"Give the hub's address: pywry-auth doctor {told.hub_in(outline)} (or let its administrator set "
+        f"Give the hub's address: pywry-auth doctor {hub_environment.hub_in(outline)} (or let its administrator set "
         "c.JupyterHub.public_url).",
     )
 

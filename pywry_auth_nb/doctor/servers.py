@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._servers import is_on_a_hub
+from .._wire.hub_routing import is_on_a_hub
 from ..tokens import Secret
 from .addresses import host_of, is_address, is_insecure, on_this_machine, path_of
 from .findings import Finding
@@ -17,8 +17,8 @@ from .findings import Finding
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from .._http import Answer
-    from .asking import Asker
+    from .._io.http import Answer
+    from .http_probe import Asker
 
 _finding = partial(Finding, "server")
 _PROBE = 3.0  # seconds

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .._http import is_loopback
-from .._loop import run
+from .._io.http import is_loopback
+from .._io.loop import run
 from ..errors import AuthenticationError, TokenStoreError
 from .findings import Finding
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..settings import OAuth2Settings
     from ..token_store import RedisTokenStore, TokenStore
-    from .asking import Asker
+    from .http_probe import Asker
 
 _WORK = 25.0  # seconds: three questions of a store, each of which has a deadline of its own
 _BACKEND = "PYWRY_OAUTH2__TOKEN_STORE_BACKEND"

@@ -10,8 +10,8 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
 
-from .._http import Answer, HttpClient, check_url
-from .._loop import on_loop
+from .._io.http import Answer, HttpClient, check_url
+from .._io.loop import on_loop
 from ..errors import TokenError, TokenRefreshError
 from ..settings import warn_if_in_a_cell
 from ..tokens import Secret, parse_token_response
@@ -39,12 +39,12 @@ _MISCONFIGURED = {
     "invalid_request": "The provider did not understand the request. Check redirect URI and client registration.",
 }
 #: Codes with which trying again cannot help before somebody has changed the registration, or the settings here.
-NEEDS_HELP = frozenset(_MISCONFIGURED) | {
+REGISTRATION_ERRORS = frozenset(_MISCONFIGURED) | {
     "client_auth_unsupported", "client_secret_missing", "client_secret_unwanted", "redirect_uri_mismatch",
     "registered_as_spa", "tenant_mismatch",
 }  # fmt: skip
 REVOKED = "revoked"
-_GIVE_BACK_DEADLINE = 5.0  # seconds
+_REVOKE_DEADLINE = 5.0  # seconds
 
 
 class OAuthProvider(ABC):
@@ -68,10 +68,10 @@ class OAuthProvider(ABC):
     error_names: ClassVar[Mapping[str, str]] = {}
     #: Whether the token endpoint may answer with a form instead of JSON.
     form_answers: ClassVar[bool] = False
-    #: Whether tokens can be had without a person: by :meth:`take`.
-    asks_nobody: ClassVar[bool] = False
+    #: Whether a person must sign in; else tokens come from :meth:`acquire_token_silent`.
+    interactive: ClassVar[bool] = True
     #: Whether a token can be renewed only when it is over.
-    renews_late: ClassVar[bool] = False
+    refresh_only_after_expiry: ClassVar[bool] = False
     #: Whether ending one token ends every other of the same person and client.
     revokes_consent: ClassVar[bool] = False
     #: Headers this provider's API wants besides the token.
@@ -125,7 +125,7 @@ class OAuthProvider(ABC):
         """
 
     @on_loop
-    async def get_ready(self) -> None:
+    async def warm_up(self) -> None:
         """Have everything at hand that a refresh needs besides its one request: others may have to wait meanwhile.
 
         Raises:
@@ -133,8 +133,8 @@ class OAuthProvider(ABC):
         """
         await self.prepare()
 
-    async def take(self) -> tuple[OAuthTokenSet, dict[str, Any]]:
-        """Return tokens, and claims about whose they are, without asking a person; where ``asks_nobody`` is set.
+    async def acquire_token_silent(self) -> tuple[OAuthTokenSet, dict[str, Any]]:
+        """Return tokens, and claims about whose they are, without asking a person; where ``interactive`` is False.
 
         Raises:
             TokenError: There are none to be had; code ``person_needed`` where a person must always be asked.
@@ -203,7 +203,7 @@ class OAuthProvider(ABC):
         """Return what the tokens themselves say about their owner, without asking anybody. Plain OAuth: nothing."""
         return {}
 
-    async def identify(self, tokens: OAuthTokenSet) -> dict[str, Any]:
+    async def fetch_user(self, tokens: OAuthTokenSet) -> dict[str, Any]:
         """Return who these tokens belong to: the UserInfo claims, or ``{}`` when there is nobody to ask.
 
         Raises:
@@ -257,7 +257,7 @@ class OAuthProvider(ABC):
         return answer.ok
 
     @on_loop
-    async def give_back(self, tokens: OAuthTokenSet) -> dict[str, str]:
+    async def revoke_tokens(self, tokens: OAuthTokenSet) -> dict[str, str]:
         """Revoke the refresh token, then the access token (RFC 7009 §2.1), within 5 s.
 
         Returns:
@@ -266,7 +266,7 @@ class OAuthProvider(ABC):
         """
         outcome = {kind: "timeout" for kind in ("refresh_token", "access_token") if getattr(tokens, kind)}
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._revoke_all(tokens, outcome), _GIVE_BACK_DEADLINE)
+            await asyncio.wait_for(self._revoke_all(tokens, outcome), _REVOKE_DEADLINE)
         for kind, became in outcome.items():
             if became != REVOKED:
                 log.warning("%s: %s not revoked (%s)", self.label, kind, became)

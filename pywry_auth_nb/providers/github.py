@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
-from .._loop import on_loop
+from .._io.loop import on_loop
 from ..errors import TokenError
 from ..tokens import Secret
 from .base import OAuthProvider, as_refresh_error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .._loop import on_loop
+from .._io.loop import on_loop
 from ..errors import TokenError
 from ..tokens import Secret
 from .oidc import GenericOIDCProvider

@@ -15,7 +15,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .._http import strict_json
+from .._io.http import strict_json
 from ..errors import TokenError
 
 if TYPE_CHECKING:

@@ -14,15 +14,15 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 from urllib.parse import quote, urlsplit
 
-from .._http import HttpClient
-from .._loop import growing, on_loop
+from .._io.http import HttpClient
+from .._io.loop import backoff, on_loop
 from ..errors import ConfigurationError, TokenError, TokenRefreshError
 from ..tokens import OAuthTokenSet, Secret
 from . import id_token as jws
 from .base import OAuthProvider, as_refresh_error
 
 if TYPE_CHECKING:
-    from .._http import Answer
+    from .._io.http import Answer
     from ..pkce import PKCEChallenge
 
 SCOPE = "admin:auth_state!user"
@@ -56,8 +56,8 @@ class HubTokenSource(OAuthProvider):
         ConfigurationError: Code ``no_hub``: this is not a server of a hub.
     """
 
-    asks_nobody = True
-    renews_late = True
+    interactive = False
+    refresh_only_after_expiry = True
 
     def __init__(self, api_url: str = "", api_token: str = "", user: str = "") -> None:
         api_token = Secret(api_token or os.environ.get("JUPYTERHUB_API_TOKEN", ""))
@@ -89,14 +89,14 @@ class HubTokenSource(OAuthProvider):
     # -- what the hub has ---------------------------------------------------------------------------------------------
 
     @on_loop
-    async def take(self) -> tuple[OAuthTokenSet, dict[str, Any]]:
+    async def acquire_token_silent(self) -> tuple[OAuthTokenSet, dict[str, Any]]:
         """Return the hub's token, and the claims about whose it is; wait up to 20 s where the hub must renew it first.
 
         Raises:
             TokenError: Code ``hub_scope_missing``, ``hub_auth_state_missing``, ``hub_token_expired`` or
                 ``hub_refused``, or one of the HTTP client's.
         """
-        until, pauses = time.monotonic() + self._patience, growing(*_PAUSES)
+        until, pauses = time.monotonic() + self._patience, backoff(*_PAUSES)
         while True:
             state, ahead = await self._auth_state()
             over = _end_of(state)
@@ -174,13 +174,13 @@ class HubTokenSource(OAuthProvider):
         """Return the hub's token once it has renewed it; the argument is not used.
 
         Raises:
-            TokenRefreshError: As :meth:`take`.
+            TokenRefreshError: As :meth:`acquire_token_silent`.
         """
         soon = self._over + _AFTER - time.time()
         if 0 < soon <= 2 * _AFTER:
             await asyncio.sleep(soon)
         try:
-            return (await self.take())[0]
+            return (await self.acquire_token_silent())[0]
         except TokenError as error:
             raise as_refresh_error(error) from None
 
@@ -189,7 +189,7 @@ class HubTokenSource(OAuthProvider):
         """Return what the hub knows of its user's profile.
 
         Raises:
-            TokenError: As :meth:`take`.
+            TokenError: As :meth:`acquire_token_silent`.
         """
         return _claims_in((await self._auth_state())[0], self._user)
 
@@ -206,7 +206,7 @@ class HubTokenSource(OAuthProvider):
             )
 
     @on_loop
-    async def give_back(self, tokens: OAuthTokenSet) -> dict[str, str]:  # noqa: ARG002 - the hub's
+    async def revoke_tokens(self, tokens: OAuthTokenSet) -> dict[str, str]:  # noqa: ARG002 - the hub's
         """Revoke nothing: the hub and every other kernel use the same token."""
         return {"access_token": "not_revoked"}
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import TokenError
 
 if TYPE_CHECKING:
-    from .._http import HttpClient
+    from .._io.http import HttpClient
 
 _MAX_AGE = 300.0  # seconds: a key that the provider withdraws is out of use after that
 _MAX_KEYS = 64

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
-from .._http import check_url
-from .._loop import on_loop, run, seen
+from .._io.http import check_url
+from .._io.loop import ignore_result, on_loop, run
 from ..errors import TokenError, TokenRefreshError
 from ..tokens import Secret
 from . import id_token as jws
@@ -21,7 +21,7 @@ from .jwks import KeyCache
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .._http import Answer
+    from .._io.http import Answer
     from ..pkce import PKCEChallenge
     from ..tokens import OAuthTokenSet
 
@@ -124,7 +124,7 @@ class GenericOIDCProvider(OAuthProvider):
         if not self.issuer_url or time.monotonic() - self._discovered_at < _DISCOVERY_MAX_AGE:
             return
         if self._discovering is None or self._discovering.get_loop() is not asyncio.get_running_loop():
-            self._discovering = seen(asyncio.ensure_future(self._discover()))
+            self._discovering = ignore_result(asyncio.ensure_future(self._discover()))
         try:
             await asyncio.shield(self._discovering)
         except TokenError as error:
@@ -264,7 +264,7 @@ class GenericOIDCProvider(OAuthProvider):
                 _refuse("The provider sent no ID token. Ask for the scope openid.", "id_token_missing")
             return await self._checked(tokens, nonce)
         except TokenError:
-            await self.give_back(tokens)
+            await self.revoke_tokens(tokens)
             raise
 
     async def _checked(self, tokens: OAuthTokenSet, nonce: str | None) -> OAuthTokenSet:
@@ -274,7 +274,7 @@ class GenericOIDCProvider(OAuthProvider):
         return tokens if self.issuer_url else replace(tokens, id_token=None)
 
     @on_loop
-    async def get_ready(self) -> None:
+    async def warm_up(self) -> None:
         """Have the provider's addresses, and its keys: before a token is spent that may be good only once."""
         await self.prepare()
         if self._validates:
@@ -291,7 +291,7 @@ class GenericOIDCProvider(OAuthProvider):
             TokenRefreshError: Discovery or the refresh failed; code ``invalid_grant`` means: sign in again.
         """
         try:
-            await self.get_ready()
+            await self.warm_up()
             form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
             return await self._checked_if_possible(await self._grant(form, requested_scope=""))
         except TokenError as error:
@@ -302,7 +302,7 @@ class GenericOIDCProvider(OAuthProvider):
             return await self._checked(tokens, None)
         except TokenError as error:
             if error.code.startswith("id_token_"):
-                await self.give_back(tokens)
+                await self.revoke_tokens(tokens)
                 raise
             log.warning("%s: the ID token of a refresh could not be checked (%s)", self.label, error.code)
             return replace(tokens, id_token=None)
@@ -347,7 +347,7 @@ class GenericOIDCProvider(OAuthProvider):
             return {}
         return jws.read(tokens.id_token).claims
 
-    async def identify(self, tokens: OAuthTokenSet) -> dict[str, Any]:
+    async def fetch_user(self, tokens: OAuthTokenSet) -> dict[str, Any]:
         """Return the ID token's claims with the UserInfo claims added; a UserInfo endpoint that is down is forgiven.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._logs import keep_answers_out_of
+from .._wire.log_filter import keep_answers_out_of
 from .handlers import handlers
 from .rate import LoginRate
 from .redirect_uri import PywryAuth

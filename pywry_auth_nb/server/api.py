@@ -7,7 +7,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from .. import _protocol, pages
+from .._wire import pages, protocol
 from .guard import PywryAuthHandler, Refused, guarded
 
 _DEADLINE = 15.0  # seconds
@@ -83,14 +83,14 @@ class QuestionHandler(JsonHandler):
 class StatusHandler(QuestionHandler):
     """Whether somebody is signed in: ``authenticated``; and if so ``user_id``, ``roles`` and ``expires_at``."""
 
-    asks = _protocol.STATUS
+    asks = protocol.STATUS
     tells = ("authenticated", "user_id", "roles", "expires_at")
 
 
 class UserinfoHandler(QuestionHandler):
     """Who is signed in: ``user_id``, ``roles`` and the provider's claims in ``user_info``; else 401."""
 
-    asks = _protocol.USERINFO
+    asks = protocol.USERINFO
     tells = ("user_id", "roles", "user_info")
 
 
@@ -109,20 +109,20 @@ class ActionHandler(JsonHandler):
 class CancelHandler(ActionHandler):
     """Gives up the sign-ins that are open."""
 
-    asks = _protocol.CANCEL
+    asks = protocol.CANCEL
     said = "No sign-in is open any more."
 
 
 class LogoutHandler(ActionHandler):
     """Signs out; a success also with nobody signed in."""
 
-    asks = _protocol.LOGOUT
+    asks = protocol.LOGOUT
     said = "Nobody is signed in any more."
 
 
 class RefreshHandler(ActionHandler):
     """Renews the access token: ``expires_in`` (seconds) and ``token_type``; 401, 400 or 500 where it cannot be."""
 
-    asks = _protocol.REFRESH
+    asks = protocol.REFRESH
     tells = ("expires_in", "token_type")
     deadline = _REFRESH_DEADLINE

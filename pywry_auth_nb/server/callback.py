@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .. import _protocol, pages
-from .._servers import CALLBACK, other_server
+from .._wire import pages, protocol
+from .._wire.hub_routing import CALLBACK, other_server
 from . import flow_cookie
 from .guard import PywryAuthHandler, Refused, guarded, parse_query, to_login
 
@@ -44,5 +44,5 @@ class CallbackHandler(PywryAuthHandler):
             raise Refused("bad_request")
         if self.kernel_id is None:
             raise Refused("other_browser")
-        reply = await self.ask(self.kernel_id, _protocol.COMPLETE, {"params": self.params}, _COMPLETE_DEADLINE)
+        reply = await self.ask(self.kernel_id, protocol.COMPLETE, {"params": self.params}, _COMPLETE_DEADLINE)
         self.show(pages.signed_in(str(reply.get("name", ""))))

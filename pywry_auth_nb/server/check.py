@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _protocol
-from .._servers import is_on_a_hub
 from .._version import __version__
+from .._wire import protocol
+from .._wire.hub_routing import is_on_a_hub
 from .api import QuestionHandler
 from .redirect_uri import redirect_uri
 
@@ -19,7 +19,7 @@ class CheckHandler(QuestionHandler):
         configured = self.settings["pywry_auth"].redirect_uri
         return {
             "version": __version__,
-            "protocol": _protocol.PROTOCOL,
+            "protocol": protocol.PROTOCOL,
             "redirect_uri": redirect_uri(configured, self.request, self.base_url),
             "configured": bool(configured),
             "base_url": self.base_url,

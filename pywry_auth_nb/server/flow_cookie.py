@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from .._protocol import LIFETIME
+from .._wire.protocol import LIFETIME
 from .redirect_uri import redirect_uri
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado.escape import parse_qs_bytes
 from tornado.web import Finish, HTTPError, authenticated
 
-from .. import _protocol, pages
+from .._wire import pages, protocol
 from .kernel_client import KernelUnavailable, ask
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class PywryAuthHandler(JupyterHandler):
         if reply.get("status") != "ok":
             code = reply.get("code")
             raise Refused(code if isinstance(code, str) and _CODE.fullmatch(code) else "internal")
-        if reply.get("protocol") != _protocol.PROTOCOL:
+        if reply.get("protocol") != protocol.PROTOCOL:
             raise Refused("version_mismatch")
         return reply
 

@@ -7,8 +7,8 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from .. import _protocol, pages
-from .._servers import STOPPED, is_on_a_hub, own_server
+from .._wire import pages, protocol
+from .._wire.hub_routing import STOPPED, is_on_a_hub, own_server
 from .api import CancelHandler, LogoutHandler, RefreshHandler, StatusHandler, UserinfoHandler
 from .callback import CallbackHandler
 from .check import CheckHandler
@@ -35,7 +35,7 @@ class LoginHandler(PywryAuthHandler):
         uri = redirect_uri(self.settings["pywry_auth"].redirect_uri, self.request, self.base_url)
         begin = {"flow": flow, "redirect_uri": uri, "server": own_server()}
         try:
-            reply = await self.ask(kernel_id, _protocol.BEGIN, begin, _BEGIN_DEADLINE)
+            reply = await self.ask(kernel_id, protocol.BEGIN, begin, _BEGIN_DEADLINE)
         except (Refused, KernelUnavailable) as refused:
             if refused.code in _NOTHING_BEGUN:
                 self.settings["pywry_auth_logins"].take_back(self._who)

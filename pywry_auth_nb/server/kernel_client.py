@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_core.utils import ensure_async
 
-from .. import _protocol
+from .._wire import protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ async def ask(kernels: Any, kernel_id: str, request: str, content: dict[str, Any
     if not await _lives(kernels, kernel_id):
         raise KernelUnavailable("kernel_gone")
     async with _control_channel(kernels.get_kernel(kernel_id)) as client:
-        message = client.session.msg(f"{request}_request", {"protocol": _protocol.PROTOCOL, **content})
+        message = client.session.msg(f"{request}_request", {"protocol": protocol.PROTOCOL, **content})
         probe = client.session.msg("kernel_info_request", {})
         client.control_channel.send(message)
         client.control_channel.send(probe)  # every kernel answers it, in order: tells a stranger from a busy one

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import traitlets as t
 from traitlets.config import LoggingConfigurable
 
-from .._servers import CALLBACK, hub_redirect_uri, is_on_a_hub
+from .._wire.hub_routing import CALLBACK, hub_redirect_uri, is_on_a_hub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,18 +10,18 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
 
-from .._loop import bare, in_thread, on_loop
+from .._io.loop import in_thread, on_loop, without_traceback
 from ..errors import TokenStoreError
-from ..tokens import hidden
+from ..tokens import secret_or_none
 from .codec import Codec
-from .lease import Claim, Lease
+from .lease import Lease, LocalLease
 from .record import NOTHING, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..tokens import OAuthTokenSet
-    from .locks import Grip
+    from .locks import FileLease
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,8 +106,8 @@ class TokenStore(ABC):
 
     async def try_lease(self, key: str) -> Lease | None:
         """Take the lease of ``key`` for one refresh, or return None while somebody else has it; never waits for it."""
-        claim = Claim.take(f"{id(self)} {key}")
-        return None if claim is None else Lease(claim.release)
+        local_lease = LocalLease.take(f"{id(self)} {key}")
+        return None if local_lease is None else Lease(local_lease.release)
 
     async def update(self, key: str, change: Callable[[Record], Record | None]) -> Record:
         """Put ``change`` of what is kept in its place, however many others do the same at once.
@@ -156,7 +156,7 @@ class RecordStore(TokenStore):
         """Return what is kept under ``key``, or None."""
         record = await self.read(key)
         if record.problem is not None:
-            raise bare(record.problem)
+            raise without_traceback(record.problem)
         return record.tokens
 
     @on_loop
@@ -183,7 +183,7 @@ class PackedStore(RecordStore):
     kind: ClassVar[str]
 
     def __init__(self, encryption_key: str | None) -> None:
-        self._codec = Codec(hidden(encryption_key))
+        self._codec = Codec(secret_or_none(encryption_key))
 
     @property
     def encrypts(self) -> bool:
@@ -199,7 +199,7 @@ class PackedStore(RecordStore):
         try:
             return replace(self._codec.decode(packed, self._full_name(key)), version=packed)
         except TokenStoreError as error:
-            return Record(problem=bare(error), version=packed)
+            return Record(problem=without_traceback(error), version=packed)
 
     @on_loop
     async def swap(self, key: str, old: Record, new: Record) -> bool:
@@ -220,15 +220,15 @@ class PackedStore(RecordStore):
     @on_loop
     async def try_lease(self, key: str) -> Lease | None:
         """Take the lease of ``key``, or return None while another session, here or elsewhere, has it."""
-        claim = Claim.take(self._full_name(key))
-        if claim is None:
+        local_lease = LocalLease.take(self._full_name(key))
+        if local_lease is None:
             return None
         lease = None
         try:
-            lease = await self._try_lease(key, claim)
+            lease = await self._try_lease(key, local_lease)
         finally:
             if lease is None:
-                await claim.release()
+                await local_lease.release()
         return lease
 
     def _full_name(self, key: str) -> str:
@@ -263,8 +263,8 @@ class PackedStore(RecordStore):
         """Return something that differs after every change."""
 
     @abstractmethod
-    async def _try_lease(self, key: str, claim: Claim) -> Lease | None:
-        """Take the lease among all processes; it gives up ``claim``, too, when it is released."""
+    async def _try_lease(self, key: str, local_lease: LocalLease) -> Lease | None:
+        """Take the lease among all processes; it gives up ``local_lease``, too, when it is released."""
 
 
 async def bounded(help_text: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -280,19 +280,19 @@ async def bounded(help_text: str, function: Callable[P, T], *args: P.args, **kwa
         raise TokenStoreError(help_text) from None
 
 
-async def lease_on(grip: Grip, claim: Claim, help_text: str) -> Lease | None:
+async def lease_on(lease: FileLease, local_lease: LocalLease, help_text: str) -> Lease | None:
     """Take a file lock as a lease, or return None while another program has it; errors as :func:`bounded`."""
     try:
-        taken = await bounded(help_text, grip.take)
+        taken = await bounded(help_text, lease.take)
     except BaseException:  # it may still succeed, and must not stay
-        threading.Thread(target=grip.let_go, name="pywry-auth-io", daemon=True).start()
+        threading.Thread(target=lease.release, name="pywry-auth-io", daemon=True).start()
         raise
 
     async def give_up() -> None:
         try:
-            await bounded(help_text, grip.let_go)
+            await bounded(help_text, lease.release)
         finally:
-            await claim.release()
+            await local_lease.release()
 
     return Lease(give_up) if taken else None
 

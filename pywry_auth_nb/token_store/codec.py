@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import TokenStoreError
-from ..tokens import OAuthTokenSet, Secret, hidden
+from ..tokens import OAuthTokenSet, Secret, secret_or_none
 from .record import Record
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Codec:
     """
 
     def __init__(self, encryption_key: str | None = None) -> None:
-        encryption_key = hidden(encryption_key)
+        encryption_key = secret_or_none(encryption_key)
         text = _configured(encryption_key)
         self._keys: dict[str, AESGCM] = {} if text is None else _parse_keys(text)
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
-from ..tokens import hidden
+from ..tokens import secret_or_none
 from .base import PackedStore, bounded, lease_on
 from .locks import LOCK_DEADLINE, Locks, digest, own_folder, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .lease import Claim, Lease
+    from .lease import Lease, LocalLease
 
 _SLOW = "The folder of the tokens does not answer. If it is on a network drive, check the connection, then try again."
 _SUFFIX = ".tokens"
@@ -45,7 +45,7 @@ class FileTokenStore(PackedStore):
     kind = "file"
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, encryption_key: str | None = None) -> None:
-        encryption_key = hidden(encryption_key)
+        encryption_key = secret_or_none(encryption_key)
         super().__init__(encryption_key)
         try:
             self.path = _default_folder() if path is None else Path(path).expanduser().absolute()
@@ -67,8 +67,8 @@ class FileTokenStore(PackedStore):
     async def _stamp(self, key: str) -> object:
         return await bounded(_SLOW, self._stat_file, key)
 
-    async def _try_lease(self, key: str, claim: Claim) -> Lease | None:
-        return await lease_on(self._locks.grip(key), claim, _SLOW)
+    async def _try_lease(self, key: str, local_lease: LocalLease) -> Lease | None:
+        return await lease_on(self._locks.lease(key), local_lease, _SLOW)
 
     async def _names(self) -> list[str]:
         return await bounded(_SLOW, self._list_files)

@@ -29,16 +29,16 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from .. import _keyring
+from .._io import keyring as system_keyring
 from ..errors import TokenStoreError
-from ..tokens import hidden
+from ..tokens import secret_or_none
 from .base import DEADLINE, PackedStore, bounded, lease_on
 from .locks import Locks, digest, own_folder, unusable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .lease import Claim, Lease
+    from .lease import Lease, LocalLease
 
 #: Characters in one entry: 2,400 of the 2,560 bytes that Windows allows. Elsewhere every record fits into one, since
 #: a Secret Service takes some 15 ms for each.
@@ -67,33 +67,33 @@ class KeyringTokenStore(PackedStore):
     kind = "keyring"
 
     def __init__(self, service_name: str = "pywry-oauth", *, encryption_key: str | None = None) -> None:
-        encryption_key = hidden(encryption_key)
+        encryption_key = secret_or_none(encryption_key)
         super().__init__(encryption_key)
         self.service_name = service_name
         self._locks = Locks(_lock_folder())
         with self._locks.hold(_WHOLE):
-            _keyring.check(service_name, encrypted=self._codec.encrypts)
+            system_keyring.check(service_name, encrypted=self._codec.encrypts)
 
     def _full_name(self, key: str) -> str:
         return f"{self.kind}:{json.dumps(self.service_name)}:{key}"
 
     async def _read(self, key: str) -> bytes | None:
-        return await bounded(_keyring.UNLOCK, self._read_entry, key)
+        return await bounded(system_keyring.UNLOCK, self._read_entry, key)
 
     async def _swap(self, key: str, old: bytes | None, new: bytes, lifetime: float | None) -> bool:  # noqa: ARG002 - entries stay
-        return await bounded(_keyring.UNLOCK, self._swap_entry, key, old, new)
+        return await bounded(system_keyring.UNLOCK, self._swap_entry, key, old, new)
 
     async def _remove(self, key: str) -> None:
-        await bounded(_keyring.UNLOCK, self._remove_entry, key)
+        await bounded(system_keyring.UNLOCK, self._remove_entry, key)
 
     async def _stamp(self, key: str) -> object:
         return await bounded(_SLOW, self._mark_of, key)
 
-    async def _try_lease(self, key: str, claim: Claim) -> Lease | None:
-        return await lease_on(self._locks.grip(self._entry(digest(key)).service), claim, _SLOW)
+    async def _try_lease(self, key: str, local_lease: LocalLease) -> Lease | None:
+        return await lease_on(self._locks.lease(self._entry(digest(key)).service), local_lease, _SLOW)
 
     async def _names(self) -> list[str]:
-        return await bounded(_keyring.UNLOCK, self._list_entries)
+        return await bounded(system_keyring.UNLOCK, self._list_entries)
 
     # -- the same, blocking, under the lock ----------------------------------------------------------------------------
 
@@ -220,19 +220,19 @@ class _Entry:
 
     def _get(self, service: str) -> str | None:
         self._check_deadline()
-        return _keyring.get(service, _USER)
+        return system_keyring.get(service, _USER)
 
     def _set(self, service: str, value: str) -> None:
         self._check_deadline()
-        _keyring.set_(service, _USER, value)
+        system_keyring.set_(service, _USER, value)
 
     def _delete(self, service: str) -> None:
         self._check_deadline()
-        _keyring.delete(service, _USER)
+        system_keyring.delete(service, _USER)
 
     def _check_deadline(self) -> None:
         if time.monotonic() > self._end:
-            raise TokenStoreError(_keyring.UNLOCK)
+            raise TokenStoreError(system_keyring.UNLOCK)
 
 
 def _lock_folder() -> Path:

@@ -38,49 +38,49 @@ class Lease:
             await give_up()
 
 
-class _Claims:
+class _LocalLeases:
     """Who has the lease of which record among the sessions of this process."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._taken: weakref.WeakValueDictionary[str, Claim] = weakref.WeakValueDictionary()
+        self._taken: weakref.WeakValueDictionary[str, LocalLease] = weakref.WeakValueDictionary()
 
-    def claim(self, name: str) -> Claim | None:
+    def take(self, name: str) -> LocalLease | None:
         with self._guard:
             if name in self._taken:
                 return None
-            self._taken[name] = claim = Claim(name)
-            return claim
+            self._taken[name] = lease = LocalLease(name)
+            return lease
 
-    def give_back(self, claim: Claim) -> None:
+    def release(self, lease: LocalLease) -> None:
         with self._guard:
-            if self._taken.get(claim.name) is claim:
-                del self._taken[claim.name]
+            if self._taken.get(lease.name) is lease:
+                del self._taken[lease.name]
 
 
-class Claim:
+class LocalLease:
     """The lease of one record, among the sessions of this process. Whoever drops it, or forks, has given it back."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     @staticmethod
-    def take(name: str) -> Claim | None:
-        """Return the claim on the record called ``name``, or None while somebody else has it."""
-        return _claims.claim(name)
+    def take(name: str) -> LocalLease | None:
+        """Return the lease of the record called ``name``, or None while somebody else has it."""
+        return _local_leases.take(name)
 
     async def release(self) -> None:
         """Let others have it."""
-        _claims.give_back(self)
+        _local_leases.release(self)
 
 
-_claims = _Claims()
+_local_leases = _LocalLeases()
 
 
 def _start_over() -> None:
     """In a forked child nobody holds anything: the threads that did are gone."""
-    global _claims  # noqa: PLW0603 - one per process is the point
-    _claims = _Claims()
+    global _local_leases  # noqa: PLW0603 - one per process is the point
+    _local_leases = _LocalLeases()
 
 
 if hasattr(os, "register_at_fork"):

@@ -17,7 +17,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .._loop import growing
+from .._io.loop import backoff
 from ..errors import TokenStoreError
 
 if TYPE_CHECKING:
@@ -87,15 +87,15 @@ class Locks:
         finally:
             thread_lock.release()
 
-    def grip(self, name: str) -> Grip:
+    def lease(self, name: str) -> FileLease:
         """Return the lock that is held while the record called ``name`` is renewed; it is still free."""
-        return Grip(self.folder, self._path(name, "renewal"))
+        return FileLease(self.folder, self._path(name, "renewal"))
 
     def _path(self, name: str, suffix: str) -> str:
         return str(self.folder / f"{digest(name)}.{suffix}")
 
 
-class Grip:
+class FileLease:
     """A file lock that is taken without waiting, kept while others run, and may be let go from any thread.
 
     A forked child does not have it (filelock sees to that), and it is free when it is dropped or its process dies.
@@ -117,7 +117,7 @@ class Grip:
         with self._guard:
             return not self._unwanted and _taken(self._lock)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Free it; if it is just being taken, as soon as that is done. Blocks as long as the file system does."""
         self._unwanted = True
         with self._guard:
@@ -132,7 +132,7 @@ def _new_lock(path: str) -> FileLock:
 
 @contextmanager
 def _file_lock(path: str, seconds: float) -> Iterator[None]:
-    end, pauses = time.monotonic() + seconds, growing(*_POLL)
+    end, pauses = time.monotonic() + seconds, backoff(*_POLL)
     lock = _new_lock(path)  # a new one each time: its state is neither shared with other threads nor inherited
     while not _taken(lock):
         if time.monotonic() > end:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._loop import on_loop
+from .._io.loop import on_loop
 from .base import RecordStore
 from .record import NOTHING, Record
 

@@ -8,11 +8,11 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .._loop import on_loop
+from .._io.loop import on_loop
 from ..errors import ConfigurationError, TokenStoreError
-from ..tokens import Secret, hidden
+from ..tokens import Secret, secret_or_none
 from .base import PackedStore
-from .lease import Claim, Lease
+from .lease import Lease, LocalLease
 from .redis_client import RedisClient, string_or_nothing
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class RedisTokenStore(PackedStore):
         encryption_key: str | None = None,
     ) -> None:
         redis_url = Secret(redis_url)  # first: a traceback through this frame must not show them
-        encryption_key = hidden(encryption_key)
+        encryption_key = secret_or_none(encryption_key)
         super().__init__(encryption_key)
         if pool_size < 1 or not idle_seconds > 0:
             raise ConfigurationError("pool_size and idle_seconds must be greater than 0.")
@@ -143,10 +143,10 @@ class RedisTokenStore(PackedStore):
     async def _remove(self, key: str) -> None:
         await self._redis.ask(lambda client: client.delete(self._name(key)))
 
-    async def _try_lease(self, key: str, claim: Claim) -> Lease | None:
+    async def _try_lease(self, key: str, local_lease: LocalLease) -> Lease | None:
         name = _bytes(f"{self.prefix}:oauth:lock:{key}")
         token = secrets.token_hex(16).encode()
-        lease = Lease(lambda: self._free(name, token, claim), LEASE)
+        lease = Lease(lambda: self._free(name, token, local_lease), LEASE)
         taking = asyncio.ensure_future(
             self._redis.ask(lambda client: client.eval(_TAKE, 1, name, token, int(LEASE * 1000)))
         )
@@ -159,11 +159,11 @@ class RedisTokenStore(PackedStore):
             raise
 
     @on_loop
-    async def _free(self, name: bytes, token: bytes, claim: Claim) -> None:
+    async def _free(self, name: bytes, token: bytes, local_lease: LocalLease) -> None:
         try:
             await self._redis.ask(lambda client: client.eval(_FREE, 1, name, token))
         finally:
-            await claim.release()
+            await local_lease.release()
 
     async def _names(self) -> list[str]:
         start = self._name("")

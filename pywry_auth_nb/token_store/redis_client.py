@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from .._loop import seen
+from .._io.loop import ignore_result
 from ..errors import ConfigurationError, TokenStoreError
 from .base import DEADLINE
 
@@ -265,7 +265,7 @@ async def _within_deadline(operation: Awaitable[T]) -> T:
 
     Not ``asyncio.wait_for``: that one waits until what it cancels has ended, and redis-py may go on trying.
     """
-    task = seen(asyncio.ensure_future(operation))
+    task = ignore_result(asyncio.ensure_future(operation))
     try:
         if not (await asyncio.wait({task}, timeout=DEADLINE))[0]:
             raise asyncio.TimeoutError

@@ -11,8 +11,8 @@ import pytest
 
 from pywry_auth_nb.cli import main
 from pywry_auth_nb.doctor.addresses import hub_of, read_address, without_page
-from pywry_auth_nb.doctor.asking import Asker
 from pywry_auth_nb.doctor.findings import Finding, Report
+from pywry_auth_nb.doctor.http_probe import Asker
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pywry_auth_nb.doctor import kernels
-from pywry_auth_nb.doctor.asking import Asker
+from pywry_auth_nb.doctor.http_probe import Asker
 from pywry_auth_nb.doctor.servers import Server
 from tests.doctor.wire import Wire
 from tests.support.waiting import until
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Doctor = Callable[..., Visit]
 
-ONCE_IMPORTED = "import pywry_auth_nb, pywry_auth_nb.kernel, pywry_auth_nb._protocol\n"
+ONCE_IMPORTED = "import pywry_auth_nb, pywry_auth_nb.kernel, pywry_auth_nb._wire.protocol\n"
 
 
 def test_a_kernel_that_is_well(doctor: Doctor, plain: Watched) -> None:
@@ -43,7 +43,7 @@ def test_a_kernel_that_is_well(doctor: Doctor, plain: Watched) -> None:
     [
         ("import sys; sys.modules['pywry_auth_nb'] = None", "kernel_package_missing", "error"),
         (ONCE_IMPORTED + "pywry_auth_nb.__version__ = '9.9.9'", "kernel_version", "warning"),
-        (ONCE_IMPORTED + "pywry_auth_nb._protocol.PROTOCOL = 99", "kernel_protocol", "error"),
+        (ONCE_IMPORTED + "pywry_auth_nb._wire.protocol.PROTOCOL = 99", "kernel_protocol", "error"),
         (ONCE_IMPORTED + "pywry_auth_nb.__version__ = 'CANARY <b>'", "kernel_failed", "error"),
         (ONCE_IMPORTED + "pywry_auth_nb.kernel.open_path = None", "kernel_failed", "error"),
         (ONCE_IMPORTED + "pywry_auth_nb.kernel._register = lambda kernel: None", "control_channel", "error"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pywry_auth_nb import __version__
-from pywry_auth_nb._protocol import PROTOCOL
+from pywry_auth_nb._wire.protocol import PROTOCOL
 from tests.doctor.conftest import Watched
 from tests.doctor.wire import Wire
 from tests.support.ports import free_port

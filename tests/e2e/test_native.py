@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pywry_auth_nb import AuthFlowCancelled, AuthFlowManager, GenericOIDCProvider
-from pywry_auth_nb._loop import run
+from pywry_auth_nb._io.loop import run
 
 from .processes import Provider
 from .sign_in import sign_in

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pywry_auth_nb import GenericOIDCProvider, OAuthTokenSet, SessionManager
-from pywry_auth_nb._loop import run
+from pywry_auth_nb._io.loop import run
 from tests.faults.worker import CLIENT, opened
 from tests.support.idp import Idp, Request
 from tests.support.waiting import until
@@ -143,7 +143,7 @@ class Kernels:
         taken = [self._idle.pop() for _ in range(min(count, len(self._idle)))]
         return taken + [Kernel() for _ in range(count - len(taken))]
 
-    def give_back(self, kernels: Iterable[Kernel]) -> None:
+    def revoke_tokens(self, kernels: Iterable[Kernel]) -> None:
         """Keep those that live and have nothing more to say."""
         for kernel in kernels:
             if kernel.alive and not kernel.owes and "error" not in kernel.ask("close"):
@@ -303,4 +303,4 @@ def taken_back(kernels: Kernels) -> Iterator[Callable[..., list[Kernel]]]:
         return started
 
     yield start
-    kernels.give_back(mine)
+    kernels.revoke_tokens(mine)

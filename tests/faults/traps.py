@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from pywry_auth_nb import _keyring
+from pywry_auth_nb._io import keyring as _keyring
 from pywry_auth_nb.token_store import keyring
 
 if TYPE_CHECKING:

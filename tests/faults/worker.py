@@ -111,7 +111,7 @@ class Worker:
         self._told = 0
         provider, place = GenericOIDCProvider(CLIENT, issuer_url=issuer), opened(**store)
         if warm:
-            asyncio.run(provider.get_ready())
+            asyncio.run(provider.warm_up())
         for name, value in (changes or {}).items():
             self._patches.enter_context(patch(f"pywry_auth_nb.{name}", value))
         if trap is not None:

@@ -274,12 +274,13 @@ async def test_run_deploy_knows_a_stored_session(browser: Browser, kernel: Kerne
 
 
 LIAR = """
-from pywry_auth_nb import _protocol, kernel
+from pywry_auth_nb import kernel
+from pywry_auth_nb._wire import protocol
 
 async def answer(content):
     return {reply}
 
-kernel._REQUESTS[_protocol.{request}] = answer
+kernel._REQUESTS[protocol.{request}] = answer
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pywry_auth_nb import __version__
-from pywry_auth_nb._protocol import PROTOCOL
+from pywry_auth_nb._wire.protocol import PROTOCOL
 
 from .conftest import Browser, body_of, with_settings
 

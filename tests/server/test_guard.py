@@ -13,7 +13,7 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.utils import JupyterServerAuthWarning
 from tornado.web import RequestHandler, authenticated
 
-from pywry_auth_nb import pages
+from pywry_auth_nb._wire import pages
 from pywry_auth_nb.server.handlers import PywryAuthHandler, guarded, handlers
 
 from .conftest import Browser, body_of, outcome, with_settings

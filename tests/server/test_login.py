@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from pywry_auth_nb import _protocol
+from pywry_auth_nb._wire import protocol
 from pywry_auth_nb.server import kernel_client
 from pywry_auth_nb.server.handlers import LoginHandler
 from tests.support.idp import Answer
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 METADATA = "/.well-known/openid-configuration"
 ANSWER_WITH = """
-from pywry_auth_nb import _protocol, kernel
+from pywry_auth_nb import kernel
+from pywry_auth_nb._wire import protocol
 async def answer(content):
     return {reply!r}
-kernel._REQUESTS[_protocol.BEGIN] = answer
+kernel._REQUESTS[protocol.BEGIN] = answer
 """
 
 
@@ -168,7 +169,7 @@ async def test_a_provider_that_is_slow(
 
 async def test_another_version_in_the_kernel(browser: Browser, kernel: Kernel, login_path: str) -> None:
     """A kernel that speaks another version of the protocol is recognized, and the page says what to install."""
-    await kernel.run("import pywry_auth_nb._protocol\npywry_auth_nb._protocol.PROTOCOL = 99")
+    await kernel.run("import pywry_auth_nb._wire.protocol\npywry_auth_nb._wire.protocol.PROTOCOL = 99")
 
     assert outcome(await browser.open(login_path)) == (501, "version_mismatch")
 
@@ -185,7 +186,7 @@ async def test_another_version_in_the_server(kernel: Kernel, login_path: str, jp
     """The kernel, too, does nothing for a server of another version."""
     flow = login_path.partition("flow=")[2]
     content = {"flow": flow, "redirect_uri": "http://127.0.0.1/", "protocol": 99}
-    reply = await kernel_client.ask(jp_serverapp.kernel_manager, kernel.id, _protocol.BEGIN, content, 5)
+    reply = await kernel_client.ask(jp_serverapp.kernel_manager, kernel.id, protocol.BEGIN, content, 5)
 
     assert (reply["status"], reply["code"]) == ("error", "version_mismatch")
     assert "authorize_url" not in reply

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pywry_auth_nb
-from pywry_auth_nb import errors, pages
-from pywry_auth_nb._authorization import ERRORS
+from pywry_auth_nb import errors
+from pywry_auth_nb._sign_in.authorization import ERRORS
+from pywry_auth_nb._wire import pages
 from pywry_auth_nb.providers.base import _MISCONFIGURED
 from pywry_auth_nb.server.handlers import LoginHandler
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 import pytest
 
-from pywry_auth_nb._servers import other_server, server_in, state_for
+from pywry_auth_nb._wire.hub_routing import other_server, server_in, state_for
 
 from .conftest import Browser, Kernel, callback, cookies_of, outcome, query_of
 

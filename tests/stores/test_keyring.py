@@ -18,7 +18,7 @@ from keyring.backend import KeyringBackend
 from keyring.backends.chainer import ChainerBackend
 from keyring.errors import KeyringLocked, PasswordDeleteError, PasswordSetError
 
-from pywry_auth_nb import OAuthTokenSet, _keyring
+from pywry_auth_nb._io import keyring as _keyring
 from pywry_auth_nb.errors import TokenStoreError
 from pywry_auth_nb.token_store import KeyringTokenStore, base, make_encryption_key
 from pywry_auth_nb.token_store import keyring as keyring_store
@@ -27,6 +27,8 @@ from tests.stores.servers import SecretService
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pywry_auth_nb import OAuthTokenSet
 
 
 class FakeKeyring(KeyringBackend):

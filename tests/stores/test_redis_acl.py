@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pywry_auth_nb import OAuthTokenSet, SessionManager
-from pywry_auth_nb._loop import run
+from pywry_auth_nb._io.loop import run
 from pywry_auth_nb.token_store import NOTHING, RedisTokenStore, redis
 from tests.stores.asking import forget, loaded, refused, save
 from tests.stores.servers import RedisServer

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pywry_auth_nb import OAuthTokenSet, TokenStore
-from pywry_auth_nb._loop import run
+from pywry_auth_nb._io.loop import run
 from pywry_auth_nb.token_store import (
     NOTHING,
     Lease,
@@ -65,7 +65,7 @@ def taken(store: TokenStore, key: str = "default") -> Lease | None:
     return asyncio.run(store.try_lease(key))
 
 
-def give_back(lease: Lease | None) -> None:
+def revoke_tokens(lease: Lease | None) -> None:
     assert lease is not None
     asyncio.run(lease.release())
 
@@ -360,15 +360,15 @@ def test_one_lease(place: Place) -> None:
     mine = taken(one)
     assert mine is not None
     assert taken(one) is taken(other) is None
-    give_back(taken(other, "another key"))
+    revoke_tokens(taken(other, "another key"))
     assert taken(one) is None
 
-    give_back(mine)
+    revoke_tokens(mine)
 
     theirs = taken(other)
-    give_back(mine)  # once more, which does nothing
+    revoke_tokens(mine)  # once more, which does nothing
     assert taken(one) is None
-    give_back(theirs)
+    revoke_tokens(theirs)
 
 
 def test_one_of_many_leases(place: Place) -> None:
@@ -379,7 +379,7 @@ def test_one_of_many_leases(place: Place) -> None:
     at_once(8, lambda: leases.append(taken(stores.pop())))
 
     assert leases.count(None) == 7
-    give_back(next(each for each in leases if each))
+    revoke_tokens(next(each for each in leases if each))
 
 
 @shared
@@ -387,7 +387,7 @@ def test_a_lease_of_another_process(place: Place) -> None:
     """A program gets the lease when this one has given it back, and then this one has to wait."""
     mine = taken(place.store())
     assert said(place.start("print(asyncio.run(store.try_lease('default')))")) == "None"
-    give_back(mine)
+    revoke_tokens(mine)
 
     held(place.start(HOLD))
 
@@ -406,10 +406,10 @@ def test_a_holder_that_is_killed(place: Place, monkeypatch: pytest.MonkeyPatch) 
     holder.wait(10)
 
     if isinstance(store, RedisTokenStore):
-        until(lambda: (got := taken(store)) and (give_back(got), True)[1], "the term did not end")
+        until(lambda: (got := taken(store)) and (revoke_tokens(got), True)[1], "the term did not end")
         assert time.monotonic() - begun < 4
     else:
-        give_back(taken(store))
+        revoke_tokens(taken(store))
 
 
 def test_a_lease_that_is_dropped(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,7 +419,7 @@ def test_a_lease_that_is_dropped(place: Place, monkeypatch: pytest.MonkeyPatch) 
     assert taken(store) is not None
     gc.collect()
 
-    until(lambda: (got := taken(store)) and (give_back(got), True)[1], "it stays")
+    until(lambda: (got := taken(store)) and (revoke_tokens(got), True)[1], "it stays")
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.0002, 0.0005, 0.001, 0.002, 0.005])
@@ -440,7 +440,7 @@ def test_a_caller_that_is_cancelled(place: Place, delay: float) -> None:
 
     run(give_up(), 30)
 
-    until(lambda: (got := taken(store)) and (give_back(got), True)[1], "it stays")
+    until(lambda: (got := taken(store)) and (revoke_tokens(got), True)[1], "it stays")
 
 
 @posix

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pywry_auth_nb import GenericOIDCProvider
     from pywry_auth_nb.flow import AuthorizationRequest
     from pywry_auth_nb.token_store import Lease, TokenStore
-    from pywry_auth_nb.token_store.lease import Claim
+    from pywry_auth_nb.token_store.lease import LocalLease
 
 REDIRECT_URI = "http://127.0.0.1:8888/pywry-auth/callback"
 
@@ -189,9 +189,9 @@ class RemoteFileStore(FileTokenStore):
         await self._drive.wait()
         return found
 
-    async def _try_lease(self, key: str, claim: Claim) -> Lease | None:
+    async def _try_lease(self, key: str, local_lease: LocalLease) -> Lease | None:
         await self._drive.wait()
-        return await super()._try_lease(key, claim)
+        return await super()._try_lease(key, local_lease)
 
     async def _swap(self, key: str, old: bytes | None, new: bytes, lifetime: float | None) -> bool:
         await self._drive.wait()

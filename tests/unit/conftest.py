@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pywry_auth_nb._http import HttpClient
+from pywry_auth_nb._io.http import HttpClient
 from tests.support.api import Api
 from tests.support.idp import Idp
 

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pywry_auth_nb import AuthenticationError, ConfigurationError, OAuthCallbackServer, callback_server, pages
+from pywry_auth_nb import AuthenticationError, ConfigurationError, OAuthCallbackServer, callback_server
+from pywry_auth_nb._wire import pages
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

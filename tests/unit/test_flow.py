@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pywry_auth_nb import AuthFlowResult
-    from pywry_auth_nb._authorization import AuthorizationRequest
+    from pywry_auth_nb._sign_in.authorization import AuthorizationRequest
     from pywry_auth_nb.token_store import Record
 
 FOREIGN = "Mallory <b>says</b>: call 555-0100"  # a text that only a provider could have chosen

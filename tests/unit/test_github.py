@@ -18,7 +18,7 @@ from tests.support.lookalikes import SECRET, GitHubLookalike
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pywry_auth_nb._http import HttpClient
+    from pywry_auth_nb._io.http import HttpClient
 
 TOKEN = "/login/oauth/access_token"
 EMAILS = "/api/v3/user/emails"
@@ -323,7 +323,7 @@ def test_without_a_verified_primary_address_there_is_none(
 def test_a_token_that_is_refused_is_an_error(rp: GitHubProvider) -> None:
     """``get_userinfo`` and ``identify`` raise ``TokenError``."""
     assert refused(lambda: asyncio.run(rp.get_userinfo("CANARY"))).code == "userinfo_failed"
-    assert refused(lambda: asyncio.run(rp.identify(OAuthTokenSet("CANARY")))).code == "userinfo_failed"
+    assert refused(lambda: asyncio.run(rp.fetch_user(OAuthTokenSet("CANARY")))).code == "userinfo_failed"
 
 
 @pytest.mark.parametrize(

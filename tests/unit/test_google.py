@@ -18,7 +18,7 @@ from tests.support.lookalikes import SECRET, GoogleLookalike, Refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pywry_auth_nb._http import HttpClient
+    from pywry_auth_nb._io.http import HttpClient
 
 NONCE = "nonce-of-this-sign-in"
 

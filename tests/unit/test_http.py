@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pywry_auth_nb import TokenError
-from pywry_auth_nb._http import Answer, HttpClient, _retry_after, check_url, is_loopback, strict_json
-from pywry_auth_nb._loop import run
+from pywry_auth_nb._io.http import Answer, HttpClient, _retry_after, check_url, is_loopback, strict_json
+from pywry_auth_nb._io.loop import run
 from tests.support.idp import Answer as Told
 from tests.support.idp import Idp
 

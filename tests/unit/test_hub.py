@@ -14,8 +14,8 @@ from jupyterhub.user import User
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from pywry_auth_nb._logs import hide_answer
-from pywry_auth_nb._servers import state_for
+from pywry_auth_nb._wire.hub_routing import state_for
+from pywry_auth_nb._wire.log_filter import hide_answer
 from pywry_auth_nb.hub import user_redirect_hook
 from tests.unit.test_packaging import HEAVY, loaded_by
 
@@ -150,10 +150,13 @@ def test_every_logger_of_a_hub() -> None:
         assert hide_answer in logging.getLogger(name).filters
 
 
+LIGHT = ("_version", "_wire", "_wire.hub_routing", "_wire.log_filter", "hub")
+
+
 def test_it_is_light() -> None:
     """The hub loads no package because of us."""
     modules, _ = loaded_by("from pywry_auth_nb.hub import user_redirect_hook")
     ours = {name for name in modules if name.startswith("pywry_auth_nb")}
 
-    assert ours == {"pywry_auth_nb", *(f"pywry_auth_nb.{name}" for name in ("_logs", "_servers", "_version", "hub"))}
+    assert ours == {"pywry_auth_nb", *(f"pywry_auth_nb.{name}" for name in LIGHT)}
     assert modules & (HEAVY | {"tornado", "jupyter_server", "jupyterhub"}) == set()

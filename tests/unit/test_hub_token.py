@@ -26,8 +26,8 @@ from pywry_auth_nb import (
     TokenError,
     TokenExpiredError,
 )
-from pywry_auth_nb._http import HttpClient
-from pywry_auth_nb._loop import run, submit
+from pywry_auth_nb._io.http import HttpClient
+from pywry_auth_nb._io.loop import run, submit
 from pywry_auth_nb.providers import create_provider_from_settings, jupyterhub
 from tests.support.idp import Answer, Idp
 from tests.support.waiting import soon, until
@@ -445,7 +445,7 @@ def test_plain_http_to_the_hub_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     url = "http://hub.invalid:8081/hub/api"
     with pytest.raises(TokenError) as refused:
-        asyncio.run(HubTokenSource(url, API_TOKEN, "alice").take())
+        asyncio.run(HubTokenSource(url, API_TOKEN, "alice").acquire_token_silent())
     assert refused.value.code == "insecure_url"
     monkeypatch.setenv("JUPYTERHUB_API_URL", f"{url}/")
     source = HubTokenSource(api_token=API_TOKEN, user="alice")
@@ -593,7 +593,7 @@ def test_a_dead_sign_in_is_asked_for_less_often(hub: HubApi, monkeypatch: pytest
     for _ in range(3):
         before = hub.asked()
         with pytest.raises(TokenError):
-            asyncio.run(source.take())
+            asyncio.run(source.acquire_token_silent())
         counts.append(hub.asked() - before)
 
     assert counts[0] > 2

@@ -27,7 +27,7 @@ from tests.support.idp import CLIENT, Answer, Idp, b64, compact
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pywry_auth_nb._http import HttpClient
+    from pywry_auth_nb._io.http import HttpClient
 
 NONCE = "nonce-of-this-sign-in"
 ACCESS_TOKEN = "CANARY-at-known"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pywry_auth_nb import AuthenticationError, AuthFlowManager, OAuthTokenSet, SessionManager, TokenError
-from pywry_auth_nb._loop import Serial, get_loop, on_background, on_loop, run, submit
+from pywry_auth_nb._io.loop import Serial, get_loop, on_background, on_loop, run, submit
 from tests.conftest import REDIRECT_URI, sign_in
 from tests.support.idp import Answer, Idp
 from tests.support.waiting import until
@@ -34,7 +34,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no fork, and 
 PRELUDE = """
 import asyncio, contextlib, json, os, signal, sys, threading, time
 from pywry_auth_nb import *
-from pywry_auth_nb import _loop
+from pywry_auth_nb._io import loop as _loop
 
 def until(condition):
     end = time.monotonic() + 5
@@ -310,7 +310,7 @@ def test_an_error_leaves_without_the_frames_that_did_the_work(
     ours = {Path(file).name for file, _ in frames(error.__traceback__) if "pywry_auth_nb" in file}
     assert error.__cause__ is None
     assert error.__context__ is None
-    assert ours <= {"_loop.py", "_state.py", "session.py"}
+    assert ours <= {"loop.py", "_state.py", "session.py"}
     for file, variables in frames(error.__traceback__):
         if "tests" not in Path(file).parts:
             assert "CANARY" not in repr(variables)

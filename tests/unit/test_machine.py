@@ -44,7 +44,7 @@ from pywry_auth_nb import (
     TokenExpiredError,
     TokenRefreshError,
 )
-from pywry_auth_nb._loop import run
+from pywry_auth_nb._io.loop import run
 from pywry_auth_nb.flow import AuthFlowState
 from pywry_auth_nb.token_store import NOTHING, Record, make_encryption_key
 from pywry_auth_nb.token_store.codec import Codec

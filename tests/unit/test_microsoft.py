@@ -19,7 +19,7 @@ from tests.support.lookalikes import CONTOSO, PERSONAL, SECRET, MicrosoftLookali
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pywry_auth_nb._http import HttpClient
+    from pywry_auth_nb._io.http import HttpClient
 
 NONCE = "nonce-of-this-sign-in"
 FABRIKAM = "99999999-8888-7777-6666-555555555555"

@@ -39,7 +39,7 @@ from pywry_auth_nb import (
     kernel,
     login,
 )
-from pywry_auth_nb._loop import submit
+from pywry_auth_nb._io.loop import submit
 from pywry_auth_nb.callback_server import _Server
 from tests.conftest import REDIRECT_URI, sign_in
 from tests.support.idp import CLIENT, Answer, Idp

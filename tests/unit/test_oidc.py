@@ -24,7 +24,7 @@ from pywry_auth_nb import (
     TokenError,
     TokenRefreshError,
 )
-from pywry_auth_nb._http import HttpClient
+from pywry_auth_nb._io.http import HttpClient
 from pywry_auth_nb.providers.jwks import KeyCache
 from tests.conftest import REDIRECT_URI
 from tests.support.idp import CLIENT, Answer, Idp, Request
@@ -266,7 +266,7 @@ def test_other_endpoints_may_be_missing(rp: GenericOIDCProvider, op: Idp, value:
     op.metadata = {"userinfo_endpoint": value, "revocation_endpoint": value}
     tokens = exchange(rp, op)
 
-    assert asyncio.run(rp.identify(tokens))["name"] == "Ada"
+    assert asyncio.run(rp.fetch_user(tokens))["name"] == "Ada"
     assert asyncio.run(rp.revoke_token(tokens.access_token)) is False
 
 
@@ -1037,7 +1037,7 @@ def test_times_count_from_when_the_request_left(client: Callable[..., GenericOID
 def test_userinfo_adds_to_the_id_token(rp: GenericOIDCProvider, op: Idp) -> None:
     """C01, C13: the profile is what both say; what is about the token and not the person is left out."""
     op.claims = {"email": "ada@example.org", "jti": "1", "sid": "2"}
-    who = asyncio.run(rp.identify(exchange(rp, op)))
+    who = asyncio.run(rp.fetch_user(exchange(rp, op)))
 
     assert who == {"iss": op.issuer, "sub": "ada", "name": "Ada Lovelace", "email": "ada@example.org"}
 
@@ -1045,7 +1045,7 @@ def test_userinfo_adds_to_the_id_token(rp: GenericOIDCProvider, op: Idp) -> None
 def test_the_access_token_travels_in_the_header(rp: GenericOIDCProvider, op: Idp) -> None:
     """C27, H192: never in a query or a form."""
     tokens = exchange(rp, op)
-    asyncio.run(rp.identify(tokens))
+    asyncio.run(rp.fetch_user(tokens))
 
     request = op.last("/userinfo")
     assert (request.method, request.query, request.form) == ("GET", "", {})
@@ -1058,7 +1058,7 @@ def test_userinfo_about_somebody_else_is_refused(rp: GenericOIDCProvider, op: Id
     tokens = exchange(rp, op)
     op.answers["/userinfo"] = Answer({"name": "CANARY"} | ({} if sub is ... else {"sub": sub}))
 
-    assert failure(rp.identify(tokens)).code == "userinfo_sub"
+    assert failure(rp.fetch_user(tokens)).code == "userinfo_sub"
 
 
 USERINFO_DOWN: dict[str, Answer] = {
@@ -1083,7 +1083,7 @@ def test_userinfo_that_is_down_is_forgiven(rp: GenericOIDCProvider, op: Idp, ans
     tokens = exchange(rp, op)
     op.answers["/userinfo"] = answer
 
-    assert asyncio.run(rp.identify(tokens)) == {"iss": op.issuer, "sub": "ada", "name": "Ada"}
+    assert asyncio.run(rp.fetch_user(tokens)) == {"iss": op.issuer, "sub": "ada", "name": "Ada"}
     assert op.requests_to("/userinfo") == 1
 
 
@@ -1094,7 +1094,7 @@ def test_userinfo_asked_for_by_itself_is_an_error(rp: GenericOIDCProvider, op: I
 
     codes = {"userinfo_failed", "bad_response", "redirect_refused", "too_large"}
     assert failure(rp.get_userinfo("CANARY-at")).code in codes
-    assert failure(rp.identify(OAuthTokenSet("CANARY-at"))).code in codes
+    assert failure(rp.fetch_user(OAuthTokenSet("CANARY-at"))).code in codes
 
 
 def test_distributed_claims_of_userinfo_are_not_fetched(rp: GenericOIDCProvider, op: Idp) -> None:
@@ -1102,7 +1102,7 @@ def test_distributed_claims_of_userinfo_are_not_fetched(rp: GenericOIDCProvider,
     sources = {"s": {"endpoint": f"{op.issuer}/elsewhere", "access_token": "CANARY"}}
     op.answers["/userinfo"] = Answer({"sub": "ada", "_claim_names": {"a": "s"}, "_claim_sources": sources})
 
-    assert asyncio.run(rp.identify(exchange(rp, op)))["sub"] == "ada"
+    assert asyncio.run(rp.fetch_user(exchange(rp, op)))["sub"] == "ada"
     assert op.requests_to("/elsewhere") == 0
 
 
@@ -1128,7 +1128,7 @@ def test_a_refresh_gives_tokens_that_work(rp: GenericOIDCProvider, op: Idp) -> N
     assert new.access_token != old.access_token
     assert new.refresh_token not in {None, old.refresh_token}
     rp.check_continuity(old, new)
-    asyncio.run(rp.identify(new))
+    asyncio.run(rp.fetch_user(new))
     assert op.last("/userinfo").headers["authorization"] == f"Bearer {new.access_token}"
 
 
@@ -1321,7 +1321,7 @@ def test_without_an_issuer_userinfo_says_who_it_is(explicit: GenericOIDCProvider
 
     assert tokens.id_token is None
     assert explicit.claims(tokens) == {}
-    assert asyncio.run(explicit.identify(tokens)) == {"sub": "ada", "name": "Ada Lovelace"}
+    assert asyncio.run(explicit.fetch_user(tokens)) == {"sub": "ada", "name": "Ada Lovelace"}
     assert explicit.claims(OAuthTokenSet("CANARY-at", id_token=op.id_token())) == {}
     assert op.requests_to(DISCOVERY) == op.requests_to("/jwks") == 0
 

@@ -178,7 +178,7 @@ def test_custom_with_default_settings_signs_in(idp: Idp) -> None:
     async def go() -> dict[str, Any]:
         url = rp.build_authorize_url(REDIRECT_URI, "state", pkce, {"nonce": "n"})
         tokens = await rp.exchange_code(idp.authorize(url)["code"], REDIRECT_URI, pkce.verifier, "n")
-        return await rp.identify(tokens)
+        return await rp.fetch_user(tokens)
 
     assert asyncio.run(go())["name"] == "Ada Lovelace"
 

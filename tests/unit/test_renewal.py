@@ -276,7 +276,7 @@ def test_logout_says_when_the_provider_hangs(
     signed_in: SessionManager, idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """R23: what was not heard of in time is a time-out."""
-    monkeypatch.setattr("pywry_auth_nb.providers.base._GIVE_BACK_DEADLINE", 0.3)
+    monkeypatch.setattr("pywry_auth_nb.providers.base._REVOKE_DEADLINE", 0.3)
     idp.answers["/revoke"] = Answer(delay=9)
 
     assert log_out(signed_in) == LogoutResult("timeout", "timeout", "deleted")

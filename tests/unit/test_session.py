@@ -300,7 +300,7 @@ def test_logout_returns_although_the_provider_hangs(
     signed_in: SessionManager, idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Revoking has a deadline; the session is over at once."""
-    monkeypatch.setattr("pywry_auth_nb.providers.base._GIVE_BACK_DEADLINE", 0.3)
+    monkeypatch.setattr("pywry_auth_nb.providers.base._REVOKE_DEADLINE", 0.3)
     idp.answers["/revoke"] = Answer(delay=9)
     started = time.monotonic()
     asyncio.run(signed_in.logout())

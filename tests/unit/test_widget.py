@@ -30,7 +30,7 @@ from pywry_auth_nb import (
     OAuthTokenSet,
     SessionManager,
 )
-from pywry_auth_nb._loop import submit
+from pywry_auth_nb._io.loop import submit
 from pywry_auth_nb.widget import widget_for
 from tests.conftest import REDIRECT_URI, sign_in
 from tests.support.idp import CLIENT, Idp

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import re
 
-from ._servers import CALLBACK
+from .hub_routing import CALLBACK
 
 _SLASH, _QUESTION = "(?:/|%(?:25)*2F)", r"(?:\?|%(?:25)*3F)"  # percent-encoded as often as they are nested
 _QUERY = re.compile(f"({CALLBACK.replace('/', _SLASH)}{_SLASH}?{_QUESTION})[^\\s\"'<>]+", re.IGNORECASE)

@@ -21,7 +21,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from .errors import AuthenticationError
+from ..errors import AuthenticationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -124,7 +124,7 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
         if future.done():  # it raised that itself, or was done at the last moment
             if future.exception() is None:
                 return future.result()
-            raise bare(future.exception()) from None
+            raise without_traceback(future.exception()) from None
         future.cancel()
         raise AuthenticationError(
             f"No answer within {timeout:.0f} s. Check the network, then try again.", code="timeout"
@@ -133,7 +133,7 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
         future.cancel()
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it must leave without its frames
-        raise bare(error) from None
+        raise without_traceback(error) from None
 
 
 def wait(future: concurrent.futures.Future[Any], timeout: float) -> None:
@@ -165,7 +165,7 @@ def on_loop(
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - as in run()
-            raise bare(error) from None
+            raise without_traceback(error) from None
 
     return hop
 
@@ -200,7 +200,7 @@ def is_running(task: asyncio.Task[Any] | None) -> bool:
     return task is not None and not task.done() and task.get_loop() is get_loop()
 
 
-def seen(task: asyncio.Task[T]) -> asyncio.Task[T]:
+def ignore_result(task: asyncio.Task[T]) -> asyncio.Task[T]:
     """Return ``task``, whose failure is nobody's fault where nobody waits for it any more."""
     task.add_done_callback(lambda task: task.cancelled() or task.exception())
     return task
@@ -211,7 +211,7 @@ def jitter(low: float, high: float) -> float:
     return _dice.uniform(low, high)
 
 
-def growing(first: float, last: float) -> Iterator[float]:
+def backoff(first: float, last: float) -> Iterator[float]:
     """Yield seconds to wait between looks at something that many wait for: they grow, or the many use up the machine.
 
     Each is a random part of the pause it stands for, so that they do not all look at once.
@@ -222,7 +222,7 @@ def growing(first: float, last: float) -> Iterator[float]:
         pause = min(pause * 1.5, last)
 
 
-def bare(error: E | None) -> E:
+def without_traceback(error: E | None) -> E:
     """Return ``error`` without frames, cause and context."""
     assert error is not None  # noqa: S101 - only asked about futures that failed
     error.__cause__ = error.__context__ = None

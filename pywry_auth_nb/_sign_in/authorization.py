@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ._http import is_safe
-from .errors import AuthenticationError, AuthFlowCancelled, TokenError
+from .._io.http import is_safe
+from ..errors import AuthenticationError, AuthFlowCancelled, TokenError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .pkce import PKCEChallenge
-    from .tokens import OAuthTokenSet
+    from ..pkce import PKCEChallenge
+    from ..tokens import OAuthTokenSet
 
 _MAX_CODE = 4096
 

@@ -20,7 +20,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from .errors import TokenError
+from ..errors import TokenError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._servers import HUB_CALLBACK, hub_redirect_uri
+from .._wire.hub_routing import HUB_CALLBACK, hub_redirect_uri
 from .addresses import is_address, is_below, is_same_origin, origin_of, read_address
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import secrets
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ._loop import in_thread, run
-from .errors import AuthenticationError, TokenStoreError
-from .tokens import Secret
+from ..errors import AuthenticationError, TokenStoreError
+from ..tokens import Secret
+from .loop import in_thread, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,12 +6,12 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .._http import HttpClient
-from .._loop import run
+from .._io.http import HttpClient
+from .._io.loop import run
 from ..errors import AuthenticationError
 
 if TYPE_CHECKING:
-    from .._http import Answer
+    from .._io.http import Answer
 
 _ONE_ANSWER = 10.0  # seconds
 _SHORTEST = 0.5  # seconds that a question gets when time is up: enough to clean up on this machine

@@ -1,0 +1,1 @@
+"""Signing in: a person, or a source of tokens, between two states of a session."""
