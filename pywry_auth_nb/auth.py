@@ -10,7 +10,7 @@ import httpx
 from ._io.http import is_loopback
 from ._io.loop import run
 from .errors import AuthenticationError, ConfigurationError
-from .tokens import Secret
+from .tokens import bearer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Generator
@@ -51,29 +51,29 @@ class SessionAuth(httpx.Auth):
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Send ``request`` with the token, and once more when that is refused."""
         self.check(str(request.url))
-        sent = _sign(request, self._session.access_token)
+        sent = _authorize(request, self._session.access_token)
         response = yield request
         if response.status_code == _UNAUTHORIZED and not response.history:
             renewed = renew(self._session, sent)
             if renewed is not None and _repeatable(request):
-                _sign(request, renewed)
+                _authorize(request, renewed)
                 yield request
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Do the same without blocking the caller's event loop."""
         self.check(str(request.url))
-        sent = _sign(request, await self._session.get_access_token())
+        sent = _authorize(request, await self._session.get_access_token())
         response = yield request
         if response.status_code == _UNAUTHORIZED and not response.history:  # a redirect may have led elsewhere
-            renewed = await self._session.renew_refused(sent)
+            renewed = await self._session._engine.refresh_rejected(sent)
             if renewed is not None and _repeatable(request):
-                _sign(request, renewed)
+                _authorize(request, renewed)
                 yield request
 
     def __call__(self, request: Any) -> Any:
         """Do the same for a ``requests.PreparedRequest``."""
         self.check(request.url)
-        sent = _sign(request, self._session.access_token)
+        sent = _authorize(request, self._session.access_token)
         body = request.body
         start = _position(body)
 
@@ -90,7 +90,7 @@ class SessionAuth(httpx.Auth):
             response.content  # noqa: B018 - read, so that the connection can be used again
             response.close()
             repeated = response.request.copy()
-            _sign(repeated, renewed)
+            _authorize(repeated, renewed)
             answer = response.connection.send(repeated, **options)
             answer.history.append(response)
             answer.request = repeated
@@ -126,18 +126,13 @@ class SessionAuth(httpx.Auth):
 def renew(session: SessionManager, refused: str) -> str | None:
     """Return a token in place of one that a server refused, or None when there is no other."""
     try:
-        return run(session.renew_refused(refused), _RENEWAL_DEADLINE)
+        return run(session._engine.refresh_rejected(refused), _RENEWAL_DEADLINE)
     except AuthenticationError:
         return None  # the server's 401 says enough
 
 
-def authorization(token: str) -> str:
-    """Return the value of the Authorization header (RFC 6750 §2.1), which shows itself as ``'***'``."""
-    return Secret(f"Bearer {token}")
-
-
-def _sign(request: Any, token: str) -> str:
-    request.headers["Authorization"] = authorization(token)
+def _authorize(request: Any, token: str) -> str:
+    request.headers["Authorization"] = bearer(token)
     return token
 
 

@@ -22,6 +22,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from ._io import fork
 from ._wire import pages
 from .errors import AuthenticationError, ConfigurationError
 
@@ -256,8 +257,7 @@ def _forget_sockets() -> None:
         server.socket.close()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_sockets)
+fork.in_child(_forget_sockets)
 
 
 def _cut(connection: socket.socket) -> None:

@@ -18,7 +18,9 @@ do. Neither holds a token, a code or a word that an identity provider chose.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 
 class AuthenticationError(Exception):
@@ -128,3 +130,9 @@ class TokenRefreshError(TokenError):
     """A refresh failed. ``code`` tells whether a new sign-in is needed (``invalid_grant``) or waiting may help."""
 
     default_code = "refresh_failed"
+
+
+def without_traceback(error: E) -> E:
+    """Return ``error`` without frames, cause and context, whose local variables may be tokens."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

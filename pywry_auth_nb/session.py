@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
-from operator import methodcaller
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ._io.loop import on_background, on_loop, run
-from ._renewal import login_required_error
-from ._sharing import FRESH, PATIENCE
-from ._signing import LogoutResult, Signing
-from ._state import ComputedTrait
-from .errors import (
-    AuthenticationError,
-    LoginRequired,
-    TokenError,
-    TokenExpiredError,
-    TokenRefreshError,
-)
+import traitlets as t
+
+from ._io.loop import run
+from ._session.engine import SessionEngine
+from ._session.logout import LogoutResult
+from ._session.notifier import Notifier
+from ._session.record_sync import current_user
+from ._sign_in.sign_ins import SignIns
+from .errors import AuthenticationError, TokenError, TokenExpiredError, without_traceback
 from .token_store import MemoryTokenStore
+from .tokens import bearer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -36,15 +32,52 @@ if TYPE_CHECKING:
 __all__ = ["LogoutResult", "SessionManager"]
 
 _READ_DEADLINE = 30.0  # seconds that reading a token may take when it has to be renewed
-_PATIENCE = 3.0  # seconds that a reader waits for a new token while the old one is still good
-_NAME_LENGTH = 100
 
 
-class SessionManager(Signing):
+class ComputedTrait(t.TraitType[Any, Any]):
+    """A read-only trait computed from its owner, so that it is right at once on every thread.
+
+    Observers hear of a change from the session's notifier; the value itself is never stored twice.
+    """
+
+    def __init__(self, read: Callable[[Any], Any], help: str) -> None:  # noqa: A002 - traitlets' name
+        super().__init__(None, allow_none=True, read_only=True, help=help)
+        self._read = read
+
+    def __get__(self, obj: t.HasTraits | None, cls: type[Any] | None = None) -> Any:
+        """Return what the owner shows now."""
+        return self if obj is None else self._read(obj)
+
+
+class AccessTokenTrait(ComputedTrait):
+    """The access token. While it is fresh, a read is one look at a tuple and one at the clock."""
+
+    def __get__(self, obj: t.HasTraits | None, cls: type[Any] | None = None) -> Any:
+        """Return a token that is valid now."""
+        __tracebackhide__ = True  # IPython's traceback ends in the cell
+        if obj is None:
+            return self
+        token, until = obj._engine.fresh  # type: ignore[attr-defined]  # noqa: SLF001 - of its own class
+        return token if time.time() < until else self._read(obj)
+
+
+def _read_token(session: SessionManager) -> str:
+    """Return a token that is valid now, after refreshing it in the background where that is due."""
+    __tracebackhide__ = True
+    try:
+        return run(session._engine.get_access_token(), _READ_DEADLINE)  # noqa: SLF001 - the trait's own
+    except AuthenticationError as error:
+        if type(error) is not AuthenticationError or error.code != "timeout":
+            raise
+        late = TokenExpiredError(error.message, code="timeout")
+    raise late
+
+
+class SessionManager(t.HasTraits):
     """One sign-in at one provider: holds its tokens, renews them in the background, and ends it.
 
     Args:
-        provider: Where one signs in.
+        provider: Where the user signs in.
         token_store: Where the tokens rest; in this kernel's memory when left out.
         session_key: Tells several sessions at one provider apart.
         session_store: Accepted for the sake of ``pywry.auth``; not used.
@@ -56,8 +89,18 @@ class SessionManager(Signing):
     All traits are read-only. They change together, and observers run on a thread of their own, in order.
     """
 
-    access_token = ComputedTrait(
-        methodcaller("_read_token"), "A token that is valid now. Raises LoginRequired or TokenError"
+    status = ComputedTrait(
+        attrgetter("_engine.state.status"), "signed_out, authorizing, signed_in, refreshing or reauth_required"
+    )
+    access_token = AccessTokenTrait(_read_token, "A token that is valid now. Raises LoginRequired or TokenError")
+    expires_at = ComputedTrait(
+        lambda self: self._engine.state.tokens and self._engine.state.tokens.expires_at,
+        "When the access token ends: epoch seconds, or None",
+    )
+    user = ComputedTrait(attrgetter("_engine.state.user"), "Claims about who is signed in, or None")
+    error = ComputedTrait(
+        lambda self: self._engine.state.error and without_traceback(self._engine.state.error),
+        "Why the last thing tried failed, or None",
     )
 
     def __init__(
@@ -76,15 +119,20 @@ class SessionManager(Signing):
         self.token_store = MemoryTokenStore() if token_store is None else token_store
         self.session_key = session_key
         self.session_store = session_store
-        self.refresh_buffer_seconds = refresh_buffer_seconds
-        self.on_reauth_required = on_reauth_required
         self.allowed_origins = allowed_origins
         if allowed_origins is not None:
             self.auth  # noqa: B018 - refuses what is no origin, here and now
-        self.flow_options: dict[str, Any] = {}  # what the settings say about signing in
-        self._private = token_store is None
-        if not self._private:
-            self._begin_watching()
+        self._engine = SessionEngine(
+            provider,
+            self.token_store,
+            f"{session_key} {provider.identity} {current_user()}",
+            Notifier(self),
+            watched=token_store is not None,
+            refresh_buffer=refresh_buffer_seconds,
+        )
+        self._engine.on_reauth_required = on_reauth_required
+        self._sign_ins = SignIns(self._engine)
+        self._widget: Any = None  # a weak reference to the widget that shows the session wherever it is displayed
 
     @classmethod
     def from_settings(cls, settings: Any = None, **kwargs: Any) -> Self:
@@ -98,6 +146,7 @@ class SessionManager(Signing):
         Raises:
             ConfigurationError: Something is missing or wrong.
         """
+        __tracebackhide__ = True
         from .providers import create_provider_from_settings
         from .settings import OAuth2Settings
         from .token_store.factory import store_from_settings
@@ -107,30 +156,50 @@ class SessionManager(Signing):
         if kwargs.get("token_store") is None:
             kwargs["token_store"] = store_from_settings(settings)
         session = cls(create_provider_from_settings(settings), **kwargs)
-        session.flow_options = {"use_pkce": getattr(settings, "use_pkce", True)}
+        session._sign_ins.use_pkce = getattr(settings, "use_pkce", True)
         return session
 
-    # -- reading ------------------------------------------------------------------------------------------------
+    @property
+    def store_key(self) -> str:
+        """Under which name the tokens rest in the store.
 
-    def _read_token(self) -> str:
-        """Return a token that is valid now: at once while it is fresh, else after renewing it in the background."""
+        The session's key alone would not do: where a store is shared, the tokens of one provider, client or person
+        must never be taken for those of another.
+        """
+        return self._engine.store_key
+
+    @property
+    def refresh_buffer_seconds(self) -> float:
+        """How many seconds before its end an access token is renewed."""
+        return self._engine.refresh_buffer
+
+    @refresh_buffer_seconds.setter
+    def refresh_buffer_seconds(self, seconds: float) -> None:
+        self._engine.refresh_buffer = seconds
+
+    @property
+    def on_reauth_required(self) -> Callable[[], None] | None:
+        """Called once, on a thread of its own, when the sign-in has ended and a new one is needed."""
+        return self._engine.on_reauth_required
+
+    @on_reauth_required.setter
+    def on_reauth_required(self, callback: Callable[[], None] | None) -> None:
+        self._engine.on_reauth_required = callback
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    async def get_access_token(self) -> str:
+        """Return a token that is valid now, renewing it when it is near its end.
+
+        Raises:
+            LoginRequired: No user is signed in.
+            TokenExpiredError: The token is over and could not be renewed; ``code`` says why.
+        """
         __tracebackhide__ = True
-        if self._fresh_token() and not on_background() and time.monotonic() >= self._looked_at + FRESH:
-            with contextlib.suppress(AuthenticationError):  # a store that is slow must not cost a good token
-                run(self._glance(), 2 * PATIENCE)
-        try:
-            return self._fresh_token() or run(self.get_access_token(), _READ_DEADLINE)
-        except AuthenticationError as error:
-            if type(error) is not AuthenticationError or error.code != "timeout":
-                raise
-            late = TokenExpiredError(error.message, code="timeout")
-        raise late
-
-    def _fresh_token(self) -> str | None:
-        """Return the access token if it needs no renewing yet."""
-        snap = self._snap
-        fresh = snap.tokens is not None and time.time() < self._due
-        return snap.tokens.access_token if snap.tokens is not None and fresh else None
+        token, until = self._engine.fresh
+        if token is not None and time.time() < until:
+            return token
+        return await self._engine.get_access_token()
 
     @property
     def auth(self) -> SessionAuth:
@@ -144,25 +213,25 @@ class SessionManager(Signing):
         """The header that carries the token (RFC 6750 §2.1), valid now: take it anew for every request.
 
         Raises:
-            LoginRequired: Nobody is signed in.
+            LoginRequired: No user is signed in.
             TokenExpiredError: The token is over and could not be renewed.
         """
-        from .auth import authorization
-
-        return {"Authorization": authorization(self.access_token)}
+        __tracebackhide__ = True
+        return {"Authorization": bearer(self.access_token)}
 
     def userinfo(self) -> dict[str, Any]:
-        """Ask the provider who is signed in, and wait for the answer (OIDC Core §5.3). ``session.user`` asks nobody.
+        """Ask the provider who is signed in, and wait for the answer (OIDC Core §5.3). ``session.user`` does not ask.
 
         Returns:
             The claims; ``{}`` when the provider has no such endpoint.
 
         Raises:
-            LoginRequired: Nobody is signed in.
-            TokenError: The provider could not be asked, or names somebody else (code ``userinfo_sub``, §5.3.2).
+            LoginRequired: No user is signed in.
+            TokenError: The provider could not be asked, or names another person (code ``userinfo_sub``, §5.3.2).
         """
+        __tracebackhide__ = True
         claims = run(self.provider.get_userinfo(self.access_token), _READ_DEADLINE)
-        subject = (self._snap.user or {}).get("sub")
+        subject = (self.user or {}).get("sub")
         if claims and subject and claims.get("sub") != subject:
             raise TokenError("The provider names somebody else than who signed in. Sign in again.", code="userinfo_sub")
         return claims
@@ -170,84 +239,22 @@ class SessionManager(Signing):
     @property
     def display_name(self) -> str:
         """A name for people to read, from claims that the provider chose: plain text, never HTML."""
-        user = self._snap.user or {}
-        names = (user.get(claim) for claim in ("name", "preferred_username", "login", "email", "sub"))
-        name = next((name for name in names if isinstance(name, str) and name.strip()), "")
-        return "".join(char for char in name if char.isprintable())[:_NAME_LENGTH]
+        return self._engine.state.display_name
 
-    @on_loop
     async def initialize(self) -> OAuthTokenSet | None:
         """Load the tokens of an earlier sign-in from the store, renewing them where they are due.
 
         Returns:
             The tokens, or None when there are none or they cannot be renewed.
         """
-        await self._load()
-        try:
-            await self.get_access_token()
-        except AuthenticationError:
-            return None
-        return self._snap.tokens
+        return await self._engine.initialize()
 
-    @on_loop
-    async def get_access_token(self) -> str:
-        """Return a token that is valid now, renewing it when it is near its end.
-
-        Raises:
-            LoginRequired: Nobody is signed in.
-            TokenExpiredError: The token is over and could not be renewed; ``code`` says why.
-        """
-        await self._arrive()
-        error = await self._renew_if_due()
-        if error is None and self._snap.tokens is not None and time.time() >= self._snap.over:
-            error = await self._renew_if_due()  # the process stood still, and the new token is over, too
-        if self._snap.ended:  # why is not shown any more once another sign-in has begun
-            return self._usable(self._ended_by)
-        return self._usable(error or self._failure or self._snap.error)
-
-    async def _arrive(self) -> None:
-        """Know what the store has; and if it has nothing, what the provider has for whoever runs this.
-
-        Raises:
-            LoginRequired: It has nothing, though it could; ``code`` says why.
-        """
-        await self._load()
-        await self._glance()
-        if not self.provider.interactive and self._knows_of_nobody():
-            try:
-                await self._take_once()
-            except TokenError as error:
-                raise LoginRequired(error.message, code=error.code) from None
-
-    async def _renew_if_due(self) -> TokenRefreshError | None:
-        """Renew the token if it is near its end, for a while; return what went wrong."""
-        now, snap = time.time(), self._snap
-        if snap.tokens is not None and now >= max(self._due, self._resume_at):
-            patience = min(_PATIENCE, snap.over - now) if now < snap.over else None
-            try:
-                with contextlib.suppress(asyncio.TimeoutError):  # then it goes on in the background
-                    await asyncio.wait_for(self._refresh_once(), patience)
-            except TokenRefreshError as failure:
-                return failure
-        return None
-
-    def _usable(self, error: AuthenticationError | None) -> str:
-        """Return the access token if there is one that is not over; else raise, saying why."""
-        snap = self._snap
-        if snap.tokens is None:
-            raise login_required_error(snap.error)
-        if time.time() < snap.over:
-            return snap.tokens.access_token
-        if error is None:
-            raise TokenExpiredError("The access token is already over. Try again in a moment.")
-        raise TokenExpiredError(error.message, code=error.code, retry_after=getattr(error, "retry_after", None))
-
-    # -- signing in ---------------------------------------------------------------------------------------------
+    # -- signing in and out -------------------------------------------------------------------------------------------
 
     def login(self, timeout: float = 300.0) -> AuthFlowResult:
-        """Show the sign-in widget and wait in this cell until somebody has signed in.
+        """Show the sign-in widget and wait in this cell until there is a token to work with.
 
-        Returns at once when somebody is signed in already, with the widget shown all the same.
+        Returns at once when the user is signed in already, with the widget shown all the same.
 
         Args:
             timeout: Seconds to wait at most. The widget stays usable after that.
@@ -255,36 +262,47 @@ class SessionManager(Signing):
         Raises:
             LoginRequired: There is no front end that could show anything (papermill, nbconvert, CI).
             AuthFlowCancelled: Cancelled here, or declined at the provider.
-            AuthFlowTimeout: Nobody signed in within ``timeout``.
+            AuthFlowTimeout: The user did not sign in within ``timeout``.
             TokenError: The provider's answer was refused.
             AuthenticationError: The base of these, also raised as itself: the provider refused the request
                 (``invalid_scope``, ``server_error``, …), Jupyter is not reached over https (``insecure_redirect_uri``).
         """
-        from .login import login
+        __tracebackhide__ = True
+        from ._sign_in import notebook
 
-        return login(self, timeout)
+        return notebook.login(self._engine, self._show, timeout)
 
-    # -- staying signed in --------------------------------------------------------------------------------------
+    async def save_tokens(self, tokens: OAuthTokenSet) -> None:
+        """Take ``tokens`` as the session's, keep them in the store and plan their refresh."""
+        await self._engine.sign_in(tokens, self.provider.claims(tokens))
 
-    @on_loop
     async def refresh(self) -> OAuthTokenSet:
         """Renew the access token now, whatever its age. Callers at the same time share one refresh.
 
         Raises:
-            LoginRequired: Nobody is signed in.
+            LoginRequired: No user is signed in.
             TokenRefreshError: The refresh failed; code ``invalid_grant`` means that a new sign-in is needed.
         """
-        await self._arrive()
-        await self._refresh_once()
-        if self._snap.tokens is None:
-            raise login_required_error()
-        return self._snap.tokens
+        return await self._engine.refresh()
 
-    # -- being shown ---------------------------------------------------------------------------------------------
+    async def logout(self) -> LogoutResult:
+        """Sign out: forget the tokens here and in the store, then revoke them at the provider (at most 5 s).
+
+        Returns:
+            What became of each. No user is signed in here afterwards, whatever it says.
+        """
+        return await self._sign_ins.sign_out()
+
+    # -- being shown --------------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        name = f" as {self.display_name!r}" if self._snap.user else ""
-        return f"<SessionManager {self._snap.status}{name} at {self.provider.label}>"
+        name = f" as {self.display_name!r}" if self.user else ""
+        return f"<SessionManager {self.status}{name} at {self.provider.label}>"
+
+    def _show(self) -> None:
+        from IPython.display import display
+
+        display(self)  # type: ignore[no-untyped-call]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         from .widget import widget_for

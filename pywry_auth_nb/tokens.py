@@ -39,6 +39,11 @@ class AccessToken(Secret):
         return "<AccessToken ***>"
 
 
+def bearer(token: str) -> str:
+    """Return the value of the Authorization header (RFC 6750 §2.1), which shows itself as ``'***'``."""
+    return Secret(f"Bearer {token}")
+
+
 @dataclass(frozen=True, repr=False)
 class OAuthTokenSet:
     """What a token endpoint gave us (RFC 6749 §5.1).

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets as t
 
-from . import kernel
 from ._io.loop import submit
+from ._sign_in import channel, front_end
 
 if TYPE_CHECKING:
     from .session import SessionManager
@@ -45,11 +45,11 @@ class LoginWidget(anywidget.AnyWidget):
     def __init__(self, session: SessionManager, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.session = session
-        self._flow = kernel.flow_for(session)
+        self._sign_ins = session._sign_ins
         self._mirroring = threading.Lock()
-        self.set_trait("login_path", kernel.open_path(self._flow))
+        self.set_trait("login_path", channel.open_path(self._sign_ins))
         self.on_msg(self._on_message)
-        session.on_change(self._mirror)
+        session._engine.notifier.attach(self._mirror)
         submit(session.initialize())
         self._mirror()
 
@@ -74,9 +74,9 @@ class LoginWidget(anywidget.AnyWidget):
         """Take a click that could not go through the server (a front end without our extension)."""
         action = content.get("action") if isinstance(content, dict) else None
         if action == "cancel":
-            self._flow.cancel()
+            self._sign_ins.cancel()
         elif action == "logout":
-            submit(self.session.logout())
+            submit(self._sign_ins.sign_out())
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Add a plain link for front ends that draw no widgets."""
@@ -85,7 +85,7 @@ class LoginWidget(anywidget.AnyWidget):
         return {**(data or {}), "text/plain": repr(self), "text/html": self._plain_link()}, metadata
 
     def _plain_link(self) -> str:
-        base_url = kernel.server_base_url() if self.login_path else None
+        base_url = front_end.server_base_url() if self.login_path else None
         if base_url is None:
             return "<p>To sign in, run this cell in JupyterLab or Notebook 7.</p>"
         return f'<p><a href="{html.escape(base_url + self.login_path)}">Sign in</a></p>'
@@ -94,14 +94,10 @@ class LoginWidget(anywidget.AnyWidget):
         return f"<LoginWidget {self.status}>"
 
 
-_widgets: weakref.WeakKeyDictionary[SessionManager, weakref.ref[LoginWidget]] = weakref.WeakKeyDictionary()
-
-
 def widget_for(session: SessionManager) -> LoginWidget:
     """Return the widget that shows ``session`` wherever the session itself is displayed."""
-    known = _widgets.get(session)
-    widget = known() if known else None
+    widget: LoginWidget | None = session._widget and session._widget()
     if widget is None or widget.comm is None:
         widget = LoginWidget(session)
-        _widgets[session] = weakref.ref(widget)
+        session._widget = weakref.ref(widget)
     return widget

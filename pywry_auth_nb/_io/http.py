@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from ..errors import TokenError
+from . import fork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +85,7 @@ class HttpClient:
         self._deadline = deadline
         self._max_bytes = max_bytes
         self._client: httpx.AsyncClient | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        fork.in_child(self._forget_client)
 
     async def request(
         self,
@@ -180,9 +181,7 @@ class HttpClient:
     def _open(self) -> httpx.AsyncClient:
         import httpx
 
-        loop = asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop:  # another loop means: after a fork
-            self._loop = loop
+        if self._client is None:
             self._client = httpx.AsyncClient(
                 timeout=self._deadline,
                 follow_redirects=False,
@@ -198,8 +197,12 @@ class HttpClient:
     async def close(self) -> None:
         """Close the open connections. The client may be used again afterwards."""
         client, self._client = self._client, None
-        if client is not None and self._loop is asyncio.get_running_loop():
+        if client is not None:
             await client.aclose()
+
+    def _forget_client(self) -> None:
+        fork.leave_alone(self._client)
+        self._client = None
 
 
 def _hub_transport(origin: str) -> dict[str, httpx.AsyncHTTPTransport]:

@@ -13,7 +13,6 @@ import asyncio
 import concurrent.futures
 import functools
 import logging
-import os
 import random
 import threading
 import time
@@ -21,14 +20,14 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ..errors import AuthenticationError
+from ..errors import AuthenticationError, without_traceback
+from . import fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
 P = ParamSpec("P")
 T = TypeVar("T")
-E = TypeVar("E", bound=BaseException)
 
 _SLICE = 0.5  # seconds
 
@@ -75,13 +74,32 @@ def _start_over() -> None:
         serial.reset()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_over)
+fork.in_child(_start_over)
 
 
 def get_loop() -> asyncio.AbstractEventLoop:
     """Return the background loop, running."""
     return _background.get()
+
+
+def call_soon(method: Callable[[], object]) -> None:
+    """Call a bound method on the background loop, if its object still lives then. From any thread."""
+    get_loop().call_soon_threadsafe(_weakly(method))
+
+
+def call_later(seconds: float, method: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+    """Call a bound method after so many seconds, if its object still lives then. On the background loop."""
+    return get_loop().call_later(seconds, _weakly(method, *args))
+
+
+def _weakly(method: Callable[..., object], *args: Any) -> Callable[[], None]:
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        if (bound := reference()) is not None:
+            bound(*args)
+
+    return call
 
 
 def on_background() -> bool:
@@ -122,9 +140,10 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
         return future.result(0)
     except concurrent.futures.TimeoutError:
         if future.done():  # it raised that itself, or was done at the last moment
-            if future.exception() is None:
+            error = future.exception()
+            if error is None:
                 return future.result()
-            raise without_traceback(future.exception()) from None
+            raise without_traceback(error) from None
         future.cancel()
         raise AuthenticationError(
             f"No answer within {timeout:.0f} s. Check the network, then try again.", code="timeout"
@@ -195,11 +214,6 @@ def _on_daemon(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> c
     return future
 
 
-def is_running(task: asyncio.Task[Any] | None) -> bool:
-    """Whether ``task`` goes on; one that a forked child has of its parent does not."""
-    return task is not None and not task.done() and task.get_loop() is get_loop()
-
-
 def ignore_result(task: asyncio.Task[T]) -> asyncio.Task[T]:
     """Return ``task``, whose failure is nobody's fault where nobody waits for it any more."""
     task.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -220,13 +234,6 @@ def backoff(first: float, last: float) -> Iterator[float]:
     while True:
         yield pause * jitter(0.5, 1.0)
         pause = min(pause * 1.5, last)
-
-
-def without_traceback(error: E | None) -> E:
-    """Return ``error`` without frames, cause and context."""
-    assert error is not None  # noqa: S101 - only asked about futures that failed
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
 
 
 class Serial:

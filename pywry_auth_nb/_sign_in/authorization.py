@@ -83,7 +83,7 @@ class Pending:
     pkce: PKCEChallenge | None
     nonce: str | None
     outcome: concurrent.futures.Future[AuthFlowResult] = field(default_factory=concurrent.futures.Future)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
     timer: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
@@ -101,7 +101,7 @@ class Pending:
             self.outcome.set_result(how)
         else:
             self.outcome.set_exception(how)
-        self.over.set()
+        self.closed.set()
 
 
 def code_in(params: Mapping[str, str]) -> str:

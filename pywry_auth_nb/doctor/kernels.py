@@ -46,10 +46,9 @@ import json
 import pywry_auth_nb
 from pywry_auth_nb import GenericOIDCProvider, MemoryTokenStore, SessionManager
 from pywry_auth_nb._wire import protocol
-from pywry_auth_nb.kernel import flow_for, open_path
+from pywry_auth_nb._sign_in.channel import open_path
 _session = SessionManager(GenericOIDCProvider("doctor", issuer_url="https://doctor.invalid"), MemoryTokenStore())
-_flow = flow_for(_session)
-_said = json.dumps([pywry_auth_nb.__version__, protocol.PROTOCOL, open_path(_flow)])
+_said = json.dumps([pywry_auth_nb.__version__, protocol.PROTOCOL, open_path(_session._sign_ins)])
 """
 
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from .._io import fork
 from ..errors import TokenError
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class KeyCache:
         self._fetched_at = float("-inf")
         self._tokens = float(_BURST)
         self._refilled_at = time.monotonic()
-        self._lock: asyncio.Lock | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = asyncio.Lock()
+        fork.in_child(self._renew_lock)
 
     async def warm(self, uri: str | None) -> None:
         """Have keys at hand, so that what they must check does not fail for want of them.
@@ -43,7 +44,7 @@ class KeyCache:
         Raises:
             TokenError: There are no keys to be had.
         """
-        async with self._guard():
+        async with self._lock:
             if uri:
                 await self._renew(uri)
 
@@ -58,7 +59,7 @@ class KeyCache:
         Raises:
             TokenError: There are no keys to be had, or none that fits while the provider cannot be asked.
         """
-        async with self._guard():
+        async with self._lock:
             started = time.monotonic()
             outage = await self._renew(uri)
             found = _matching(self._keys, alg, kid)
@@ -75,16 +76,12 @@ class KeyCache:
         Raises:
             TokenError: The provider cannot be asked, or was asked too often.
         """
-        async with self._guard():
+        async with self._lock:
             await self._refetch(uri)
             return _matching(self._keys, alg, kid)[:_MAX_TRIED]
 
-    def _guard(self) -> asyncio.Lock:
-        """Return this loop's lock. Another loop means: after a fork, where the old lock may be held for ever."""
-        loop = asyncio.get_running_loop()
-        if self._lock is None or self._loop is not loop:
-            self._lock, self._loop = asyncio.Lock(), loop
-        return self._lock
+    def _renew_lock(self) -> None:
+        self._lock = asyncio.Lock()  # a task of the parent may hold the old one
 
     async def _renew(self, uri: str) -> TokenError | None:
         """Fetch the keys if there are none or old ones; return why the old ones had to stay."""

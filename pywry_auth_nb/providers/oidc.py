@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
+from .._io import fork
 from .._io.http import check_url
 from .._io.loop import ignore_result, on_loop, run
 from ..errors import TokenError, TokenRefreshError
@@ -89,6 +90,7 @@ class GenericOIDCProvider(OAuthProvider):
         self._discovered_at = float("-inf")
         self._discovering: asyncio.Task[None] | None = None
         self._keys = KeyCache(self._http)
+        fork.in_child(self._forget_discovery)
         if "offline_access" in self.scopes and self.offline_needs_consent:
             self.authorize_params = {"prompt": "consent", **self.authorize_params}  # type: ignore[misc]
 
@@ -123,7 +125,7 @@ class GenericOIDCProvider(OAuthProvider):
             _refuse("Give issuer_url (by name), or authorize_url and token_url.", "missing_metadata")
         if not self.issuer_url or time.monotonic() - self._discovered_at < _DISCOVERY_MAX_AGE:
             return
-        if self._discovering is None or self._discovering.get_loop() is not asyncio.get_running_loop():
+        if self._discovering is None:
             self._discovering = ignore_result(asyncio.ensure_future(self._discover()))
         try:
             await asyncio.shield(self._discovering)
@@ -133,6 +135,9 @@ class GenericOIDCProvider(OAuthProvider):
         finally:
             if self._discovering is not None and self._discovering.done():
                 self._discovering = None
+
+    def _forget_discovery(self) -> None:
+        self._discovering = None
 
     async def _discover(self) -> None:
         check_url(self.issuer_url)

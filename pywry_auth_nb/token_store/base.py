@@ -10,15 +10,15 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
 
-from .._io.loop import in_thread, on_loop, without_traceback
-from ..errors import TokenStoreError
+from .._io.loop import in_thread, on_loop
+from ..errors import TokenStoreError, without_traceback
 from ..tokens import secret_or_none
 from .codec import Codec
 from .lease import Lease, LocalLease
 from .record import NOTHING, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from ..tokens import OAuthTokenSet
     from .locks import FileLease
@@ -103,6 +103,10 @@ class TokenStore(ABC):
     async def stamp(self, key: str) -> object:
         """Return something that differs after every change of what is kept under ``key``; cheap to ask for."""
         return await self.load(key)
+
+    async def stamps(self, keys: Collection[str]) -> dict[str, object]:
+        """Return the stamps of all ``keys``: what one process asks for all its sessions every two seconds."""
+        return {key: await self.stamp(key) for key in keys}
 
     async def try_lease(self, key: str) -> Lease | None:
         """Take the lease of ``key`` for one refresh, or return None while somebody else has it; never waits for it."""
@@ -215,7 +219,12 @@ class PackedStore(RecordStore):
     @on_loop
     async def stamp(self, key: str) -> object:
         """Return something that differs after every change of what is kept under ``key``."""
-        return await self._stamp(key)
+        return (await self._stamps([key]))[key]
+
+    @on_loop
+    async def stamps(self, keys: Collection[str]) -> dict[str, object]:
+        """Return the stamps of all ``keys``, asked for at once."""
+        return await self._stamps(keys)
 
     @on_loop
     async def try_lease(self, key: str) -> Lease | None:
@@ -259,8 +268,8 @@ class PackedStore(RecordStore):
         """Remove the record of ``key``, if any."""
 
     @abstractmethod
-    async def _stamp(self, key: str) -> object:
-        """Return something that differs after every change."""
+    async def _stamps(self, keys: Collection[str]) -> dict[str, object]:
+        """Return for each key something that differs after every change."""
 
     @abstractmethod
     async def _try_lease(self, key: str, local_lease: LocalLease) -> Lease | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import os
 import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .._io import fork
 from ..errors import ConfigurationError
 from ..tokens import Secret
 
@@ -39,8 +39,7 @@ def _renew_lock() -> None:
     _the.lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+fork.in_child(_renew_lock)
 
 
 def get_token_store(backend: str = "memory", **kwargs: Any) -> TokenStore:

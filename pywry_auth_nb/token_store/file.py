@@ -17,7 +17,7 @@ from .base import PackedStore, bounded, lease_on
 from .locks import LOCK_DEADLINE, Locks, digest, own_folder, unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from .lease import Lease, LocalLease
 
@@ -64,8 +64,8 @@ class FileTokenStore(PackedStore):
     async def _remove(self, key: str) -> None:
         await bounded(_SLOW, self._remove_file, key)
 
-    async def _stamp(self, key: str) -> object:
-        return await bounded(_SLOW, self._stat_file, key)
+    async def _stamps(self, keys: Collection[str]) -> dict[str, object]:
+        return await bounded(_SLOW, lambda: {key: self._stat_file(key) for key in keys})
 
     async def _try_lease(self, key: str, local_lease: LocalLease) -> Lease | None:
         return await lease_on(self._locks.lease(key), local_lease, _SLOW)

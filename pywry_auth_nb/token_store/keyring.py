@@ -36,6 +36,7 @@ from .base import DEADLINE, PackedStore, bounded, lease_on
 from .locks import Locks, digest, own_folder, unusable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from .lease import Lease, LocalLease
@@ -86,8 +87,8 @@ class KeyringTokenStore(PackedStore):
     async def _remove(self, key: str) -> None:
         await bounded(system_keyring.UNLOCK, self._remove_entry, key)
 
-    async def _stamp(self, key: str) -> object:
-        return await bounded(_SLOW, self._mark_of, key)
+    async def _stamps(self, keys: Collection[str]) -> dict[str, object]:
+        return await bounded(_SLOW, lambda: {key: self._mark_of(key) for key in keys})
 
     async def _try_lease(self, key: str, local_lease: LocalLease) -> Lease | None:
         return await lease_on(self._locks.lease(self._entry(digest(key)).service), local_lease, _SLOW)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 import weakref
 from typing import TYPE_CHECKING
+
+from .._io import fork
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -83,8 +84,7 @@ def _start_over() -> None:
     _local_leases = _LocalLeases()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_over)
+fork.in_child(_start_over)
 
 
 def _now() -> float:

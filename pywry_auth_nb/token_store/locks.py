@@ -17,6 +17,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from .._io import fork
 from .._io.loop import backoff
 from ..errors import TokenStoreError
 
@@ -53,8 +54,7 @@ def _start_over() -> None:
     _threads = _Threads()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_over)
+fork.in_child(_start_over)
 
 
 class Locks:

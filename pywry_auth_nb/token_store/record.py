@@ -42,22 +42,22 @@ class Record:
         generation = self._later()
         return Record(generation, generation, tokens, user)
 
-    def signed_out(self) -> Record:
-        """Return the record of a sign-out after this one."""
-        generation = self._later()
+    def signed_out(self, at: int | None = None) -> Record:
+        """Return the record of a sign-out after this one, now or ``at`` some epoch microsecond."""
+        generation = self._later(at)
         return Record(generation, generation)
 
     def renewed(self, tokens: OAuthTokenSet) -> Record:
         """Return the record of these tokens' refresh."""
         return replace(self, generation=self.generation + 1, tokens=tokens, version=None)
 
-    def over(self) -> Record:
+    def as_ended(self) -> Record:
         """Return the record of tokens that cannot be renewed any more."""
         tokens = self.tokens and replace(self.tokens, refresh_token=None)
         return replace(self, generation=self.generation + 1, tokens=tokens, ended=True, version=None)
 
-    def _later(self) -> int:
-        return max(self.generation + 1, time.time_ns() // 1000)
+    def _later(self, at: int | None = None) -> int:
+        return max(self.generation + 1, time.time_ns() // 1000 if at is None else at)
 
     def __repr__(self) -> str:
         return f"<Record {self.generation}, {'signed out' if self.tokens is None else repr(self.tokens)}>"

@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._io.loop import on_loop
@@ -16,7 +17,7 @@ from .lease import Lease, LocalLease
 from .redis_client import RedisClient, string_or_nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Collection
 
 IDLE_SECONDS = 30 * 24 * 3600.0
 #: Seconds for which one kernel may renew while the others wait: a whole refresh, and less than a session renews early.
@@ -137,8 +138,11 @@ class RedisTokenStore(PackedStore):
         arguments = (self._name(key), old or b"", new, milliseconds)
         return bool(await self._redis.ask(lambda client: client.eval(_SWAP, 1, *arguments)))
 
-    async def _stamp(self, key: str) -> object:
-        return await self._redis.ask(lambda client: client.eval(_STAMP, 1, self._name(key)))
+    async def _stamps(self, keys: Collection[str]) -> dict[str, object]:
+        return {key: await self._redis.ask(partial(self._stamp, self._name(key))) for key in keys}
+
+    async def _stamp(self, name: bytes, client: Any) -> object:
+        return await client.eval(_STAMP, 1, name)
 
     async def _remove(self, key: str) -> None:
         await self._redis.ask(lambda client: client.delete(self._name(key)))

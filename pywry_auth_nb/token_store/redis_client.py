@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from .._io import fork
 from .._io.loop import ignore_result
 from ..errors import ConfigurationError, TokenStoreError
 from .base import DEADLINE
@@ -47,9 +48,6 @@ _OF_ANOTHER_KIND = {
 #: How Redis says that the user may not; the last is for a script.
 _REFUSALS = ("NOAUTH", "WRONGPASS", "NOPERM", "The user executing the script can't")
 
-#: Clients of a parent process. Never closed nor collected: that would take the parent's sockets out of its event loop.
-_inherited: list[Any] = []
-
 
 class RedisClient:
     """Asks a server, from the background loop. It connects when first used, and again after :meth:`close`.
@@ -68,8 +66,8 @@ class RedisClient:
         self._url = url
         self._pool_size = pool_size
         self._client: Any = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._turns: asyncio.Semaphore
+        self._turns = asyncio.Semaphore(pool_size)
+        fork.in_child(self._forget_client)
 
     async def ask(self, operation: Callable[[Any], Awaitable[T]]) -> T:
         """Do one operation on the client, within :data:`DEADLINE` seconds.
@@ -87,7 +85,7 @@ class RedisClient:
     async def close(self) -> None:
         """Close the connections."""
         client, self._client = self._client, None
-        if client is not None and self._loop is asyncio.get_running_loop():
+        if client is not None:
             with suppress(Exception):  # a server that is gone cannot be said goodbye to
                 await client.aclose()
             for sentinel in _sentinels_of(client):
@@ -97,7 +95,7 @@ class RedisClient:
     async def _in_turn(self, operation: Callable[[Any], Awaitable[T]]) -> T:
         from redis.exceptions import ReadOnlyError
 
-        async with self._turns_here():
+        async with self._turns:
             client = self._client = self._client or _new_client(self._url)
             try:
                 return await operation(client)
@@ -106,14 +104,11 @@ class RedisClient:
                     await self.close()
                 raise
 
-    def _turns_here(self) -> asyncio.Semaphore:
-        """Return what lets so many in at once; a forked child has a loop of its own, and must have its own sockets."""
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            _inherited.append(self._client)
-            self._client = None
-            self._loop, self._turns = loop, asyncio.Semaphore(self._pool_size)
-        return self._turns
+    def _forget_client(self) -> None:
+        """In a forked child: it must have its own sockets, and tasks of the parent may have all turns."""
+        fork.leave_alone(self._client)
+        self._client = None
+        self._turns = asyncio.Semaphore(self._pool_size)
 
     def _explained(self, error: BaseException) -> TokenStoreError:
         causes = list(_causes(error))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Doctor = Callable[..., Visit]
 
-ONCE_IMPORTED = "import pywry_auth_nb, pywry_auth_nb.kernel, pywry_auth_nb._wire.protocol\n"
+ONCE_IMPORTED = "import pywry_auth_nb, pywry_auth_nb._sign_in.channel, pywry_auth_nb._wire.protocol\n"
 
 
 def test_a_kernel_that_is_well(doctor: Doctor, plain: Watched) -> None:
@@ -45,8 +45,8 @@ def test_a_kernel_that_is_well(doctor: Doctor, plain: Watched) -> None:
         (ONCE_IMPORTED + "pywry_auth_nb.__version__ = '9.9.9'", "kernel_version", "warning"),
         (ONCE_IMPORTED + "pywry_auth_nb._wire.protocol.PROTOCOL = 99", "kernel_protocol", "error"),
         (ONCE_IMPORTED + "pywry_auth_nb.__version__ = 'CANARY <b>'", "kernel_failed", "error"),
-        (ONCE_IMPORTED + "pywry_auth_nb.kernel.open_path = None", "kernel_failed", "error"),
-        (ONCE_IMPORTED + "pywry_auth_nb.kernel._register = lambda kernel: None", "control_channel", "error"),
+        (ONCE_IMPORTED + "pywry_auth_nb._sign_in.channel.open_path = None", "kernel_failed", "error"),
+        (ONCE_IMPORTED + "pywry_auth_nb._sign_in.channel._register = lambda kernel: None", "control_channel", "error"),
     ],
 )
 def test_a_kernel_that_is_not(doctor: Doctor, plain: Watched, before: str, code: str, level: str) -> None:

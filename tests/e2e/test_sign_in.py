@@ -30,7 +30,7 @@ CALL = """
 import httpx
 print(httpx.get(provider.userinfo_url, headers={"Authorization": f"Bearer {session.access_token}"}).status_code)
 """
-TOKENS = "[session.access_token, session._snap.tokens.refresh_token, session._snap.tokens.id_token]"
+TOKENS = "[session.access_token, session._engine.state.tokens.refresh_token, session._engine.state.tokens.id_token]"
 STATUS = "print(session.status, session.error and session.error.code)"
 
 
@@ -284,7 +284,7 @@ def test_a_saved_notebook_with_widget_state_holds_no_secret(
             provider,
             "session",
             "session.access_token",
-            "session, provider, session._snap.tokens",
+            "session, provider, session._engine.state.tokens",
             tell,
         )
         notebook.run(1)

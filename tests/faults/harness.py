@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SECONDS = 60.0  # that any answer may take
 #: A lease of Redis that a test can wait for, and a refresh that fits into it.
-SHORT: dict[str, float] = {"token_store.redis.LEASE": 2.0, "_renewal._REQUEST": 1.5}
+SHORT: dict[str, float] = {"token_store.redis.LEASE": 2.0, "_session.refresher.REQUEST": 1.5}
 
 
 class Kernel:
@@ -74,11 +74,11 @@ class Kernel:
         return str(answer["token"])
 
     def reads(self, token: str) -> None:
-        """Read until the token is this one: at once on an idle machine (as unit/test_sharing.py shows)."""
+        """Read until the token is this one: within two seconds on an idle machine."""
         until(lambda: self.ask("read").get("token") == token, "a read gave another token", seconds=5)
 
     def is_out(self) -> None:
-        """Read until that says that nobody is signed in: at once, as above."""
+        """Read until that says that nobody is signed in: as above."""
         until(lambda: self.ask("read").get("error") == "LoginRequired", "a read still gave a token", seconds=5)
 
     def becomes(self, status: str) -> dict[str, Any]:

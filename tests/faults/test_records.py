@@ -211,7 +211,7 @@ def test_a_disk_that_is_full(on_file: Place, disk: Disk, idp: Provider, start: S
 def test_nobody_else_renews_what_could_not_be_stored(on_file: Place, disk: Disk, idp: Provider, start: Start) -> None:
     """R31: the refresh token in the store is spent: whoever would use it has to wait until there is room."""
     on_file.sign_in(left=3600)
-    renews, waits = start(on_file, 2, changes={"_renewal._TURN_DEADLINE": 1.0})
+    renews, waits = start(on_file, 2, changes={"_session.refresher.LEASE_DEADLINE": 1.0})
     waits.token()
     disk.fill(renews)
     new = renews.ask("refresh")["token"]

@@ -138,8 +138,7 @@ async def test_nothing_to_refresh_with(browser: Browser, login_path: str, idp: I
 SAVE = """
 from pywry_auth_nb import OAuthTokenSet
 import time
-await session.save_tokens(OAuthTokenSet(**{tokens!r}))
-session._publish(user={user!r})
+await session._engine.sign_in(OAuthTokenSet(**{tokens!r}), {user!r})
 print(session.status)
 """
 
@@ -176,7 +175,7 @@ async def test_a_token_that_is_over(
 ) -> None:
     """Somebody whose token is over is signed in if it can be renewed."""
     tokens = {"access_token": "CANARY", "expires_in": 60, "issued_at": time.time() - 120}
-    await kernel.run("session._schedule = lambda *_, **__: None")  # nobody tends to it
+    await kernel.run("session._engine._wait_until = lambda due: None")  # nobody tends to it
     await kernel.run(SAVE.format(tokens={**tokens, "refresh_token": refresh_token}, user={"sub": "ada"}))
 
     assert said(await ask(browser, "status", login_path))[1]["authenticated"] is authenticated
@@ -274,13 +273,13 @@ async def test_run_deploy_knows_a_stored_session(browser: Browser, kernel: Kerne
 
 
 LIAR = """
-from pywry_auth_nb import kernel
+from pywry_auth_nb._sign_in import channel
 from pywry_auth_nb._wire import protocol
 
 async def answer(content):
     return {reply}
 
-kernel._REQUESTS[protocol.{request}] = answer
+channel._REQUESTS[protocol.{request}] = answer
 """
 
 

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 EXPIRE = """
 import asyncio, time
 from dataclasses import replace
-old = session._snap.tokens
-object.__setattr__(session._snap, "tokens", replace(old, expires_in=10, issued_at=time.time() - 100))
+from pywry_auth_nb._io.loop import run
+engine = session._engine
+old = replace(engine.state.tokens, expires_in=10, issued_at=time.time() - 100)
+run(session.token_store.update(session.store_key, lambda there: replace(there, tokens=old)), 10)
+engine.state = replace(engine.state, record=replace(engine.state.record, tokens=old))
+engine._note_fresh()
 """
 
 

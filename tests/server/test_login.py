@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 METADATA = "/.well-known/openid-configuration"
 ANSWER_WITH = """
-from pywry_auth_nb import kernel
+from pywry_auth_nb._sign_in import channel
 from pywry_auth_nb._wire import protocol
 async def answer(content):
     return {reply!r}
-kernel._REQUESTS[protocol.BEGIN] = answer
+channel._REQUESTS[protocol.BEGIN] = answer
 """
 
 

@@ -106,11 +106,11 @@ async def test_a_fault_of_ours(
     caplog.set_level(logging.DEBUG)
     params = idp.authorize(await browser.begin(login_path))
     await kernel.run(
-        "from pywry_auth_nb import kernel\n"
+        "from pywry_auth_nb._sign_in import channel\n"
         "from pywry_auth_nb._wire import protocol\n"
         "async def answer(content):\n"
         "    return {'name': content['params'], 'protocol': None}\n"
-        "kernel._REQUESTS[protocol.COMPLETE] = answer\n"
+        "channel._REQUESTS[protocol.COMPLETE] = answer\n"
     )
 
     def broken(*_: object) -> None:

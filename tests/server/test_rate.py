@@ -100,7 +100,7 @@ async def test_a_flood_evicts_nobody_else(browser: Browser, kernel: Kernel, logi
     for _ in range(20):
         await browser.begin(flooded)
 
-    assert await kernel.run("print(len(other_widget._flow._pending))") == "8"
+    assert await kernel.run("print(len(other_widget._sign_ins._pending))") == "8"
     browser.cookies.clear()
     assert await kernel.run("print(session.status)") == "authorizing"
     assert await kernel.run(COMPLETE.format(params=victim)) == "signed_in"
@@ -108,7 +108,7 @@ async def test_a_flood_evicts_nobody_else(browser: Browser, kernel: Kernel, logi
 
 COMPLETE = """
 import asyncio
-await session_widget._flow.complete({params!r})
+await session_widget._sign_ins.complete({params!r})
 print(session.status)
 """
 

@@ -88,7 +88,7 @@ def test_the_beginning_tells_two_records_apart() -> None:
 @pytest.mark.parametrize("codec", [PLAIN, ENCRYPTED], ids=["plain", "encrypted"])
 @pytest.mark.parametrize(
     "record",
-    [SMALL, SMALL.renewed(OAuthTokenSet("CANARY-2")), SMALL.over(), SMALL.signed_out(), Record(1, 1, TOKENS)],
+    [SMALL, SMALL.renewed(OAuthTokenSet("CANARY-2")), SMALL.as_ended(), SMALL.signed_out(), Record(1, 1, TOKENS)],
     ids=["sign-in", "refresh", "ended", "sign-out", "no claims"],
 )
 def test_every_kind_of_record(codec: Codec, record: Record) -> None:
@@ -101,7 +101,7 @@ def test_a_sign_out_keeps_no_secret() -> None:
     assert b"CANARY" not in PLAIN.encode(SMALL.signed_out(), NAME)
     assert b'"ada"' in PLAIN.encode(SMALL, NAME)
     assert b'"ada"' not in PLAIN.encode(SMALL.signed_out(), NAME)
-    assert b"CANARY-rt" not in PLAIN.encode(SMALL.over(), NAME)
+    assert b"CANARY-rt" not in PLAIN.encode(SMALL.as_ended(), NAME)
 
 
 def test_an_encrypted_record_shows_nothing() -> None:

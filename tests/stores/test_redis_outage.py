@@ -301,7 +301,7 @@ def test_a_lost_answer_to_a_swap(far_store: RedisTokenStore, proxy: Proxy, lost:
 
     assert proxy.loses == []
     assert read(far_store).generation > old.generation
-    assert not asyncio.run(far_store.swap("default", old, old.over()))
+    assert not asyncio.run(far_store.swap("default", old, old.as_ended()))
 
 
 def test_a_lost_answer_to_a_lease(far_store: RedisTokenStore, store: RedisTokenStore, proxy: Proxy) -> None:

@@ -104,7 +104,7 @@ def at_once(number: int, action: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "record", [FIRST, SECOND, SECOND.over(), FIRST.signed_out()], ids=["sign-in", "refresh", "ended", "sign-out"]
+    "record", [FIRST, SECOND, SECOND.as_ended(), FIRST.signed_out()], ids=["sign-in", "refresh", "ended", "sign-out"]
 )
 def test_what_was_put_is_read(place: Place, record: Record) -> None:
     """Every kind of record comes back, also from another store object, and does not show what it holds."""
@@ -140,7 +140,7 @@ def test_a_swap_needs_what_it_read(place: Place) -> None:
     second = put(other, SECOND)
 
     for old in (NOTHING, first):
-        for late in (FIRST.signed_out(), first.over(), replace(SECOND, user={"sub": "eve"})):
+        for late in (FIRST.signed_out(), first.as_ended(), replace(SECOND, user={"sub": "eve"})):
             assert not asyncio.run(one.swap("default", old, late))
 
     assert read(one) == read(other) == SECOND
@@ -313,7 +313,13 @@ def test_stamps(place: Place) -> None:
         seen.extend(stamps)
 
     note()
-    for record in (FIRST, SECOND, SECOND.over(), FIRST.signed_out(), NOTHING.signed_in(OAuthTokenSet("CANARY"), None)):
+    for record in (
+        FIRST,
+        SECOND,
+        SECOND.as_ended(),
+        FIRST.signed_out(),
+        NOTHING.signed_in(OAuthTokenSet("CANARY"), None),
+    ):
         put(store, record)
         note()
         asyncio.run(other.load("default"))

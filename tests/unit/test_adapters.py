@@ -17,7 +17,7 @@ from google.auth.transport.requests import AuthorizedSession
 
 from pywry_auth_nb import AuthenticationError, ConfigurationError, LoginRequired, SessionManager
 from pywry_auth_nb.adapters import as_azure_credential, as_google_credentials
-from tests.unit.test_session import expire
+from tests.support.aging import expire
 
 if TYPE_CHECKING:
     from tests.support.api import Api

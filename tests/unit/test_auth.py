@@ -17,10 +17,10 @@ import requests
 from pywry_auth_nb import AuthenticationError, ConfigurationError, LoginRequired, SessionManager
 from pywry_auth_nb.auth import SessionAuth
 from tests.conftest import sign_in
+from tests.support.aging import expire
 from tests.support.api import Api
 from tests.support.idp import Answer
 from tests.support.waiting import soon
-from tests.unit.test_session import expire
 
 if TYPE_CHECKING:
     from collections.abc import Callable

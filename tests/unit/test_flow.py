@@ -92,7 +92,7 @@ def test_every_sign_in_has_secrets_of_its_own(flow: AuthFlowManager) -> None:
     seen: set[str] = set()
     for _ in range(100):
         asked = query(begin(flow))
-        pending = flow._pending[asked["state"]]
+        pending = flow._sign_ins._pending[asked["state"]]
         assert pending.verifier is not None
         seen |= {asked["state"], asked["nonce"], asked["code_challenge"], str(pending.verifier)}
 
@@ -103,7 +103,7 @@ def test_every_sign_in_has_secrets_of_its_own(flow: AuthFlowManager) -> None:
 def test_the_verifier_stays_here(flow: AuthFlowManager) -> None:
     """T04: what the browser is told holds the challenge and not the verifier."""
     request = begin(flow)
-    verifier = flow._pending[request.state].verifier
+    verifier = flow._sign_ins._pending[request.state].verifier
 
     assert verifier is not None
     assert str(verifier) not in request.url + request.state
@@ -239,7 +239,7 @@ def test_a_good_answer_signs_in(flow: AuthFlowManager, idp: Idp) -> None:
 
     assert result.success
     assert result.error is None
-    assert result.tokens is flow.session._snap.tokens
+    assert result.tokens is flow.session._engine.state.tokens
     assert result.user_info == flow.session.user
     assert (flow.session.status, flow.session.display_name) == ("signed_in", "Ada Lovelace")
     assert flow.flow_state is AuthFlowState.COMPLETED
@@ -248,7 +248,7 @@ def test_a_good_answer_signs_in(flow: AuthFlowManager, idp: Idp) -> None:
 def test_the_exchange_proves_who_began(flow: AuthFlowManager, idp: Idp) -> None:
     """RFC 6749 §4.1.3, RFC 7636 §4.5: the token request has the code, the redirect URI and the verifier."""
     request = begin(flow)
-    verifier = flow._pending[request.state].verifier
+    verifier = flow._sign_ins._pending[request.state].verifier
     params = idp.authorize(request.url)
     complete(flow, params)
 
@@ -471,7 +471,7 @@ def test_a_code_for_another_challenge_is_worth_nothing(flow: AuthFlowManager, id
 
     assert isinstance(error, TokenError)
     assert error.code == "invalid_grant"
-    assert flow.session._snap.tokens is None
+    assert flow.session._engine.state.tokens is None
     assert asyncio.run(flow.session.token_store.list_keys()) == []
 
 
@@ -481,7 +481,7 @@ def test_an_id_token_for_another_sign_in_is_refused(flow: AuthFlowManager, idp: 
     error = refused(flow, idp.authorize(begin(flow).url))
 
     assert isinstance(error, TokenError)
-    assert flow.session._snap.tokens is None
+    assert flow.session._engine.state.tokens is None
     assert asyncio.run(flow.session.token_store.list_keys()) == []
     assert flow.session.status == "signed_out"
 
@@ -529,7 +529,7 @@ def test_the_ninth_tab_makes_the_oldest_give_way(flow: AuthFlowManager, idp: Idp
     """B15, T23: eight sign-ins may be open; one more ends the first, and the others stay good."""
     requests = [begin(flow) for _ in range(9)]
 
-    assert len(flow._pending) == 8
+    assert len(flow._sign_ins._pending) == 8
     refused(flow, idp.authorize(requests[0].url))
     assert idp.requests_to("/token") == 0
     assert flow.session.status == "authorizing"
@@ -545,7 +545,7 @@ def test_a_thousand_clicks_cost_nothing(flow: AuthFlowManager) -> None:
 
     asyncio.run(click())
 
-    assert len(flow._pending) + len(flow._used) <= 50
+    assert len(flow._sign_ins._pending) + len(flow._sign_ins._used) <= 50
 
 
 def test_a_success_ends_the_other_open_ones(flow: AuthFlowManager, idp: Idp) -> None:
@@ -575,7 +575,7 @@ def test_two_answers_at_once_make_one_session(flow: AuthFlowManager, idp: Idp) -
 
     won, lost = sorted(asyncio.run(both()), key=lambda result: isinstance(result, BaseException))
 
-    assert flow.session._snap.tokens is won.tokens
+    assert flow.session._engine.state.tokens is won.tokens
     assert isinstance(lost, AuthFlowCancelled)
     assert sorted(revoked(idp)) == ["access_token", "refresh_token"]
     assert (flow.session.status, flow.session.error, flow.flow_state) == ("signed_in", None, AuthFlowState.COMPLETED)
@@ -608,12 +608,12 @@ def test_swapped_answers_reach_their_own_session(provider: GenericOIDCProvider, 
     """H033: two sessions sign in at once and are answered in the other order; each gets its own tokens."""
     flows = [AuthFlowManager(provider), AuthFlowManager(provider)]
     answers = [idp.authorize(begin(flow).url) for flow in flows]
-    nonces = [flow._pending[answer["state"]].nonce for flow, answer in zip(flows, answers, strict=True)]
+    nonces = [flow._sign_ins._pending[answer["state"]].nonce for flow, answer in zip(flows, answers, strict=True)]
     for flow, answer in reversed(list(zip(flows, answers, strict=True))):
         complete(flow, answer)
 
     for flow, nonce in zip(flows, nonces, strict=True):
-        tokens = flow.session._snap.tokens
+        tokens = flow.session._engine.state.tokens
         assert tokens is not None
         assert provider._id_claims(tokens)["nonce"] == nonce
     assert flows[0].session.access_token != flows[1].session.access_token
@@ -759,7 +759,7 @@ def test_signing_out_gives_up_what_is_open(flow: AuthFlowManager, idp: Idp) -> N
 def test_nobody_comes_back(flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
     """H016: after its lifetime a sign-in is over: the status is what it was, and a late answer is refused."""
     asyncio.run(flow.provider.prepare())  # its time counts, too
-    monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 0.3)
+    monkeypatch.setattr("pywry_auth_nb._sign_in.sign_ins.LIFETIME", 0.3)
     request = begin(flow)
     until(lambda: flow.session.status == "signed_out")
 
@@ -773,7 +773,7 @@ def test_nobody_comes_back(flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.
 def test_a_time_out_keeps_the_session(flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who was signed in stays signed in when nobody comes back from another attempt."""
     sign_in(flow, idp)
-    monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 0.3)
+    monkeypatch.setattr("pywry_auth_nb._sign_in.sign_ins.LIFETIME", 0.3)
     begin(flow)
     until(lambda: flow.session.error)
 
@@ -785,11 +785,11 @@ def test_a_time_out_of_one_leaves_the_other_open(
 ) -> None:
     """Each sign-in has its own deadline, and the session is authorizing as long as one is open."""
     asyncio.run(flow.provider.prepare())
-    monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 0.3)
+    monkeypatch.setattr("pywry_auth_nb._sign_in.sign_ins.LIFETIME", 0.3)
     begin(flow)
-    monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 60)
+    monkeypatch.setattr("pywry_auth_nb._sign_in.sign_ins.LIFETIME", 60)
     request = begin(flow)
-    until(lambda: len(flow._pending) == 1)
+    until(lambda: len(flow._sign_ins._pending) == 1)
 
     assert (flow.session.status, flow.flow_state) == ("authorizing", AuthFlowState.IN_PROGRESS)
     assert complete(flow, idp.authorize(request.url)).success
@@ -800,7 +800,7 @@ def test_an_old_deadline_does_not_end_a_session(
 ) -> None:
     """The deadline of a sign-in that succeeded passes unnoticed."""
     asyncio.run(flow.provider.prepare())
-    monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 1.0)
+    monkeypatch.setattr("pywry_auth_nb._sign_in.sign_ins.LIFETIME", 1.0)
     sign_in(flow, idp)
     time.sleep(1.1)
 
@@ -813,7 +813,7 @@ def test_who_waits_hears_how_it_ended(
 ) -> None:
     """A waiting cell raises what the sign-in ended with, at once."""
     asyncio.run(flow.provider.prepare())
-    monkeypatch.setattr("pywry_auth_nb.flow.LIFETIME", 0.4 if ending == "timed out" else 60)
+    monkeypatch.setattr("pywry_auth_nb._sign_in.sign_ins.LIFETIME", 0.4 if ending == "timed out" else 60)
     expected = {
         "declined": (AuthFlowCancelled, "access_denied"),
         "cancelled": (AuthFlowCancelled, "flow_cancelled"),
@@ -824,8 +824,8 @@ def test_who_waits_hears_how_it_ended(
 
     async def cell() -> None:
         request = await flow.begin(REDIRECT_URI)
-        waiting = asyncio.ensure_future(flow.session.wait_signed_in(30))
-        await soon(lambda: flow.session._waiters)
+        waiting = asyncio.ensure_future(flow.session._engine.wait_signed_in(30))
+        await soon(lambda: flow.session._engine.notifier._waiters)
         answer = {"error": "access_denied", "state": request.state, "iss": idp.issuer}
         if ending == "cancelled":
             flow.cancel()

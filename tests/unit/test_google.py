@@ -108,7 +108,7 @@ def test_a_whole_sign_in(client: Callable[..., GoogleProvider], op: GoogleLookal
     async def go() -> None:
         request = await flow.begin(REDIRECT_URI)
         await flow.complete(op.authorize(str(request.url)))
-        first = session._snap.tokens
+        first = session._engine.state.tokens
         assert session.user["name"] == "Ada Lovelace"  # type: ignore[index]
         second = await session.refresh()
         assert first is not None

@@ -190,6 +190,7 @@ def test_connections_of_another_loop_are_left_alone() -> None:
     with RawServer(talk) as server:
         clients = []
         for loop in loops:
+            client._forget_client()  # as a forked child does
             assert loop.run_until_complete(client.request("GET", server.url)).ok
             clients.append(client._client)
         for loop, used in zip(loops, clients, strict=True):

@@ -110,8 +110,8 @@ def test_the_token_is_there(hub: HubApi) -> None:
     assert session.access_token == "CANARY-at-1"
     assert (session.status, session.display_name) == ("signed_in", "Ada Lovelace")
     assert session.expires_at == pytest.approx(time.time() + 3600, abs=2)
-    assert session._snap.tokens is not None
-    assert session._snap.tokens.scope == "openid email"
+    assert session._engine.state.tokens is not None
+    assert session._engine.state.tokens.scope == "openid email"
     for _ in range(100):
         _ = session.access_token
     assert hub.asked() == 1
@@ -146,9 +146,9 @@ def test_the_refresh_token_stays_in_the_hub(hub: HubApi, tmp_path: Path) -> None
     stored = b"".join(path.read_bytes() for path in (tmp_path / "tokens").iterdir() if path.is_file())
     assert b"CANARY-at-1" in stored
     assert b"CANARY-rt" not in stored
-    assert session._snap.tokens is not None
-    assert session._snap.tokens.refresh_token != "CANARY-rt"
-    assert "CANARY" not in f"{session!r} {source!r} {vars(source)!r} {session._snap.tokens!r}"
+    assert session._engine.state.tokens is not None
+    assert session._engine.state.tokens.refresh_token != "CANARY-rt"
+    assert "CANARY" not in f"{session!r} {source!r} {vars(source)!r} {session._engine.state.tokens!r}"
 
 
 def test_from_settings(hub: HubApi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,7 +370,7 @@ def test_signing_out_overtakes_a_sign_in_that_asks_nobody(hub: HubApi) -> None:
     gate = threading.Event()
     session = SessionManager(HubTokenSource())
     hub.idp.answers[USER] = Answer(hub.idp.answers[USER].body, gate=gate)
-    begun = submit(session.take())
+    begun = submit(session._engine.acquire_silently())
     until(lambda: hub.asked() == 1)
     asyncio.run(session.logout())
     gate.set()
@@ -385,7 +385,9 @@ def test_two_sign_ins_that_ask_nobody(hub: HubApi) -> None:
     session = SessionManager(HubTokenSource(), SlowToSave())
 
     async def both() -> list[Any]:
-        return await asyncio.gather(session.take(), session.take(), session.get_access_token())
+        return await asyncio.gather(
+            session._engine.acquire_silently(), session._engine.acquire_silently(), session.get_access_token()
+        )
 
     assert run(both(), 10)[2] == "CANARY-at-1"
     assert hub.asked() == 1
@@ -609,7 +611,7 @@ def test_it_is_not_copied(hub: HubApi) -> None:
 def test_others_need_a_person(session: SessionManager) -> None:
     """With any other provider, taking says that a person must sign in."""
     with pytest.raises(TokenError) as caught:
-        asyncio.run(session.take())
+        asyncio.run(session._engine.acquire_silently())
 
     assert caught.value.code == "person_needed"
 

@@ -83,7 +83,7 @@ def shown(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> dict[str,
 
     async def fill() -> dict[str, Any]:
         request = await flow.begin(REDIRECT_URI)
-        pending = flow._pending[request.state]
+        pending = flow._sign_ins._pending[request.state]
         result = await flow.complete(idp.authorize(request.url))
         idp.answers["/token"] = Answer({"error": "x", "error_description": "CANARY"}, status=500)
         with pytest.raises(TokenError):
@@ -98,8 +98,8 @@ def shown(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> dict[str,
         "session": session,
         "provider": session.provider,
         "flow": flow,
-        "tokens": session._snap.tokens,
-        "snapshot": session._snap,
+        "tokens": session._engine.state.tokens,
+        "snapshot": session._engine.state,
         "store": session.token_store,
         "widget": LoginWidget(session),
         "widget state": LoginWidget(session).get_state(),
@@ -115,7 +115,7 @@ def shown(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> dict[str,
 
 def secrets_of(flow: AuthFlowManager, idp: Idp, *pairs: PKCEChallenge) -> set[str]:
     """Everything that the wire has seen, and what is still to be sent."""
-    held = [(state, str(pending.verifier), str(pending.nonce)) for state, pending in flow._pending.items()]
+    held = [(state, str(pending.verifier), str(pending.nonce)) for state, pending in flow._sign_ins._pending.items()]
     return idp.secrets() | {secret for group in held for secret in group} | {str(pair.verifier) for pair in pairs}
 
 
@@ -133,7 +133,7 @@ def test_nothing_shows_a_secret(shown: dict[str, Any], flow: AuthFlowManager, id
 def test_a_bare_token_shows_that_it_is_one(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
     """As a value a token is real; as something that is shown it is not. So is each secret string of ours."""
     asyncio.run(begin_and_complete(flow, idp))
-    tokens = session._snap.tokens
+    tokens = session._engine.state.tokens
     assert tokens is not None
     values = [session.access_token, tokens.access_token, tokens.refresh_token, tokens.id_token, SECRET]
     values[-1] = session.provider.client_secret
@@ -219,7 +219,7 @@ def declined(request):
     return {"state": params["state"], "iss": params["iss"], "error": "access_denied"}
 
 def code(request):
-    pending = flow._pending[request.state]
+    pending = flow._sign_ins._pending[request.state]
     return {"code": opened(request)["code"], "redirect_uri": pending.redirect_uri,
             "pkce_verifier": pending.verifier, "nonce": pending.nonce}
 
@@ -269,7 +269,7 @@ CELLS = [
     ("plain", wrong_id_token, "session.access_token", "TokenExpiredError"),
     ("used", wrong_id_token, "len(session.access_token)", "TokenExpiredError"),
     ("login", wrong_id_token, "session.login(timeout=1)", "LoginRequired"),
-    ("waiting", {}, "await session.logout()\\nawait session.wait_signed_in(0.05)", "AuthFlowTimeout"),
+    ("waiting", {}, "await session.logout()\\nawait session._engine.wait_signed_in(0.05)", "AuthFlowTimeout"),
     ("setting", {}, "OAuth2Settings(client_secret=secret(), refresh_buffer_seconds=1)", "ConfigurationError"),
     ("no setting", {}, "OAuth2Settings(client_secret=secret(), colour=1)", "ConfigurationError"),
     ("tenant", {}, "MicrosoftProvider('id', secret(), 'bad tenant!')", "ConfigurationError"),
@@ -325,20 +325,19 @@ def test_no_traceback_shows_a_secret(tmp_path: Path, mode: str) -> None:
 CELLS = [
     """
     import json, os, time, urllib.request
-    from pywry_auth_nb import GenericOIDCProvider, LoginWidget, SessionManager
-    from pywry_auth_nb.kernel import flow_for
+    from pywry_auth_nb import AuthFlowManager, GenericOIDCProvider, LoginWidget, SessionManager
     provider = GenericOIDCProvider("pywry", os.environ["CLIENT_SECRET"], issuer_url=os.environ["ISSUER"])
     session = SessionManager(provider)
     session
     """,
     "widget = LoginWidget(session)\nwidget",
     """
-    flow = flow_for(session)
+    flow = AuthFlowManager(provider, session_manager=session)
     URI = "http://127.0.0.1:8888/pywry-auth/callback"
     request = await flow.begin(URI)
     request
     """,
-    "display(list(flow._pending.values()), flow, request, request.url, request.state)",
+    "display(list(flow._sign_ins._pending.values()), flow, request, request.url, request.state)",
     """
     def opened(request):
         return json.load(urllib.request.urlopen(request.url))
@@ -346,13 +345,13 @@ CELLS = [
     result
     """,
     "result.tokens",
-    "session._snap.tokens.refresh_token",
+    "session._engine.state.tokens.refresh_token",
     "session.access_token",
     "provider",
     "provider.client_secret",
-    "display(session, widget, provider, flow, session.token_store, session.user, session._snap)",
-    "[session, provider, session.access_token, session._snap.tokens, result, session.login()]",
-    "vars(session._snap.tokens)",
+    "display(session, widget, provider, flow, session.token_store, session.user, session._engine.state)",
+    "[session, provider, session.access_token, session._engine.state.tokens, result, session.login()]",
+    "vars(session._engine.state.tokens)",
     "await session.refresh()",
     "%xmode Verbose",
     "await flow.complete(opened(request))",

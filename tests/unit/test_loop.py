@@ -310,7 +310,7 @@ def test_an_error_leaves_without_the_frames_that_did_the_work(
     ours = {Path(file).name for file, _ in frames(error.__traceback__) if "pywry_auth_nb" in file}
     assert error.__cause__ is None
     assert error.__context__ is None
-    assert ours <= {"loop.py", "_state.py", "session.py"}
+    assert ours <= {"loop.py", "session.py"}
     for file, variables in frames(error.__traceback__):
         if "tests" not in Path(file).parts:
             assert "CANARY" not in repr(variables)
@@ -548,10 +548,10 @@ moment = {moment!r}
 forked, heard = threading.Event(), []
 session.observe(lambda change: heard.append(change.new), names="status")
 if moment == "busy":
-    session._observers(lambda: forked.wait(10))
+    session._engine.notifier._observers(lambda: forked.wait(10))
 else:
     def hold():
-        with session._observers._lock:
+        with session._engine.notifier._observers._lock:
             forked.wait(10)
     threading.Thread(target=hold).start()
 time.sleep(0.1)

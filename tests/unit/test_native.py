@@ -36,10 +36,10 @@ from pywry_auth_nb import (
     MemoryTokenStore,
     SessionManager,
     TokenError,
-    kernel,
-    login,
 )
 from pywry_auth_nb._io.loop import submit
+from pywry_auth_nb._sign_in import channel, front_end, terminal
+from pywry_auth_nb._sign_in import notebook as notebook_module
 from pywry_auth_nb.callback_server import _Server
 from tests.conftest import REDIRECT_URI, sign_in
 from tests.support.idp import CLIENT, Answer, Idp
@@ -152,7 +152,7 @@ def test_run_native_signs_in(flow: AuthFlowManager, idp: Idp) -> None:
     result = flow.run_native(window.show, window.close)
 
     assert result.success
-    assert result.tokens is flow.session._snap.tokens
+    assert result.tokens is flow.session._engine.state.tokens
     assert result.user_info == flow.session.user
     assert (flow.flow_state, flow.session.status) == (AuthFlowState.COMPLETED, "signed_in")
     assert window.read() == (200, "Signed in as Ada Lovelace")
@@ -251,7 +251,7 @@ def test_another_sign_in_that_is_faster_is_a_success(flow: AuthFlowManager, idp:
     result = flow.run_native(window.show)
 
     assert result.success
-    assert result.tokens is flow.session._snap.tokens
+    assert result.tokens is flow.session._engine.state.tokens
     assert idp.requests_to("/token") == 1
 
 
@@ -594,7 +594,7 @@ def test_the_default_browser(flow: AuthFlowManager, idp: Idp, monkeypatch: pytes
 
 def test_a_text_browser(flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
     """A browser whose starter returns only when one quits it holds nothing up."""
-    monkeypatch.setattr(login, "_BROWSER_DEADLINE", 0.1)
+    monkeypatch.setattr(terminal, "_BROWSER_DEADLINE", 0.1)
     never = threading.Event()
     window = Window(idp)
 
@@ -642,7 +642,7 @@ def test_no_browser_in_a_notebook(
 ) -> None:
     """In a kernel the output is saved, so the address is not printed: the error says what to do instead."""
     monkeypatch.setattr(webbrowser, "open", lambda _: False)
-    monkeypatch.setattr(kernel, "current_kernel", SimpleNamespace)
+    monkeypatch.setattr(terminal, "current_kernel", SimpleNamespace)
     with pytest.raises(AuthenticationError, match=r"session\.login\(\)") as caught:
         flow.run_native()
 
@@ -704,7 +704,8 @@ def test_authenticate_in_a_terminal(flow: AuthFlowManager, idp: Idp, monkeypatch
 def notebook(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Pretend that somebody sits in front of a notebook; return what is displayed there."""
     displayed: list[Any] = []
-    monkeypatch.setattr(kernel, "has_front_end", lambda: True)
+    monkeypatch.setattr(front_end, "has_front_end", lambda: True)
+    monkeypatch.setattr(notebook_module, "has_front_end", lambda: True)
     monkeypatch.setattr("IPython.display.display", displayed.append)
     return displayed
 
@@ -714,33 +715,21 @@ def test_authenticate_in_a_notebook(flow: AuthFlowManager, idp: Idp, notebook: l
 
     def click() -> None:
         until(lambda: notebook)
-        sign_in(kernel.flow_for(flow.session), idp)
+        sign_in(AuthFlowManager(flow.provider, session_manager=flow.session), idp)  # as the widget does
 
     threading.Thread(target=click, daemon=True).start()
     result = flow.authenticate(None)
 
     assert result.success
     assert notebook == [flow.session]
-    assert kernel.flow_for(flow.session) is flow
     assert flow.flow_state is AuthFlowState.COMPLETED
-
-
-def test_authenticate_beside_another_widget(session: SessionManager, idp: Idp, notebook: list[Any]) -> None:
-    """A widget that is there already stays with its own flow, and a new one is shown for this."""
-    first = kernel.flow_for(session)
-    flow = AuthFlowManager(session.provider, session_manager=session, auth_timeout=0.3)
-    with pytest.raises(AuthFlowTimeout):
-        flow.authenticate(None)
-
-    assert notebook[0]._flow is flow
-    assert first is not flow
 
 
 def test_authenticate_somebody_who_is_signed_in(flow: AuthFlowManager, idp: Idp, notebook: list[Any]) -> None:
     """In a notebook, who is signed in already is not asked again, and sees as whom."""
     sign_in(flow, idp)
 
-    assert flow.authenticate(None).tokens is flow.session._snap.tokens
+    assert flow.authenticate(None).tokens is flow.session._engine.state.tokens
     assert len(notebook) == 1
 
 
@@ -779,7 +768,7 @@ def test_login_returns_what_it_was_given(session: SessionManager, idp: Idp, note
     """Tokens that are over in a moment are returned as they came, and not asked for once more."""
     idp.lifetime = 1
     idp.token_extra = {"refresh_token": ...}
-    flow = kernel.flow_for(session)
+    flow = AuthFlowManager(session.provider, session_manager=session)
 
     def click() -> None:
         until(lambda: notebook)
@@ -809,9 +798,10 @@ def test_login_without_anybody(session: SessionManager) -> None:
 def in_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pretend that this is a kernel of a server at ``/user/ada/``."""
     fake = SimpleNamespace(control_handlers={}, log=SimpleNamespace(filters=[], addFilter=lambda _: None))
-    monkeypatch.setattr(kernel, "current_kernel", lambda: fake)
-    monkeypatch.setattr(kernel, "_kernel_id", lambda: "some-kernel")
-    monkeypatch.setattr(kernel, "server_base_url", lambda: "/user/ada/")
+    for module in (channel, front_end):
+        monkeypatch.setattr(module, "current_kernel", lambda: fake)
+    monkeypatch.setattr(channel, "kernel_id", lambda: "some-kernel")
+    monkeypatch.setattr(front_end, "server_base_url", lambda: "/user/ada/")
 
 
 @pytest.mark.parametrize(
@@ -833,7 +823,7 @@ def test_run_deploy(flow: AuthFlowManager, in_kernel: None, base_url: str, expec
     assert path == f"{expected}/pywry-auth/login"
     assert asked.keys() == {"kernel", "flow"}
     assert asked["kernel"] == "some-kernel"
-    assert kernel._flows[asked["flow"]] is flow
+    assert channel._sign_ins[asked["flow"]] is flow.session._sign_ins
     assert flow.run_deploy(base_url) != url
 
 
@@ -841,7 +831,7 @@ def test_run_deploy_at_a_server_that_nobody_knows(
     flow: AuthFlowManager, in_kernel: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the base URL cannot be known, it is taken to be the root, as everywhere."""
-    monkeypatch.setattr(kernel, "server_base_url", lambda: None)
+    monkeypatch.setattr(front_end, "server_base_url", lambda: None)
 
     assert flow.run_deploy().startswith("/pywry-auth/login?")
 

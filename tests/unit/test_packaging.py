@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"IPython", "anywidget", "comm", "httpx", "ipykernel", "ipywidgets", "jwt", "keyring", "redis", "traitlets"}
-KERNELS_SIDE = {"flow", "kernel", "login", "providers", "session", "token_store", "widget", "_io", "_state"}
+KERNELS_SIDE = {"flow", "providers", "session", "token_store", "widget", "_io", "_session", "_sign_in"}
 
 
 def python(*arguments: str | Path, executable: str | Path = sys.executable, **environment: str) -> str:

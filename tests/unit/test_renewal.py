@@ -23,9 +23,10 @@ from pywry_auth_nb import (
 )
 from pywry_auth_nb import session as session_module
 from tests.conftest import sign_in
+from tests.support.aging import expire
 from tests.support.idp import CLIENT, Answer, Idp
 from tests.support.waiting import soon, until
-from tests.unit.test_session import expire, near_its_end, tokens
+from tests.unit.test_session import near_its_end, tokens
 
 if TYPE_CHECKING:
     from pywry_auth_nb.token_store import Record
@@ -78,11 +79,11 @@ def test_a_wrong_registration_is_told_at_once_and_not_hammered(signed_in: Sessio
     assert caught.value.code == code
     assert signed_in.error is not None
     assert signed_in.error.code == code
-    assert signed_in._resume_at > time.time() + 50
+    assert signed_in._engine.state.backoff.not_before > time.time() + 50
     before = idp.requests_to("/token")
     near_its_end(signed_in)
     assert signed_in.access_token
-    assert asyncio.run(signed_in.renew_refused(signed_in.access_token)) is None
+    assert asyncio.run(signed_in._engine.refresh_rejected(signed_in.access_token)) is None
     assert idp.requests_to("/token") == before
     assert signed_in.status == "signed_in", "the token is still good"
 
@@ -325,7 +326,7 @@ def test_a_session_keeps_one_copy(signed_in: SessionManager) -> None:
     asyncio.run(signed_in.refresh())
 
     assert asyncio.run(signed_in.token_store.list_keys()) == [signed_in.store_key]
-    assert asyncio.run(signed_in.token_store.load(signed_in.store_key)) == signed_in._snap.tokens
+    assert asyncio.run(signed_in.token_store.load(signed_in.store_key)) == signed_in._engine.state.tokens
 
 
 # -- who shares a store -----------------------------------------------------------------------------------------

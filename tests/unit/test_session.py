@@ -10,7 +10,6 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +27,7 @@ from pywry_auth_nb import (
     TokenRefreshError,
 )
 from tests.conftest import sign_in
+from tests.support.aging import age, expire
 from tests.support.idp import Answer, Idp
 from tests.support.stores import GatedStore
 from tests.support.waiting import soon, until
@@ -88,7 +88,7 @@ def test_traits_are_read_only(session: SessionManager) -> None:
 
 def test_a_name_is_plain_and_short(session: SessionManager) -> None:
     """A display name loses control and direction characters and is cut."""
-    asyncio.run(session.sign_in(tokens(), {"name": "A\u202eda\n" + "x" * 500}))
+    asyncio.run(session._engine.sign_in(tokens(), {"name": "A\u202eda\n" + "x" * 500}))
 
     assert session.display_name.startswith("Adax")
     assert len(session.display_name) == 100
@@ -102,7 +102,7 @@ def test_a_token_near_its_end_is_renewed_before_it_is_read(
 ) -> None:
     """Inside the buffer a read renews the token first."""
     sign_in(flow, idp)
-    old = session._snap.tokens
+    old = session._engine.state.tokens
     assert old is not None
     asyncio.run(
         session.save_tokens(
@@ -162,8 +162,8 @@ def test_short_tokens_cause_no_refresh_storm(session: SessionManager, flow: Auth
     while time.monotonic() < end:
         before = time.time()
         assert session.access_token
-        assert session._snap.tokens is not None
-        assert before < (session._snap.tokens.expires_at or 0)
+        assert session._engine.state.tokens is not None
+        assert before < (session._engine.state.tokens.expires_at or 0)
         time.sleep(0.01)
 
     assert idp.requests_to("/token") - 1 <= 3 / 0.25
@@ -172,7 +172,7 @@ def test_short_tokens_cause_no_refresh_storm(session: SessionManager, flow: Auth
 
 def test_an_omitted_refresh_token_scope_and_id_token_keep_the_old(signed_in: SessionManager, idp: Idp) -> None:
     """What a refresh answer leaves out stays as it was (RFC 6749 §6, OIDC Core §12.2)."""
-    before = signed_in._snap.tokens
+    before = signed_in._engine.state.tokens
     idp.token_extra = {"refresh_token": ..., "scope": ..., "id_token": ...}
     after = asyncio.run(signed_in.refresh())
 
@@ -198,8 +198,8 @@ def test_an_outage_keeps_the_session(signed_in: SessionManager, idp: Idp) -> Non
 def test_a_new_token_that_is_over_when_it_comes(signed_in: SessionManager, idp: Idp) -> None:
     """A process that stood still for longer than a token lives asks for another one, instead of raising."""
     idp.refresh_tokens["CANARY-next"] = True
-    late = {"access_token": "CANARY-at-late", "token_type": "Bearer", "expires_in": 0, "refresh_token": "CANARY-next"}
-    idp.answers["/token"] = Answer(late, times=1)
+    late = {"access_token": "CANARY-at-late", "token_type": "Bearer", "expires_in": 1, "refresh_token": "CANARY-next"}
+    idp.answers["/token"] = Answer(late, times=1, delay=1.1)
     expire(signed_in)
 
     assert signed_in.access_token != "CANARY-at-late"
@@ -343,12 +343,12 @@ def test_a_refreshed_id_token_that_breaks_a_rule_ends_the_session(signed_in: Ses
 def test_waiting_for_a_sign_in_has_a_deadline(session: SessionManager) -> None:
     """Nobody comes: ``AuthFlowTimeout``."""
     with pytest.raises(AuthFlowTimeout):
-        asyncio.run(session.wait_signed_in(0.05))
+        asyncio.run(session._engine.wait_signed_in(0.05))
 
 
 def test_waiting_ends_with_the_sign_in(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
     """A waiting thread goes on as soon as somebody has signed in."""
-    waiting = threading.Thread(target=lambda: asyncio.run(session.wait_signed_in(10)))
+    waiting = threading.Thread(target=lambda: asyncio.run(session._engine.wait_signed_in(10)))
     waiting.start()
     sign_in(flow, idp)
     waiting.join(5)
@@ -417,20 +417,6 @@ def test_a_forgotten_session_leaves_nothing(provider: GenericOIDCProvider) -> No
     until(lambda: threading.active_count() <= threads)
 
 
-def expire(session: SessionManager) -> None:
-    """Make the current access token an old one."""
-    age(session, life=10, seconds=100)
-
-
-def age(session: SessionManager, *, life: float, seconds: float) -> str:
-    """Give the current tokens a life of ``life`` seconds that began ``seconds`` ago; return the access token."""
-    current = session._snap.tokens
-    assert current is not None
-    aged = replace(current, expires_in=life, issued_at=time.time() - seconds)
-    object.__setattr__(session._snap, "tokens", aged)
-    return aged.access_token
-
-
 # -- what must not happen ---------------------------------------------------------------------------------------
 
 
@@ -465,7 +451,7 @@ def test_a_hanging_provider_does_not_hold_up_a_good_token(
     signed_in: SessionManager, idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P1, P4: while the old token is good a reader waits for the new one only a moment."""
-    monkeypatch.setattr("pywry_auth_nb.session._PATIENCE", 0.3)
+    monkeypatch.setattr("pywry_auth_nb._session.engine.PATIENCE", 0.3)
     old = near_its_end(signed_in)
     gate = threading.Event()
     idp.answers["/token"] = Answer(gate=gate)
@@ -511,7 +497,7 @@ def test_a_sign_in_while_the_old_session_ends_is_kept(provider: GenericOIDCProvi
     async def both() -> None:
         ending = asyncio.ensure_future(session.refresh())
         await soon(lambda: store.waiting)
-        await session.sign_in(tokens(), {"name": "Ada"})
+        await session._engine.sign_in(tokens(), {"name": "Ada"})
         store.gate.set()
         with pytest.raises(TokenRefreshError):
             await ending

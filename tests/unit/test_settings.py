@@ -27,7 +27,6 @@ from pywry_auth_nb import (
     get_token_store,
     reset_token_store,
 )
-from pywry_auth_nb.kernel import flow_for
 from pywry_auth_nb.settings import warn_if_in_a_cell
 
 if TYPE_CHECKING:
@@ -339,10 +338,10 @@ def test_a_session_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.usefixtures("_no_store")
 def test_settings_of_the_sign_in_reach_it() -> None:
-    """``use_pkce`` is that of the session's own flow manager."""
+    """``use_pkce`` is that of the session's own sign-ins."""
     settings = OAuth2Settings(provider="github", client_id="me", client_secret=SECRET, use_pkce=False)
 
-    assert flow_for(SessionManager.from_settings(settings)).use_pkce is False
+    assert SessionManager.from_settings(settings)._sign_ins.use_pkce is False
 
 
 @pytest.mark.usefixtures("_no_store")

@@ -183,7 +183,7 @@ def test_a_sign_in_overtakes_the_load_of_what_was_stored(session: SessionManager
     async def both() -> None:
         loading = asyncio.ensure_future(session.initialize())
         await asyncio.sleep(0)
-        await session.sign_in(OAuthTokenSet("CANARY-at"), {"name": "Ada"})
+        await session._engine.sign_in(OAuthTokenSet("CANARY-at"), {"name": "Ada"})
         await loading
 
     submit(both()).result(5)
@@ -222,7 +222,7 @@ def test_a_name_is_text(session: SessionManager) -> None:
     widget = LoginWidget(session)
     asyncio.run(session.initialize())
     tokens = OAuthTokenSet("CANARY-at")
-    asyncio.run(session.sign_in(tokens, {"name": "<img src=x onerror=alert(1)>\n\u202eadA"}))
+    asyncio.run(session._engine.sign_in(tokens, {"name": "<img src=x onerror=alert(1)>\n\u202eadA"}))
     until(lambda: widget.name)
 
     assert widget.name == "<img src=x onerror=alert(1)>adA"
@@ -295,7 +295,7 @@ def test_a_sign_in_while_the_widget_is_made_is_not_lost(idp: Idp) -> None:
 def test_the_page_can_cancel(session: SessionManager) -> None:
     """``{"action": "cancel"}`` gives up what is open."""
     widget = LoginWidget(session)
-    begin(widget._flow)
+    begin(widget._sign_ins)
     Page.says(widget, {"action": "cancel"})
     until(lambda: widget.error_code == "flow_cancelled")
 
@@ -344,8 +344,8 @@ def test_other_messages_are_ignored(signed_in: SessionManager, content: Any, cap
 def test_two_widgets_show_one_session(session: SessionManager, idp: Idp) -> None:
     """R12: they share the flow, so one signs in and both show it."""
     first, second = LoginWidget(session), LoginWidget(session)
-    assert first._flow is second._flow
-    sign_in(first._flow, idp)
+    assert first._sign_ins is second._sign_ins
+    sign_in(first._sign_ins, idp)
     until(lambda: first.status == second.status == "signed_in")
 
     Page.says(second, {"action": "logout"})
@@ -355,7 +355,7 @@ def test_two_widgets_show_one_session(session: SessionManager, idp: Idp) -> None
 def test_two_sessions_do_not_mix(provider: GenericOIDCProvider, idp: Idp) -> None:
     """R13: each widget shows its own session."""
     first, second = LoginWidget(SessionManager(provider)), LoginWidget(SessionManager(provider))
-    sign_in(first._flow, idp)
+    sign_in(first._sign_ins, idp)
     until(lambda: first.status == "signed_in")
 
     assert second.status == "signed_out"
@@ -386,7 +386,7 @@ def test_a_closed_widget_of_a_session_is_replaced(session: SessionManager, idp: 
     assert new is not old
     assert bundle[VIEW]["model_id"] == new.model_id
     assert len(page.opened) == 2
-    sign_in(new._flow, idp)
+    sign_in(new._sign_ins, idp)
     until(lambda: new.status == "signed_in")
 
 
@@ -464,7 +464,7 @@ def test_login_returns_the_session_that_is_there(signed_in: SessionManager, idp:
     result = signed_in.login()
 
     assert result.success
-    assert result.tokens is signed_in._snap.tokens
+    assert result.tokens is signed_in._engine.state.tokens
     assert result.user_info == signed_in.user
     assert len(idp.requests) == before
 

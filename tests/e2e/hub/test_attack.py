@@ -51,11 +51,10 @@ PywryAuthHandler.check_user = check_nobody
 LoginHandler._check_rate = lambda self: None
 """
 BEGIN = """
-from pywry_auth_nb import kernel
-flow = kernel.flow_for(session)
-kernel.open_path(flow)
+from pywry_auth_nb._sign_in import channel
+channel.open_path(session._sign_ins)
 async def begin(redirect_uri):
-    return str.__str__((await flow.begin(redirect_uri)).url)
+    return str.__str__((await session._sign_ins.begin(redirect_uri)).url)
 """
 REFUSED = "No sign-in is open in this browser"
 STATES = ["bob", "../bob", "../../bob", "..", ".", "%2e%2e/bob", "/user/bob", "second"]

@@ -55,7 +55,8 @@ except LoginRequired as error:
 session.login()
 print(call(), session.status)
 """
-SHOWN = "[session, session.provider, vars(session.provider), session._snap.tokens, session._snap.tokens.refresh_token]"
+TOKENS = "session._engine.state.tokens"
+SHOWN = f"[session, session.provider, vars(session.provider), {TOKENS}, {TOKENS}.refresh_token]"
 DENIED = """
 from pywry_auth_nb import LoginRequired
 try:

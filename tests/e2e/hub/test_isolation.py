@@ -65,7 +65,7 @@ def use(name):
 ANOTHER = "session = SessionManager(provider, session.token_store); await session.initialize()"
 SUB = "print(session.user['sub'])"
 TOKENS = """
-held = session._snap.tokens
+held = session._engine.state.tokens
 print(json.dumps([held.access_token, held.refresh_token, held.id_token]))
 """
 

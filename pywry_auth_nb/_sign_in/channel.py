@@ -1,4 +1,4 @@
-"""The kernel's end of the wire: answers the server extension on the control channel.
+"""The kernel's end of the control channel: answers the server extension.
 
 ipykernel serves that channel on a thread of its own, so a sign-in completes while a cell is running. Interrupt and
 shutdown use it too, so nothing here waits: a request is accepted at once, worked on in the background, and answered
@@ -8,57 +8,32 @@ from there.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
 import secrets
-import sys
 import time
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._io.loop import submit
-from ._wire import protocol
-from .errors import AuthenticationError, LoginRequired, TokenRefreshError
-from .flow import AuthFlowManager
+from .._io.loop import submit
+from .._wire import protocol
+from ..errors import AuthenticationError, LoginRequired, TokenRefreshError
+from .front_end import current_kernel, kernel_id
 
 if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Awaitable, Callable
 
-    from .session import SessionManager
+    from .._session.engine import SessionEngine
+    from .sign_ins import SignIns
 
 log = logging.getLogger("pywry_auth_nb")
 
-_flows: weakref.WeakValueDictionary[str, AuthFlowManager] = weakref.WeakValueDictionary()
-_flow_of_session: weakref.WeakKeyDictionary[SessionManager, weakref.ref[AuthFlowManager]] = weakref.WeakKeyDictionary()
+#: What the keys in our links stand for. Weak, since a link must not keep a session alive.
+_sign_ins: weakref.WeakValueDictionary[str, SignIns] = weakref.WeakValueDictionary()
 
 
-def flow_for(session: SessionManager) -> AuthFlowManager:
-    """Return the one flow manager of a session. The caller keeps it alive."""
-    known = _flow_of_session.get(session)
-    flow = known() if known else None
-    if flow is None:
-        flow = AuthFlowManager(session.provider, session_manager=session, **session.flow_options)
-        _flow_of_session[session] = weakref.ref(flow)
-    return flow
-
-
-def adopt(flow: AuthFlowManager) -> bool:
-    """Make ``flow`` the one of its session.
-
-    Returns:
-        Whether no other was: widgets that exist already stay with theirs.
-    """
-    known = _flow_of_session.get(flow.session)
-    before = known() if known else None
-    _flow_of_session[flow.session] = weakref.ref(flow)
-    return before is None or before is flow
-
-
-def open_path(flow: AuthFlowManager) -> str:
-    """Return a new path, relative to the server's base URL, that begins sign-ins of ``flow``; empty without a kernel.
+def open_path(sign_ins: SignIns) -> str:
+    """Return a new path, relative to the server's base URL, that begins sign-ins of a session; empty without a kernel.
 
     Its key cannot be guessed, so that no web page can make a browser begin one.
     """
@@ -67,104 +42,61 @@ def open_path(flow: AuthFlowManager) -> str:
         return ""
     _register(kernel)
     key = secrets.token_urlsafe(16)
-    _flows[key] = flow
-    return f"pywry-auth/login?kernel={_kernel_id()}&flow={key}"
-
-
-def current_kernel() -> Any:
-    """Return the running ipykernel, or None in plain Python and terminal IPython."""
-    if "ipykernel" not in sys.modules:
-        return None
-    from IPython import get_ipython
-
-    return getattr(get_ipython(), "kernel", None)
-
-
-def has_front_end() -> bool:
-    """Whether somebody sits in front: batch runners (nbclient, papermill, nbval) say that they take no input."""
-    kernel = current_kernel()
-    if kernel is None:
-        return False
-    parent = kernel.get_parent("shell") or {}
-    return bool(parent.get("content", {}).get("allow_stdin", False))
-
-
-def server_base_url() -> str | None:
-    """Return the base URL of the Jupyter server that started this kernel, or None where it cannot be known."""
-    prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
-    if prefix:
-        return prefix
-    record = _connection_file().parent / f"jpserver-{os.environ.get('JPY_PARENT_PID', 'none')}.json"
-    try:
-        base_url = json.loads(record.read_text())["base_url"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return base_url if isinstance(base_url, str) else None
-
-
-def _connection_file() -> Path:
-    from ipykernel.connect import get_connection_file
-
-    try:
-        return Path(get_connection_file())
-    except RuntimeError:  # an embedded kernel has none
-        return Path()
-
-
-def _kernel_id() -> str:
-    return _connection_file().stem.removeprefix("kernel-")
+    _sign_ins[key] = sign_ins
+    return f"pywry-auth/login?kernel={kernel_id()}&flow={key}"
 
 
 # -- requests ---------------------------------------------------------------------------------------------------
 
 
 async def _begin(content: dict[str, Any]) -> dict[str, Any]:
-    flow = _flow(content)
-    if not flow.provider.interactive:
-        await flow.session.take()
-        return {"name": flow.session.display_name}
-    request = await flow.begin(content["redirect_uri"], server=content.get("server", ""))
+    sign_ins = _asked(content)
+    if not sign_ins.provider.interactive:
+        await sign_ins.engine.acquire_silently()
+        return {"name": sign_ins.engine.state.display_name}
+    request = await sign_ins.begin(content["redirect_uri"], server=content.get("server", ""))
     return {"authorize_url": request.url, "state": request.state}
 
 
 async def _complete(content: dict[str, Any]) -> dict[str, Any]:
     params = content["params"]
-    flows = (ref() for ref in _flows.valuerefs())
-    flow = next((flow for flow in flows if flow and flow.knows(params.get("state", ""))), None)
-    if flow is None:
+    open_here = (reference() for reference in _sign_ins.valuerefs())
+    sign_ins = next((each for each in open_here if each and each.knows(params.get("state", ""))), None)
+    if sign_ins is None:
         raise AuthenticationError("No such sign-in is open. Sign in again.", code="unknown_flow")
-    await flow.complete(params)
-    return {"name": flow.session.display_name}
+    await sign_ins.complete(params)
+    return {"name": sign_ins.engine.state.display_name}
 
 
 async def _cancel(content: dict[str, Any]) -> dict[str, Any]:
-    _flow(content).cancel()
+    _asked(content).cancel()
     return {}
 
 
 async def _logout(content: dict[str, Any]) -> dict[str, Any]:
-    await _flow(content).session.logout()
+    await _asked(content).sign_out()
     return {}
 
 
 async def _status(content: dict[str, Any]) -> dict[str, Any]:
-    session = _flow(content).session
-    if not _is_signed_in(session):
+    engine = _asked(content).engine
+    if not engine.state.is_renewable(time.time()):
         return {"authenticated": False}
-    return {"authenticated": True, **_who(session), "expires_at": session.expires_at}
+    tokens = engine.state.tokens
+    return {"authenticated": True, **_who(engine), "expires_at": tokens and tokens.expires_at}
 
 
 async def _userinfo(content: dict[str, Any]) -> dict[str, Any]:
-    session = _flow(content).session
-    who = _who(session)
-    if not _is_signed_in(session) or who["user_id"] is None:
+    engine = _asked(content).engine
+    who = _who(engine)
+    if not engine.state.is_renewable(time.time()) or who["user_id"] is None:
         raise AuthenticationError("Nobody is signed in.", code="not_authenticated")
-    return {**who, "user_info": session.user}
+    return {**who, "user_info": engine.state.user}
 
 
 async def _refresh(content: dict[str, Any]) -> dict[str, Any]:
     try:
-        tokens = await _flow(content).session.refresh()
+        tokens = await _asked(content).engine.refresh()
     except LoginRequired:
         raise AuthenticationError("Nobody is signed in.", code="not_authenticated") from None
     except TokenRefreshError as error:
@@ -177,17 +109,9 @@ async def _refresh(content: dict[str, Any]) -> dict[str, Any]:
 _IDENTIFIERS = ("sub", "id", "login", "email")
 
 
-def _is_signed_in(session: SessionManager) -> bool:
-    """Whether there is a token that is good, or that can be renewed."""
-    snap = session._snap  # noqa: SLF001 - one moment
-    if snap.tokens is None:
-        return False
-    return time.time() < snap.over or (snap.tokens.refresh_token is not None and not snap.ended)
-
-
-def _who(session: SessionManager) -> dict[str, Any]:
+def _who(engine: SessionEngine) -> dict[str, Any]:
     """Return by what the provider knows the person, as a string; None where it does not say. We know no roles."""
-    user = session.user or {}
+    user = engine.state.user or {}
     ids = (user.get(name) for name in _IDENTIFIERS)
     known = next((value for value in ids if _is_identifier(value)), None)
     return {"user_id": None if known is None else str(known), "roles": []}
@@ -208,11 +132,12 @@ _REQUESTS: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
 }
 
 
-def _flow(content: dict[str, Any]) -> AuthFlowManager:
-    flow = _flows.get(content.get("flow", ""))
-    if flow is None:
+def _asked(content: dict[str, Any]) -> SignIns:
+    """Return the sign-ins that a request is about."""
+    sign_ins = _sign_ins.get(content.get("flow", ""))
+    if sign_ins is None:
         raise AuthenticationError("This sign-in widget is gone. Run its cell again.", code="no_session")
-    return flow
+    return sign_ins
 
 
 async def _answer(request: str, content: dict[str, Any]) -> dict[str, Any]:
