@@ -1,3 +1,108 @@
+// src/elements.ts
+var Elements = class {
+  constructor() {
+    this.root = make("div", "root", { role: "group", "aria-label": "Sign-in" });
+    this.link = make("a", "link", { target: "_blank", rel: "noopener" });
+    this.copy = make("button", "copy", { type: "button" });
+    this.cancel = make("button", "button", { type: "button" });
+    this.logout = make("button", "button", { type: "button" });
+    this.alert = make("div", "error", { role: "alert", dir: "auto" });
+    this.errorText = make("span", "error-text");
+    this.errorCode = make("code", "error-code");
+    this.text = make("span", "text");
+    this.name = make("bdi", "name");
+    this.time = make("span", "time");
+    this.linkLabel = make("span", "label");
+    this.linkProvider = make("bdi", "provider");
+    this.note = make("div", "note");
+    this.field = make("input", "field", { type: "text", readonly: "", "aria-label": "Sign-in link" });
+    this.live = make("div", "live", { "aria-live": "polite" });
+    this.cancel.textContent = "Cancel";
+    this.logout.textContent = "Sign out";
+    this.field.setAttribute("data-lm-suppress-shortcuts", "true");
+    this.alert.append(this.errorText, " ", this.errorCode);
+    this.link.append(this.linkLabel, " ", this.linkProvider);
+    const state = make("span", "state");
+    state.append(make("span", "dot", { "aria-hidden": "true" }), this.text, " ", this.name);
+    const row = make("div", "row");
+    row.append(state, this.time, this.link, this.copy, this.cancel, this.logout);
+    this.field.hidden = true;
+    this.root.append(this.alert, row, this.note, this.field, this.live);
+  }
+  draw(face) {
+    const hadFocus = this.root.contains(this.focused());
+    this.root.dataset.tone = face.tone;
+    show(this.text, face.text);
+    show(this.name, face.name);
+    this.name.title = face.name;
+    this.drawError(face);
+    this.drawLink(face.link);
+    show(this.copy, face.copy);
+    show(this.note, face.note);
+    this.drawAction(this.cancel, face.action === "cancel", face.pending);
+    this.drawAction(this.logout, face.action === "logout", face.pending);
+    if (hadFocus) this.keepFocus();
+  }
+  showTime(text) {
+    show(this.time, text);
+  }
+  /** For screen readers only. Never the countdown: it would talk all day. */
+  announce(text) {
+    setText(this.live, text);
+  }
+  /** A text field with the link, selected, for browsers that do not let a page copy. */
+  offerField(url) {
+    this.field.value = url;
+    this.field.hidden = false;
+    this.field.focus();
+    this.field.select();
+  }
+  hideField() {
+    this.field.hidden = true;
+  }
+  drawError(face) {
+    setText(this.errorText, face.error);
+    show(this.errorCode, face.errorCode);
+    this.alert.hidden = face.error === "";
+  }
+  drawLink(link) {
+    this.link.hidden = link === null;
+    if (link === null) return this.link.removeAttribute("href");
+    this.link.href = link.href;
+    this.link.classList.toggle("pywry-auth-primary", link.primary);
+    show(this.linkLabel, link.label);
+    show(this.linkProvider, link.provider);
+    this.linkProvider.title = link.provider;
+  }
+  // Not `disabled`: that would throw the keyboard's focus out of the widget.
+  drawAction(button, shown, pending) {
+    button.hidden = !shown;
+    button.setAttribute("aria-disabled", String(pending));
+  }
+  // Some front ends draw widgets in a shadow tree, where document.activeElement is only its host.
+  focused() {
+    return this.root.getRootNode().activeElement ?? null;
+  }
+  keepFocus() {
+    const focused = this.focused();
+    if (this.root.contains(focused) && !focused.hidden) return;
+    [this.cancel, this.logout, this.link].find((control) => !control.hidden)?.focus();
+  }
+};
+function make(tag, name, attributes = {}) {
+  const element = document.createElement(tag);
+  element.className = `pywry-auth-${name}`;
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+}
+function show(element, text) {
+  setText(element, text);
+  element.hidden = text === "";
+}
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 // src/server.ts
 var TIMEOUT_MS = 15e3;
 var LOGIN_PATH = /^pywry-auth\/login\?/;
@@ -170,111 +275,6 @@ var Countdown = class {
   }
 };
 
-// src/view.ts
-var View = class {
-  constructor() {
-    this.root = make("div", "root", { role: "group", "aria-label": "Sign-in" });
-    this.link = make("a", "link", { target: "_blank", rel: "noopener" });
-    this.copy = make("button", "copy", { type: "button" });
-    this.cancel = make("button", "button", { type: "button" });
-    this.logout = make("button", "button", { type: "button" });
-    this.alert = make("div", "error", { role: "alert", dir: "auto" });
-    this.errorText = make("span", "error-text");
-    this.errorCode = make("code", "error-code");
-    this.text = make("span", "text");
-    this.name = make("bdi", "name");
-    this.time = make("span", "time");
-    this.linkLabel = make("span", "label");
-    this.linkProvider = make("bdi", "provider");
-    this.note = make("div", "note");
-    this.field = make("input", "field", { type: "text", readonly: "", "aria-label": "Sign-in link" });
-    this.live = make("div", "live", { "aria-live": "polite" });
-    this.cancel.textContent = "Cancel";
-    this.logout.textContent = "Sign out";
-    this.field.setAttribute("data-lm-suppress-shortcuts", "true");
-    this.alert.append(this.errorText, " ", this.errorCode);
-    this.link.append(this.linkLabel, " ", this.linkProvider);
-    const state = make("span", "state");
-    state.append(make("span", "dot", { "aria-hidden": "true" }), this.text, " ", this.name);
-    const row = make("div", "row");
-    row.append(state, this.time, this.link, this.copy, this.cancel, this.logout);
-    this.field.hidden = true;
-    this.root.append(this.alert, row, this.note, this.field, this.live);
-  }
-  draw(face) {
-    const hadFocus = this.root.contains(this.focused());
-    this.root.dataset.tone = face.tone;
-    show(this.text, face.text);
-    show(this.name, face.name);
-    this.name.title = face.name;
-    this.drawError(face);
-    this.drawLink(face.link);
-    show(this.copy, face.copy);
-    show(this.note, face.note);
-    this.drawAction(this.cancel, face.action === "cancel", face.pending);
-    this.drawAction(this.logout, face.action === "logout", face.pending);
-    if (hadFocus) this.keepFocus();
-  }
-  showTime(text) {
-    show(this.time, text);
-  }
-  /** For screen readers only. Never the countdown: it would talk all day. */
-  announce(text) {
-    setText(this.live, text);
-  }
-  /** A text field with the link, selected, for browsers that do not let a page copy. */
-  offerField(url) {
-    this.field.value = url;
-    this.field.hidden = false;
-    this.field.focus();
-    this.field.select();
-  }
-  hideField() {
-    this.field.hidden = true;
-  }
-  drawError(face) {
-    setText(this.errorText, face.error);
-    show(this.errorCode, face.errorCode);
-    this.alert.hidden = face.error === "";
-  }
-  drawLink(link) {
-    this.link.hidden = link === null;
-    if (link === null) return this.link.removeAttribute("href");
-    this.link.href = link.href;
-    this.link.classList.toggle("pywry-auth-primary", link.primary);
-    show(this.linkLabel, link.label);
-    show(this.linkProvider, link.provider);
-    this.linkProvider.title = link.provider;
-  }
-  // Not `disabled`: that would throw the keyboard's focus out of the widget.
-  drawAction(button, shown, pending) {
-    button.hidden = !shown;
-    button.setAttribute("aria-disabled", String(pending));
-  }
-  // Some front ends draw widgets in a shadow tree, where document.activeElement is only its host.
-  focused() {
-    return this.root.getRootNode().activeElement ?? null;
-  }
-  keepFocus() {
-    const focused = this.focused();
-    if (this.root.contains(focused) && !focused.hidden) return;
-    [this.cancel, this.logout, this.link].find((control) => !control.hidden)?.focus();
-  }
-};
-function make(tag, name, attributes = {}) {
-  const element = document.createElement(tag);
-  element.className = `pywry-auth-${name}`;
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  return element;
-}
-function show(element, text) {
-  setText(element, text);
-  element.hidden = text === "";
-}
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
 // src/widget.ts
 var TRAITS = ["status", "provider", "name", "expires_at", "error_code", "error_text", "login_path"];
 var DOUBLE_CLICK_MS = 1e3;
@@ -282,14 +282,14 @@ var COPIED_MS = 2e3;
 var KERNEL_GONE = "The kernel that showed this may have stopped or been restarted: run the cell again.";
 var QUIET = { opened: false, pending: false, note: "" };
 function render({ model, el }) {
-  const widget = new LoginView(model, el);
-  return () => widget.remove();
+  const view = new LoginView(model, el);
+  return () => view.remove();
 }
 var LoginView = class {
   constructor(model, el) {
     this.model = model;
-    this.view = new View();
-    this.countdown = new Countdown((text) => this.view.showTime(text));
+    this.elements = new Elements();
+    this.countdown = new Countdown((text) => this.elements.showTime(text));
     this.life = new AbortController();
     this.local = QUIET;
     this.openedAt = -Infinity;
@@ -303,18 +303,18 @@ var LoginView = class {
     this.shown = this.face();
     this.listen();
     this.draw();
-    el.append(this.view.root);
+    el.append(this.elements.root);
   }
   remove() {
     this.life.abort();
     this.countdown.stop();
     clearTimeout(this.copied);
     for (const trait of TRAITS) this.model.off(`change:${trait}`, this.onChange);
-    this.view.root.remove();
+    this.elements.root.remove();
   }
   listen() {
     for (const trait of TRAITS) this.model.on(`change:${trait}`, this.onChange);
-    const { link, copy, cancel, logout } = this.view;
+    const { link, copy, cancel, logout } = this.elements;
     this.onClick(link, (event) => this.open(event));
     this.onClick(copy, () => this.copyLink());
     this.onClick(cancel, () => this.ask("cancel"));
@@ -329,7 +329,7 @@ var LoginView = class {
   }
   forget() {
     this.local = { ...QUIET, pending: this.local.pending };
-    this.view.hideField();
+    this.elements.hideField();
   }
   update(change) {
     if (this.life.signal.aborted) return;
@@ -342,19 +342,19 @@ var LoginView = class {
   draw() {
     const face = this.face();
     clearTimeout(this.copied);
-    this.view.draw(face);
+    this.elements.draw(face);
     this.countdown.start(face.counting ? this.traits.expires_at : null);
     this.speak(face);
   }
   /** Only what is new: a state or a note. */
   speak(face) {
     const news = ["spoken", "note"].filter((part) => face[part] !== this.shown[part] && face[part]);
-    if (news.length) this.view.announce(news.map((part) => face[part]).join(" "));
+    if (news.length) this.elements.announce(news.map((part) => face[part]).join(" "));
     this.shown = face;
   }
   open(event) {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-    const { link } = this.view;
+    const { link } = this.elements;
     const again = performance.now() - this.openedAt < DOUBLE_CLICK_MS;
     const popup = link.classList.contains("pywry-auth-primary");
     if (again || popup) event.preventDefault();
@@ -364,24 +364,24 @@ var LoginView = class {
     this.update({ opened: true });
   }
   async copyLink() {
-    const url = this.view.link.href;
+    const url = this.elements.link.href;
     try {
       await navigator.clipboard.writeText(url);
     } catch {
-      if (!this.life.signal.aborted) this.view.offerField(url);
+      if (!this.life.signal.aborted) this.elements.offerField(url);
       return this.update({ note: "Copy this link and open it in this browser:" });
     }
     this.showCopied();
   }
   showCopied() {
     if (this.life.signal.aborted) return;
-    this.view.copy.textContent = "Copied";
-    this.view.announce("Link copied.");
+    this.elements.copy.textContent = "Copied";
+    this.elements.announce("Link copied.");
     clearTimeout(this.copied);
     this.copied = setTimeout(() => this.uncopy(), COPIED_MS);
   }
   uncopy() {
-    this.view.announce("");
+    this.elements.announce("");
     this.draw();
   }
   /** Over HTTP, which works while a cell is running; else by a widget message, which has to wait for the cell. */

@@ -4,7 +4,7 @@ import type { Face, LinkFace } from "./state";
  * The widget's elements. They are built once and then only change text and visibility:
  * so focus stays where it is, and a redraw cannot replace a button under the pointer.
  */
-export class View {
+export class Elements {
   readonly root = make("div", "root", { role: "group", "aria-label": "Sign-in" });
   readonly link = make("a", "link", { target: "_blank", rel: "noopener" });
   readonly copy = make("button", "copy", { type: "button" });
