@@ -9,6 +9,7 @@ var Elements = class {
     this.alert = make("div", "error", { role: "alert", dir: "auto" });
     this.errorText = make("span", "error-text");
     this.errorCode = make("code", "error-code");
+    this.status = make("span", "state", { tabindex: "-1" });
     this.text = make("span", "text");
     this.name = make("bdi", "name");
     this.time = make("span", "time");
@@ -22,10 +23,9 @@ var Elements = class {
     this.field.setAttribute("data-lm-suppress-shortcuts", "true");
     this.alert.append(this.errorText, " ", this.errorCode);
     this.link.append(this.linkLabel, " ", this.linkProvider);
-    const state = make("span", "state");
-    state.append(make("span", "dot", { "aria-hidden": "true" }), this.text, " ", this.name);
+    this.status.append(make("span", "dot", { "aria-hidden": "true" }), this.text, " ", this.name);
     const row = make("div", "row");
-    row.append(state, this.time, this.link, this.copy, this.cancel, this.logout);
+    row.append(this.status, this.time, this.link, this.copy, this.cancel, this.logout);
     this.field.hidden = true;
     this.root.append(this.alert, row, this.note, this.field, this.live);
   }
@@ -83,10 +83,11 @@ var Elements = class {
   focused() {
     return this.root.getRootNode().activeElement ?? null;
   }
+  // To the words, not to a button: Space or Enter, meant for the notebook, would sign out.
   keepFocus() {
     const focused = this.focused();
     if (this.root.contains(focused) && !focused.hidden) return;
-    [this.cancel, this.logout, this.link].find((control) => !control.hidden)?.focus();
+    this.status.focus();
   }
 };
 function make(tag, name, attributes = {}) {
@@ -235,7 +236,7 @@ function signedIn(traits) {
     tone: traits.status === "refreshing" ? "busy" : "on",
     text: traits.name ? "Signed in as" : "Signed in.",
     name: traits.name,
-    // The same for both states: a refresh in the background is not worth interrupting anyone.
+    // The same for both states: a refresh in the background is not worth an interruption.
     spoken: traits.name ? `Signed in as ${traits.name}.` : "Signed in.",
     link: null,
     action: "logout",
