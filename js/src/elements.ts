@@ -83,7 +83,10 @@ export class Elements {
 
   private drawLink(link: LinkFace | null): void {
     this.link.hidden = link === null;
-    if (link === null) return this.link.removeAttribute("href");
+    if (link === null) {
+      this.link.removeAttribute("href");
+      return;
+    }
     this.link.href = link.href;
     this.link.classList.toggle("pywry-auth-primary", link.primary);
     show(this.linkLabel, link.label);

@@ -48,9 +48,9 @@ class LoginView {
     for (const trait of TRAITS) this.model.on(`change:${trait}`, this.onChange);
     const { link, copy, cancel, logout } = this.elements;
     this.onClick(link, (event) => this.open(event));
-    this.onClick(copy, () => this.copyLink());
-    this.onClick(cancel, () => this.ask("cancel"));
-    this.onClick(logout, () => this.ask("logout"));
+    this.onClick(copy, () => void this.copyLink());
+    this.onClick(cancel, () => void this.ask("cancel"));
+    this.onClick(logout, () => void this.ask("logout"));
   }
 
   private onClick(control: HTMLElement, handle: (event: MouseEvent) => void): void {
