@@ -88,7 +88,7 @@ function signedOut(traits: LoginTraits, local: LocalState, route: Route) {
   };
 }
 
-// With noopener nobody can tell whether the window was blocked, so the words fit both cases.
+// With noopener the page cannot tell whether the window was blocked, so the words fit both cases.
 function opened(route: Route) {
   const text = "A sign-in window should have opened. Nothing there?";
   return {
@@ -116,7 +116,7 @@ function signedIn(traits: LoginTraits) {
     tone: traits.status === "refreshing" ? ("busy" as const) : ("on" as const),
     text: traits.name ? "Signed in as" : "Signed in.",
     name: traits.name,
-    // The same for both states: a refresh in the background is not worth interrupting anyone.
+    // The same for both states: a refresh in the background is not worth an interruption.
     spoken: traits.name ? `Signed in as ${traits.name}.` : "Signed in.",
     link: null,
     action: "logout" as const,

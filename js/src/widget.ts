@@ -1,10 +1,10 @@
 import type { AnyModel, RenderProps } from "@anywidget/types";
 
+import { Elements } from "./elements";
 import { loginRoute, post } from "./server";
 import { faceOf } from "./state";
 import type { Face, LocalState, LoginTraits } from "./state";
 import { Countdown } from "./time";
-import { View } from "./view";
 
 const TRAITS = ["status", "provider", "name", "expires_at", "error_code", "error_text", "login_path"] as const;
 const DOUBLE_CLICK_MS = 1000;
@@ -13,14 +13,14 @@ const KERNEL_GONE = "The kernel that showed this may have stopped or been restar
 const QUIET: LocalState = { opened: false, pending: false, note: "" };
 
 function render({ model, el }: RenderProps<LoginTraits>): () => void {
-  const widget = new LoginView(model, el);
-  return () => widget.remove();
+  const view = new LoginView(model, el);
+  return () => view.remove();
 }
 
 /** One view of the model: it reads the model and never writes to it. */
 class LoginView {
-  private readonly view = new View();
-  private readonly countdown = new Countdown((text) => this.view.showTime(text));
+  private readonly elements = new Elements();
+  private readonly countdown = new Countdown((text) => this.elements.showTime(text));
   private readonly life = new AbortController();
   private local = QUIET;
   private traits: LoginTraits;
@@ -33,7 +33,7 @@ class LoginView {
     this.shown = this.face();
     this.listen();
     this.draw();
-    el.append(this.view.root);
+    el.append(this.elements.root);
   }
 
   remove(): void {
@@ -41,16 +41,16 @@ class LoginView {
     this.countdown.stop();
     clearTimeout(this.copied);
     for (const trait of TRAITS) this.model.off(`change:${trait}`, this.onChange);
-    this.view.root.remove();
+    this.elements.root.remove();
   }
 
   private listen(): void {
     for (const trait of TRAITS) this.model.on(`change:${trait}`, this.onChange);
-    const { link, copy, cancel, logout } = this.view;
+    const { link, copy, cancel, logout } = this.elements;
     this.onClick(link, (event) => this.open(event));
-    this.onClick(copy, () => this.copyLink());
-    this.onClick(cancel, () => this.ask("cancel"));
-    this.onClick(logout, () => this.ask("logout"));
+    this.onClick(copy, () => void this.copyLink());
+    this.onClick(cancel, () => void this.ask("cancel"));
+    this.onClick(logout, () => void this.ask("logout"));
   }
 
   private onClick(control: HTMLElement, handle: (event: MouseEvent) => void): void {
@@ -71,7 +71,7 @@ class LoginView {
 
   private forget(): void {
     this.local = { ...QUIET, pending: this.local.pending };
-    this.view.hideField();
+    this.elements.hideField();
   }
 
   private update(change: Partial<LocalState>): void {
@@ -87,7 +87,7 @@ class LoginView {
   private draw(): void {
     const face = this.face();
     clearTimeout(this.copied);
-    this.view.draw(face);
+    this.elements.draw(face);
     this.countdown.start(face.counting ? this.traits.expires_at : null);
     this.speak(face);
   }
@@ -95,13 +95,13 @@ class LoginView {
   /** Only what is new: a state or a note. */
   private speak(face: Face): void {
     const news = (["spoken", "note"] as const).filter((part) => face[part] !== this.shown[part] && face[part]);
-    if (news.length) this.view.announce(news.map((part) => face[part]).join(" "));
+    if (news.length) this.elements.announce(news.map((part) => face[part]).join(" "));
     this.shown = face;
   }
 
   private open(event: MouseEvent): void {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-    const { link } = this.view;
+    const { link } = this.elements;
     const again = performance.now() - this.openedAt < DOUBLE_CLICK_MS;
     // A second chance stays a plain link: no blocker stops that.
     const popup = link.classList.contains("pywry-auth-primary");
@@ -113,11 +113,11 @@ class LoginView {
   }
 
   private async copyLink(): Promise<void> {
-    const url = this.view.link.href; // the property is absolute, whatever the attribute says
+    const url = this.elements.link.href; // the property is absolute, whatever the attribute says
     try {
       await navigator.clipboard.writeText(url);
     } catch {
-      if (!this.life.signal.aborted) this.view.offerField(url);
+      if (!this.life.signal.aborted) this.elements.offerField(url);
       return this.update({ note: "Copy this link and open it in this browser:" });
     }
     this.showCopied();
@@ -125,14 +125,14 @@ class LoginView {
 
   private showCopied(): void {
     if (this.life.signal.aborted) return;
-    this.view.copy.textContent = "Copied";
-    this.view.announce("Link copied.");
+    this.elements.copy.textContent = "Copied";
+    this.elements.announce("Link copied.");
     clearTimeout(this.copied);
     this.copied = setTimeout(() => this.uncopy(), COPIED_MS);
   }
 
   private uncopy(): void {
-    this.view.announce("");
+    this.elements.announce("");
     this.draw();
   }
 

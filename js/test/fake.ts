@@ -47,7 +47,9 @@ export class FakeModel {
   /** The kernel reports news. */
   change(traits: Partial<LoginTraits>): void {
     this.traits = { ...this.traits, ...traits };
-    for (const trait of Object.keys(traits)) this.listeners.get(`change:${trait}`)?.forEach((listener) => listener());
+    for (const trait of Object.keys(traits)) {
+      for (const listener of this.listeners.get(`change:${trait}`) ?? []) listener();
+    }
   }
 }
 

@@ -382,16 +382,47 @@ describe("the keyboard's focus", () => {
     expect(document.activeElement).toBe(link);
   });
 
-  it("moves to the main control when its own is gone", () => {
+  it("moves to the words when the link is gone, not to a button that signs out", () => {
     const model = new FakeModel({ status: "authorizing" });
-    const { link, button } = draw(model);
-    button("Cancel")!.focus();
+    const { link, part } = draw(model);
+    link.focus();
+
+    model.change({ status: "signed_in", name: "Ada" });
+
+    expect(document.activeElement).toBe(part("state"));
+    expect(part("state").textContent).toBe("Signed in as Ada");
+  });
+
+  it.each([
+    ["Cancel", "authorizing", "signed_in"],
+    ["Cancel", "authorizing", "signed_out"],
+    ["Sign out", "signed_in", "reauth_required"],
+    ["Sign out", "signed_in", "signed_out"],
+  ])("moves to the words when %s is gone: %s, then %s", (label, before, after) => {
+    const model = new FakeModel({ status: before });
+    const { button, part } = draw(model);
+    button(label)!.focus();
+
+    model.change({ status: after });
+
+    expect(document.activeElement).toBe(part("state"));
+  });
+
+  it("moves to the words when the field with the link is gone", async () => {
+    writeText.mockRejectedValue(new Error("denied"));
+    const model = new FakeModel({ status: "authorizing" });
+    const { copy, part } = draw(model);
+    copy.click();
+    await settle();
+    expect(document.activeElement).toBe(part("field"));
 
     model.change({ status: "signed_in" });
-    expect(document.activeElement).toBe(button("Sign out"));
 
-    model.change({ status: "signed_out" });
-    expect(document.activeElement).toBe(link);
+    expect(document.activeElement).toBe(part("state"));
+  });
+
+  it("does not stop at the words on its way through the page", () => {
+    expect(draw(new FakeModel()).part("state").tabIndex).toBe(-1);
   });
 
   it("is left alone when it is elsewhere", () => {
@@ -407,14 +438,14 @@ describe("the keyboard's focus", () => {
 
   it("works in a shadow tree", () => {
     const model = new FakeModel({ status: "authorizing" });
-    const { el, button } = draw(model);
+    const { el, button, part } = draw(model);
     const shadow = document.body.appendChild(document.createElement("div")).attachShadow({ mode: "open" });
     shadow.append(el);
     button("Cancel")!.focus();
 
     model.change({ status: "signed_in" });
 
-    expect(shadow.activeElement).toBe(button("Sign out"));
+    expect(shadow.activeElement).toBe(part("state"));
   });
 });
 

@@ -96,6 +96,27 @@ def test_click_sign_in_and_use_the_token(
     notebook.wait_until(lambda: provider.requests_to("/token/revocation") == 2, 5, "both tokens are revoked")
 
 
+def test_keys_after_a_sign_in_do_not_sign_out(
+    server: JupyterServer, provider: Provider, open_notebook: OpenNotebook
+) -> None:
+    """Enter on the link signs in; then the focus is on the status text, where Space and Enter change nothing."""
+    notebook = opened(open_notebook, server, provider, "session", STATUS)
+    notebook.run(1)
+    link = shown(notebook, 1).locator("a.pywry-auth-link")
+    link.focus()
+    popup = popup_after(notebook.page, lambda: link.press("Enter"))
+    sign_in(popup)
+    says(notebook, 1, "ada")
+    focused = shown(notebook, 1).locator(".pywry-auth-state:focus")
+    focused.wait_for(timeout=5000)
+    for key in ("Space", "Enter"):
+        notebook.page.keyboard.press(key)
+
+    assert focused.is_visible()
+    assert notebook.run_and_wait(2) == "signed_in None\n"
+    assert provider.requests_to("/token/revocation") == 0
+
+
 def test_the_callback_page_closes_itself(lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
     """After a success the window says so, loses its query, and closes."""
     notebook = opened(open_notebook, lab, provider, "session")

@@ -2,9 +2,9 @@ import type { Face, LinkFace } from "./state";
 
 /**
  * The widget's elements. They are built once and then only change text and visibility:
- * so focus stays where it is, and a redraw cannot replace a button under the pointer.
+ * so focus stays on what is still shown, and a redraw cannot replace a button under the pointer.
  */
-export class View {
+export class Elements {
   readonly root = make("div", "root", { role: "group", "aria-label": "Sign-in" });
   readonly link = make("a", "link", { target: "_blank", rel: "noopener" });
   readonly copy = make("button", "copy", { type: "button" });
@@ -14,6 +14,7 @@ export class View {
   private readonly alert = make("div", "error", { role: "alert", dir: "auto" });
   private readonly errorText = make("span", "error-text");
   private readonly errorCode = make("code", "error-code");
+  private readonly status = make("span", "state", { tabindex: "-1" });
   private readonly text = make("span", "text");
   private readonly name = make("bdi", "name");
   private readonly time = make("span", "time");
@@ -31,10 +32,9 @@ export class View {
     this.alert.append(this.errorText, " ", this.errorCode);
     // The spaces are for those who hear or copy the words: the layout has its own gaps.
     this.link.append(this.linkLabel, " ", this.linkProvider);
-    const state = make("span", "state");
-    state.append(make("span", "dot", { "aria-hidden": "true" }), this.text, " ", this.name);
+    this.status.append(make("span", "dot", { "aria-hidden": "true" }), this.text, " ", this.name);
     const row = make("div", "row");
-    row.append(state, this.time, this.link, this.copy, this.cancel, this.logout);
+    row.append(this.status, this.time, this.link, this.copy, this.cancel, this.logout);
     this.field.hidden = true;
     this.root.append(this.alert, row, this.note, this.field, this.live);
   }
@@ -83,7 +83,10 @@ export class View {
 
   private drawLink(link: LinkFace | null): void {
     this.link.hidden = link === null;
-    if (link === null) return this.link.removeAttribute("href");
+    if (link === null) {
+      this.link.removeAttribute("href");
+      return;
+    }
     this.link.href = link.href;
     this.link.classList.toggle("pywry-auth-primary", link.primary);
     show(this.linkLabel, link.label);
@@ -102,10 +105,11 @@ export class View {
     return (this.root.getRootNode() as Document | ShadowRoot).activeElement ?? null;
   }
 
+  // To the words, not to a button: Space or Enter, meant for the notebook, would sign out.
   private keepFocus(): void {
     const focused = this.focused();
     if (this.root.contains(focused) && !(focused as HTMLElement).hidden) return;
-    [this.cancel, this.logout, this.link].find((control) => !control.hidden)?.focus();
+    this.status.focus();
   }
 }
 
