@@ -7,7 +7,7 @@ BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo hub test lint types imports js python programs screenshots soak clean
+.PHONY: help demo hub test lint types imports js python programs screenshots soak bench clean
 
 help:
 	@echo "make demo   JupyterLab with the quickstart notebook and a provider to sign in at"
@@ -15,6 +15,7 @@ help:
 	@echo "make test   all tests: lint, types, import contracts, JavaScript, Python, notebooks, real browser"
 	@echo "make lint | types | imports | js | python   one part of them"
 	@echo "make soak MINUTES=60 STORE=redis|forgetful|file|keyring SEED=… CRUEL=1   four kernels share a sign-in in bad weather"
+	@echo "make bench ROUNDS=30   what reading a token costs, beside other libraries: a table, not a test"
 
 demo: $(VENV)/.demo
 	pywry-auth demo
@@ -64,6 +65,10 @@ $(VENV)/.test: $(VENV)/.created pyproject.toml
 	pip install --quiet --editable '.[test]'
 	touch $@
 
+$(VENV)/.bench: $(VENV)/.created pyproject.toml
+	pip install --quiet --editable '.[bench]'
+	touch $@
+
 %/node_modules/.installed: %/package-lock.json $(VENV)/.test
 	cd $* && npm ci --silent --no-fund --no-audit
 	touch $@
@@ -87,6 +92,9 @@ screenshots: $(VENV)/.test tests/e2e/node_modules/.installed programs
 # Also part of `make test`, for half a minute. CRUEL=1 does what no client can survive, too, and counts what that costs.
 soak: $(VENV)/.test tests/e2e/node_modules/.installed programs
 	python -m tests.soak.run --minutes $(or $(MINUTES),1) --store $(or $(STORE),redis) --seed '$(SEED)' $(if $(CRUEL),--cruel)
+
+bench: $(VENV)/.bench
+	python benchmarks/read_token.py --rounds $(or $(ROUNDS),30)
 
 clean:
 	rm -rf $(VENV) js/node_modules tests/e2e/node_modules
