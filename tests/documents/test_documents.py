@@ -19,6 +19,7 @@ import yaml
 from jupyter_server.serverapp import ServerApp
 from jupyterhub.app import JupyterHub
 from jupyterhub.auth import Authenticator
+from jupyterhub.scopes import scope_definitions
 from jupyterhub.spawner import Spawner
 from packaging.requirements import Requirement
 from traitlets.config import Configurable, LazyConfigValue
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
 
     from tests.documents.wire import FrontEnd, Internet
 
@@ -121,12 +123,17 @@ class Reader:
         assert error is None, f"{block.place}: {type(error).__name__}: {error}"
         assert self._shell.user_ns["_exit_code"] == 0, f"{block.place}: the program failed"
 
+    @property
+    def config(self) -> Config:
+        """The ``c`` of the page."""
+        config: Config = self._shell.user_ns["c"]
+        return config
+
     def configured(self) -> list[str]:
         """What the page has configured so far, as ``Class.trait``."""
-        config = self._shell.user_ns["c"]
         return [
             f"{section}.{name}"
-            for section, values in config.items()
+            for section, values in self.config.items()
             for name, value in values.items()
             if not isinstance(value, LazyConfigValue)
         ]
@@ -169,6 +176,7 @@ def test_the_code_of_a_page_runs(
             reader.run(block)
 
     assert unknown_settings(reader.configured()) == []
+    assert unknown_scopes(reader.config.JupyterHub.get("load_roles", [])) == set()
 
 
 def test_the_readme_calls_an_api(reader: Reader, internet: Internet) -> None:
@@ -357,12 +365,14 @@ def test_redis_takes_its_configuration(block: Block) -> None:
 def test_helm_values_set_what_exists(block: Block) -> None:
     """Users' environment has settings of ours, and a role only what JupyterHub knows."""
     values = yaml.safe_load(block.text)
-    from jupyterhub.scopes import scope_definitions
-
-    scopes = {scope.partition("!")[0] for role in values["hub"]["loadRoles"].values() for scope in role["scopes"]}
 
     assert set(values["singleuser"]["extraEnv"]) <= variables()
-    assert scopes <= set(scope_definitions)
+    assert unknown_scopes(values["hub"]["loadRoles"].values()) == set()
+
+
+def unknown_scopes(roles: Iterable[Any]) -> set[str]:
+    """Which scopes of these roles JupyterHub does not know."""
+    return {scope for role in roles for scope in role["scopes"] if scope.partition("!")[0] not in scope_definitions}
 
 
 # -- nothing is left out ------------------------------------------------------------------------------------------
