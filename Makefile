@@ -14,7 +14,7 @@ help:
 	@echo "make hub    a JupyterHub with two users, and the same provider: PORT=8000"
 	@echo "make test   all tests: lint, types, import contracts, JavaScript, Python, notebooks, real browser"
 	@echo "make lint | types | imports | js | python   one part of them"
-	@echo "make soak MINUTES=60 STORE=redis|forgetful|file|keyring SEED=… CRUEL=1   four kernels share a sign-in in bad weather"
+	@echo "make soak MINUTES=60 STORE=redis|forgetful|file|keyring SEED=… CRUEL=1   four kernels share a sign-in under faults"
 	@echo "make bench ROUNDS=30   what reading a token costs, beside other libraries: a table, not a test"
 
 demo: $(VENV)/.demo

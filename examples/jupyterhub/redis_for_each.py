@@ -1,6 +1,6 @@
 """`RedisForEach`: a spawner hook that gives every user of a hub a Redis user, a prefix and an encryption key.
 
-The hub's administrator makes one Redis user that may do nothing but make others, and ``SCRIPT KILL``::
+The hub's administrator makes one Redis user that may only create other users and run ``SCRIPT KILL``::
 
     ACL SETUSER hub on >PASSWORD -@all +acl|setuser +select +script|kill
 
@@ -8,9 +8,9 @@ and a secret that only the hub knows::
 
     python -c "import secrets; print(secrets.token_urlsafe(32))"
 
-A user's password and encryption key are derived from that secret, so every server of the user, and every later one, has
-the same, and nothing has to be stored. Whoever reads the Redis finds encrypted records; whoever is a user of the hub
-can read and change their own alone. (The names of all keys can be listed by everybody: Redis does not restrict SCAN.)
+A user's password and encryption key are derived from that secret, so all servers of the user, now and later, have
+the same ones, and the hub need not store them. Records in Redis are encrypted, and a user of the hub can read and
+change only their own. (Every Redis user can list the names of all keys: Redis does not restrict SCAN.)
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from redis import asyncio as redis
 
-#: What docs/token-stores.md allows the user of one person.
+#: The permissions that docs/token-stores.md gives each user.
 RULES = "resetkeys resetchannels -@all +@connection -@dangerous +get +set +del +eval +scan"
 
 
@@ -29,8 +29,8 @@ class RedisForEach:
     """Hands out credentials: ``c.Spawner.pre_spawn_hook = RedisForEach(url, secret)``.
 
     Args:
-        url: Where the Redis server is, with the user that may make others: ``rediss://hub:PASSWORD@host:6379/0``.
-        secret: Known to the hub alone, of 32 characters at least; a new one gives everybody a new password and key.
+        url: The Redis server's address, with the user that may create others: ``rediss://hub:PASSWORD@host:6379/0``.
+        secret: Known only to the hub, at least 32 characters; a new secret gives all users new passwords and keys.
 
     Raises:
         ValueError: The secret is short, or the URL has the password where users would get it, too.
@@ -38,14 +38,14 @@ class RedisForEach:
 
     def __init__(self, url: str, secret: str) -> None:
         if len(secret) < 32:  # noqa: PLR2004
-            raise ValueError("The secret must have 32 characters at least: everybody's password is made from it.")
+            raise ValueError("The secret must have at least 32 characters: all users' passwords are derived from it.")
         if {"username", "password"} & parse_qs(urlsplit(url).query).keys():
             raise ValueError("Write the user and the password before the host of the URL, and not into its query.")
         self._url = url
         self._secret = secret.encode()
 
     async def __call__(self, spawner: Any) -> None:
-        """Make the user's Redis user, or set it right, and tell the user's server."""
+        """Create or update the user's Redis user, and pass the credentials to the user's server."""
         name, password = self._name(spawner.user.name), self._derived("password", spawner.user.name)
         rules = ["reset", "on", f">{password}", *RULES.split(), f"~{name}:*"]
         async with redis.Redis.from_url(self._url, socket_timeout=5, socket_connect_timeout=5) as admin:
@@ -60,7 +60,7 @@ class RedisForEach:
 
     @staticmethod
     def _name(user: str) -> str:
-        """Return the name of a user's Redis user, and of its keys: one without a character that Redis would read."""
+        """Return the name of a user's Redis user, also the prefix, without characters that mean something to Redis."""
         return f"pywry:{quote(user, safe='').replace('%', '=')}"
 
     def _derived(self, purpose: str, user: str) -> str:

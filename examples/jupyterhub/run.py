@@ -1,7 +1,7 @@
 """Run the example: a JupyterHub, an OpenID provider to sign in at, and a Redis for the tokens where there is one.
 
-``make hub`` in a checkout. Everything is on this machine, and gone when it is stopped; the hub's files stay in
-``hub-home`` of the folder where it was started.
+``make hub`` in a checkout. Everything runs on this machine until you stop it; the hub's files stay in ``hub-home`` of
+the folder where it was started.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ STOP_DEADLINE = 15.0  # seconds for the hub to stop its users' servers
 
 WELCOME = """
     JupyterHub:    {url}   (sign in as alice or bob, with any password)
-    Notebook:      quickstart.ipynb, in everybody's home
+    Notebook:      quickstart.ipynb, in each user's home
     Provider:      {issuer}   (sign in there as Ada or Grace, with one click)
     Redirect URI:  {url}{callback}   (the only one that is registered there)
     Tokens:        {store}
-    To stop:       press Ctrl-C here. Meanwhile, everybody with an account on this machine can be alice or bob.
+    To stop:       press Ctrl-C here. Until then, any user of this machine can sign in as alice or bob.
 """
 
 
@@ -74,7 +74,7 @@ def main() -> int:
 
 
 class Redis:
-    """A Redis server on a socket of its own, with one user that may make others, and nobody else."""
+    """A Redis server on a socket of its own, with one user, which may create others."""
 
     def __enter__(self) -> Redis:
         self._folder = TemporaryDirectory(prefix="pywry-auth-redis-")
@@ -114,7 +114,7 @@ class Hub:
         }
 
     def _secret(self) -> str:
-        """Return what everybody's password and key are made from: the same as the last time."""
+        """Return the secret that all users' passwords and keys are derived from: the same as the last time."""
         path = self._home / "redis-secret"
         if not path.exists() or not path.read_text():
             self._home.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ class Hub:
             home.mkdir(parents=True, exist_ok=True)
             if not (home / "quickstart.ipynb").exists():
                 shutil.copy(HERE / "quickstart.ipynb", home)
-        (self._home / "proxy.pid").unlink(missing_ok=True)  # an older hub's: the number may be another process's
+        (self._home / "proxy.pid").unlink(missing_ok=True)  # of an older hub: that number may be another process's
         command = [sys.executable, "-m", "jupyterhub", "-f", str(CONFIG)]
         self.process = subprocess.Popen(command, env=self._env, cwd=self._home, start_new_session=True)
         return self
@@ -163,7 +163,7 @@ def proxy_command() -> list[str]:
 
 @contextmanager
 def alone_in(home: Path) -> Iterator[None]:
-    """Let nobody else run a hub in this folder: two would stop each other's servers."""
+    """Keep a second hub from running in this folder: two hubs would stop each other's servers."""
     home.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(home / "lock", timeout=0):
@@ -173,7 +173,7 @@ def alone_in(home: Path) -> Iterator[None]:
 
 
 def port(text: str) -> int:
-    """Read a port that is free, and say so where it is not."""
+    """Read the number of a free port."""
     number = int(text)
     if not 0 < number < 65536:  # noqa: PLR2004 - the last one
         raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
@@ -187,7 +187,7 @@ def port(text: str) -> int:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody uses."""
+    """Return a port of 127.0.0.1 that is free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -203,7 +203,7 @@ def wait_for(condition: Callable[[], bool], problem: str) -> None:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and whatever it started: politely, then for sure."""
+    """End a process and the processes that it started: with SIGTERM, then with SIGKILL."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_DEADLINE)

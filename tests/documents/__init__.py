@@ -1,0 +1,1 @@
+"""What the documents say is run: every code block, every notebook cell, every command."""
