@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pywry_auth_nb import AuthFlowManager, GenericOIDCProvider, MemoryTokenStore, SessionManager
+from tests.support.clients import REDIRECT_URI
 from tests.support.idp import CLIENT, Idp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
-
-REDIRECT_URI = "http://127.0.0.1:8888/pywry-auth/callback"
 
 
 @pytest.fixture(autouse=True)

@@ -32,13 +32,6 @@ if TYPE_CHECKING:
     from tests.support.idp import Idp
 
 
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server that this test may break."""
-    with RedisServer() as server:
-        yield server
-
-
 class Kernels:
     """As many kernels as a test asks for, each with a connection of its own."""
 
@@ -87,20 +80,19 @@ class Kernels:
 
 @pytest.fixture
 def kernels(provider: GenericOIDCProvider, idp: Idp, server: RedisServer) -> Iterator[Kernels]:
-    """Kernels on that server."""
+    """Kernels on a server that the test may break."""
     kernels = Kernels(provider, idp, server.url)
     yield kernels
     kernels.end()
 
 
 @pytest.fixture
-def far_kernels(provider: GenericOIDCProvider, idp: Idp, server: RedisServer) -> Iterator[tuple[Kernels, Proxy]]:
-    """Kernels on that server, with a network between."""
-    with Proxy(server.socket) as proxy:
-        kernels = Kernels(provider, idp, f"redis://127.0.0.1:{proxy.port}")
-        yield kernels, proxy
-        proxy.delay = 0.0
-        kernels.end()
+def far_kernels(provider: GenericOIDCProvider, idp: Idp, proxy: Proxy) -> Iterator[tuple[Kernels, Proxy]]:
+    """Kernels on a server, with a network between."""
+    kernels = Kernels(provider, idp, f"redis://127.0.0.1:{proxy.port}")
+    yield kernels, proxy
+    proxy.delay = 0.0
+    kernels.end()
 
 
 @pytest.fixture

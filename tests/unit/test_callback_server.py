@@ -15,6 +15,7 @@ import pytest
 
 from pywry_auth_nb import AuthenticationError, ConfigurationError, OAuthCallbackServer, callback_server
 from pywry_auth_nb._wire import pages
+from tests.support.cases import case
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -176,32 +177,32 @@ def test_ipv6() -> None:
     assert server.wait_for_callback() == GOOD
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "0.0.0.0",  # noqa: S104 - must be refused
-        "",
-        "::",
-        "192.168.0.1",
-        "example.org",
-        "localhost.example",
-        "[::1]",
-        "::1%lo",
-        "127.1",
-        "::ffff:127.0.0.1",
-    ],
-)
-def test_only_loopback(host: str) -> None:
+OTHER_HOSTS = [
+    "0.0.0.0",  # noqa: S104 - must be refused
+    "",
+    "::",
+    "192.168.0.1",
+    "example.org",
+    "localhost.example",
+    "[::1]",
+    "::1%lo",
+    "127.1",
+    "::ffff:127.0.0.1",
+]
+
+
+def test_only_loopback() -> None:
     """RFC 8252 §8.3: other machines are never listened to."""
-    with pytest.raises(ConfigurationError):
-        OAuthCallbackServer(host)
+    for host in OTHER_HOSTS:
+        with case(host), pytest.raises(ConfigurationError):
+            OAuthCallbackServer(host)
 
 
-@pytest.mark.parametrize("port", [-1, 65536, "80", True, None])
-def test_only_ports(port: object) -> None:
+def test_only_ports() -> None:
     """A port that is none is found at once."""
-    with pytest.raises(ConfigurationError):
-        OAuthCallbackServer(port=port)  # type: ignore[arg-type]
+    for port in [-1, 65536, "80", True, None]:
+        with case(port), pytest.raises(ConfigurationError):
+            OAuthCallbackServer(port=port)  # type: ignore[arg-type]
 
 
 # -- pages ------------------------------------------------------------------------------------------------------
@@ -219,67 +220,70 @@ def test_every_page_is_locked_up(server: OAuthCallbackServer) -> None:
         assert "{place}" not in text
 
 
-@pytest.mark.parametrize(
-    ("method", "target", "status"),
-    [
-        ("GET", "/favicon.ico", 404),
-        ("GET", "/callback/", 404),
-        ("GET", "/Callback", 404),
-        ("GET", "/callbackx", 404),
-        ("GET", "//callback", 200),  # to the standard library that is the same path
-        ("GET", "http://127.0.0.1/callback", 400),
-        ("HEAD", "/callback", 405),
-        ("POST", "/callback", 405),
-        ("PUT", "/callback", 405),
-        ("OPTIONS", "/callback", 405),
-        ("BREW", "/callback", 405),
-    ],
-)
-def test_one_path_and_one_method(server: OAuthCallbackServer, method: str, target: str, status: int) -> None:
-    """H032: link scanners, preflights and wrong addresses use nothing up."""
-    got, _, response = visit(server, f"{target}?{GOOD_QUERY}", method)
+REQUESTS = [
+    ("GET", "/favicon.ico", 404),
+    ("GET", "/callback/", 404),
+    ("GET", "/Callback", 404),
+    ("GET", "/callbackx", 404),
+    ("GET", "//callback", 200),  # to the standard library that is the same path
+    ("GET", "http://127.0.0.1/callback", 400),
+    ("HEAD", "/callback", 405),
+    ("POST", "/callback", 405),
+    ("PUT", "/callback", 405),
+    ("OPTIONS", "/callback", 405),
+    ("BREW", "/callback", 405),
+]
 
-    assert got == status
-    assert (response.headers["Allow"] == "GET") is (status == 405)
-    assert waits_on(server) is (status != 200)
+
+def test_one_path_and_one_method() -> None:
+    """H032: link scanners, preflights and wrong addresses use nothing up."""
+    for method, target, status in REQUESTS:
+        with case(method, target), OAuthCallbackServer() as server:
+            got, _, response = visit(server, f"{target}?{GOOD_QUERY}", method)
+
+            assert got == status
+            assert (response.headers["Allow"] == "GET") is (status == 405)
+            assert waits_on(server) is (status != 200)
 
 
 # -- who disturbs it --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "",
-        "code=c",
-        "state=s",
-        "code=&state=s",
-        "code=c&state=",
-        "code=c&error=access_denied&state=s",
-        "error=access_denied",
-        "code=c&code=d&state=s",
-        "code=c&state=s&state=t",
-        "code=c&state=s&iss=a&iss=b",
-        "code=%ff&state=s",
-        "code=c&state=s&more=" + "x" * 8192,
-        "code=c&state=s&more=" + "x" * 200_000,
-    ],
-)
-def test_junk_does_not_end_the_waiting(server: OAuthCallbackServer, query: str) -> None:
+JUNK = [
+    "",
+    "code=c",
+    "state=s",
+    "code=&state=s",
+    "code=c&state=",
+    "code=c&error=access_denied&state=s",
+    "error=access_denied",
+    "code=c&code=d&state=s",
+    "code=c&state=s&state=t",
+    "code=c&state=s&iss=a&iss=b",
+    "code=%ff&state=s",
+    "code=c&state=s&more=" + "x" * 8192,
+    "code=c&state=s&more=" + "x" * 200_000,
+]
+
+
+def test_junk_does_not_end_the_waiting() -> None:
     """B11, H017 to H020, H029: what is no answer, or can be read in two ways, gets a page and changes nothing."""
-    with contextlib.suppress(ConnectionError):  # of 200 KB not all is read
-        status, text = answer(server, query)
-        assert (status, "This address is not complete" in text) == (400, True)
+    for query in JUNK:
+        with case(query), OAuthCallbackServer() as server:
+            with contextlib.suppress(ConnectionError):  # of 200 KB not all is read
+                status, text = answer(server, query)
+                assert (status, "This address is not complete" in text) == (400, True)
 
-    assert waits_on(server)
-    assert answer(server)[0] == 200
+            assert waits_on(server)
+            assert answer(server)[0] == 200
 
 
-@pytest.mark.parametrize("purpose", ["prefetch", "prefetch;prerender"])
-def test_a_prefetch_uses_nothing_up(server: OAuthCallbackServer, purpose: str) -> None:
+def test_a_prefetch_uses_nothing_up(server: OAuthCallbackServer) -> None:
     """H032: a browser that guesses ahead does not finish a sign-in."""
-    assert answer(server, Sec_Purpose=purpose)[0] == 400
-    assert waits_on(server)
+    for purpose in ["prefetch", "prefetch;prerender"]:
+        with case(purpose):
+            assert answer(server, Sec_Purpose=purpose)[0] == 400
+            assert waits_on(server)
 
 
 def test_another_host_name_is_refused(server: OAuthCallbackServer) -> None:
