@@ -12,11 +12,20 @@ import pytest
 from pywry_auth_nb import AuthFlowManager, GenericOIDCProvider, MemoryTokenStore, SessionManager
 from tests.support.clients import REDIRECT_URI
 from tests.support.idp import CLIENT, Idp
+from tests.support.marks import marks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a browser, a server program or minutes, so that ``-m`` can leave it out."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            for mark in sorted(marks_of(item)):
+                item.add_marker(mark)
 
 
 @pytest.fixture(autouse=True)
