@@ -24,6 +24,7 @@ from pywry_auth_nb.token_store import KeyringTokenStore, base, make_encryption_k
 from pywry_auth_nb.token_store import keyring as keyring_store
 from tests.stores.asking import loaded, refused, save
 from tests.stores.servers import SecretService
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,7 +185,7 @@ def test_a_keyring_that_hangs(fake: FakeKeyring, monkeypatch: pytest.MonkeyPatch
 
     errors = [refused(KeyringTokenStore), refused(lambda: save(store, "x" * 3000))]
     release.set()
-    time.sleep(0.3)
+    until(lambda: "pywry-auth-io" not in {thread.name for thread in threading.enumerate()}, "it is still at work")
 
     assert {error.code for error in errors} == {"store_unavailable"}
     assert all("Unlock it" in str(error) for error in errors)

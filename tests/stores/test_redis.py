@@ -20,6 +20,7 @@ from tests.stores.asking import loaded, refused_cleanly, save
 from tests.stores.servers import RedisServer, certificate
 from tests.support.cases import case
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,8 +71,7 @@ def test_idle_seconds(redis_server: RedisServer) -> None:
     """The limit for providers that say nothing can be set, and each save begins it anew."""
     store = RedisTokenStore(redis_server.url, idle_seconds=0.05)
     save(store)
-    time.sleep(0.1)
-    assert loaded(store) is None
+    until(lambda: loaded(store) is None, "it is still there")
     asyncio.run(store.close())
     with pytest.raises(ConfigurationError):
         RedisTokenStore(idle_seconds=0)

@@ -16,7 +16,7 @@ import pytest
 from pywry_auth_nb import AuthenticationError, ConfigurationError, OAuthCallbackServer, callback_server
 from pywry_auth_nb._wire import pages
 from tests.support.cases import case
-from tests.support.waiting import until
+from tests.support.waiting import until, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ def visit(
     server: OAuthCallbackServer, target: str, method: str = "GET", **headers: str
 ) -> tuple[int, str, HTTPResponse]:
     """Be a browser: return the status, the text and the response."""
-    connection = HTTPConnection(server.host, port_of(server), timeout=5)
+    connection = HTTPConnection(server.host, port_of(server), timeout=30)
     with contextlib.closing(connection):
         connection.request(method, target, headers={name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()
@@ -58,7 +58,7 @@ def answer(server: OAuthCallbackServer, query: str = GOOD_QUERY, **headers: str)
 
 def raw(server: OAuthCallbackServer, data: bytes = b"") -> socket.socket:
     """A connection that has sent ``data``."""
-    connection = socket.create_connection((server.host, port_of(server)), timeout=5)
+    connection = socket.create_connection((server.host, port_of(server)), timeout=30)
     connection.sendall(data)
     return connection
 
@@ -88,7 +88,7 @@ def test_it_takes_an_answer(server: OAuthCallbackServer) -> None:
     waiting = threading.Thread(target=lambda: got.append(server.wait_for_callback(timeout=5)))
     waiting.start()
     status, text = answer(server)
-    waiting.join(5)
+    waiting.join(30)
 
     assert server.redirect_uri == f"http://127.0.0.1:{port_of(server)}/callback"
     assert got == [GOOD]
@@ -113,8 +113,9 @@ def test_nobody_comes(server: OAuthCallbackServer) -> None:
     """``wait_for_callback`` ends in time, with None."""
     began = time.monotonic()
 
-    assert server.wait_for_callback(timeout=0.2) is None
-    assert 0.2 <= time.monotonic() - began < 4
+    with within(4):
+        assert server.wait_for_callback(timeout=0.2) is None
+    assert time.monotonic() - began >= 0.2
 
 
 def test_the_first_answer_counts(server: OAuthCallbackServer) -> None:
@@ -304,14 +305,13 @@ def test_idle_connections_hold_nothing_up(server: OAuthCallbackServer) -> None:
     """A12: fifty connections that say nothing, or half of it, neither delay an answer nor the end."""
     beginnings = [b"", b"GET", b"GET /callback?code=c HTTP/1.1\r\nHost: x", b"\x16\x03\x01\x02\x00"]
     idle = [raw(server, beginnings[number % len(beginnings)]) for number in range(50)]
-    began = time.monotonic()
-    assert answer(server)[0] == 200
-    assert server.wait_for_callback(0) == GOOD
-    server.stop()
+    with within(5):
+        assert answer(server)[0] == 200
+        assert server.wait_for_callback(0) == GOOD
+        server.stop()
 
-    assert time.monotonic() - began < 5
     for connection in idle:
-        connection.settimeout(2)
+        connection.settimeout(30)
         with contextlib.suppress(ConnectionError):
             assert connection.recv(1) == b"", "it is still open"
         connection.close()
@@ -335,7 +335,7 @@ def test_a_slow_request_is_given_up(server: OAuthCallbackServer, monkeypatch: py
     """A12: the time for a whole request is bounded, not only the time between two bytes of it."""
     monkeypatch.setattr(callback_server, "_READ_DEADLINE", 0.3)
     with raw(server, b"GET /callback?") as connection:
-        assert not takes(connection, b"x", times=30, pause=0.05)
+        assert not takes(connection, b"x", times=600, pause=0.05)
     assert waits_on(server)
 
 
@@ -376,11 +376,10 @@ def test_a_handler_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.Monke
     connection = raw(
         server, f"GET /callback?{GOOD_QUERY} HTTP/1.1\r\nHost: 127.0.0.1:{port_of(server)}\r\n\r\n".encode()
     )
-    assert asked.wait(5)
-    began = time.monotonic()
-    server.stop()
+    assert asked.wait(30)
+    with within(5):
+        server.stop()
 
-    assert time.monotonic() - began < 5
     never.set()
     connection.close()
 

@@ -30,6 +30,7 @@ from pywry_auth_nb._io.loop import run
 from tests.support.cases import case
 from tests.support.idp import Answer as Told
 from tests.support.idp import Idp
+from tests.support.waiting import patience, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,7 +189,7 @@ def test_connections_of_another_loop_are_left_alone() -> None:
         connection.settimeout(1)
         connection.recv(1)  # keep it open
 
-    client, loops = HttpClient(deadline=0.5), [asyncio.new_event_loop() for _ in range(2)]
+    client, loops = HttpClient(deadline=5.0), [asyncio.new_event_loop() for _ in range(2)]
     with RawServer(talk) as server:
         clients = []
         for loop in loops:
@@ -233,39 +234,41 @@ def test_a_whole_request_has_a_deadline(talk: Callable[[socket.socket], None]) -
     """H059 to H061: however the bytes are spread over time, the request ends at its deadline."""
     with RawServer(talk) as server:
         started = time.monotonic()
-        error = refused(server.url, deadline=0.25)
+        with within(4):
+            error = refused(server.url, deadline=0.25)
 
     assert error.code == "timeout"
-    assert 0.2 < time.monotonic() - started < 4
+    assert time.monotonic() - started > 0.2
 
 
 def test_the_deadline_counts_from_each_request() -> None:
     """Requests of one client that take 0.4 s each all fit into a deadline of 1.5 s."""
+    unit = patience()
 
     def talk(connection: socket.socket) -> None:
-        time.sleep(0.4)
+        time.sleep(0.4 * unit)
         connection.sendall(reply(b"{}", "Connection: close"))
 
     with RawServer(talk) as server:
-        answers = [ask(server.url, deadline=1.5) for _ in range(4)]
+        answers = [ask(server.url, deadline=1.5 * unit) for _ in range(4)]
 
     assert all(answer.ok for answer in answers)
 
 
 def test_a_client_is_usable_after_a_timeout() -> None:
     """I5: after a request that timed out, the next one with the same client succeeds."""
-    slow, over = threading.Event(), threading.Event()
+    slow, over, deadline = threading.Event(), threading.Event(), 0.7 * patience()
 
     def talk(connection: socket.socket) -> None:
         if not slow.is_set():
             slow.set()
-            over.wait(10)
+            over.wait(60)
         connection.sendall(reply(b"{}"))
 
     with RawServer(talk) as server:
-        assert refused(server.url, deadline=0.7).code == "timeout"
+        assert refused(server.url, deadline=deadline).code == "timeout"
         over.set()
-        assert ask(server.url, deadline=0.7).ok
+        assert ask(server.url, deadline=deadline).ok
 
 
 # -- bytes --------------------------------------------------------------------------------------------------------
@@ -295,12 +298,10 @@ LARGE = {
 @pytest.mark.parametrize("talk", LARGE.values(), ids=LARGE)
 def test_an_answer_has_a_largest_size(talk: Callable[[socket.socket], None]) -> None:
     """H062: reading stops at the cap, long before the deadline, whether or not a length was announced."""
-    with RawServer(talk) as server:
-        started = time.monotonic()
+    with RawServer(talk) as server, within(3):
         error = refused(server.url, deadline=20.0, max_bytes=10_000)
 
     assert error.code == "too_large"
-    assert time.monotonic() - started < 3
 
 
 def test_an_answer_of_exactly_the_largest_size_is_fine() -> None:

@@ -30,7 +30,7 @@ from pywry_auth_nb.providers.jwks import KeyCache
 from tests.support.cases import case
 from tests.support.clients import NONCE, REDIRECT_URI, exchange
 from tests.support.idp import CLIENT, Answer, Idp, Request
-from tests.support.waiting import soon, until
+from tests.support.waiting import soon, until, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -311,10 +311,9 @@ def test_a_busy_provider_says_when_to_come_back(rp: GenericOIDCProvider, op: Idp
 def test_a_provider_that_hangs_is_a_timeout(client: Callable[..., GenericOIDCProvider], op: Idp) -> None:
     """H042: within the deadline of the HTTP client."""
     op.delay = 8
-    started = time.monotonic()
 
-    assert failure(client(http=HttpClient(deadline=0.2)).prepare()).code == "timeout"
-    assert time.monotonic() - started < 4
+    with within(4):
+        assert failure(client(http=HttpClient(deadline=0.2)).prepare()).code == "timeout"
 
 
 BAD_ISSUERS = [
@@ -1369,7 +1368,7 @@ def test_keys_are_fetched_although_the_old_loop_died_with_the_lock(op: Idp, http
     dead.run_until_complete(soon(lambda: op.requests_to("/jwks")))
     assert not fetch.done()
 
-    found = asyncio.run(asyncio.wait_for(keys.candidates(uri, alg="RS256", kid=op.kid), 5))
+    found = asyncio.run(asyncio.wait_for(keys.candidates(uri, alg="RS256", kid=op.kid), 30))
 
     assert [key["kid"] for key in found] == [op.kid]
     fetch.cancel()
