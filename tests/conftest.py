@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import logging
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from pywry_auth_nb import AuthFlowManager, GenericOIDCProvider, MemoryTokenStore, SessionManager
@@ -15,6 +18,7 @@ from tests.support.idp import CLIENT, Idp
 from tests.support.marks import marks_of
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
@@ -26,6 +30,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function):
             for mark in sorted(marks_of(item)):
                 item.add_marker(mark)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_tls_context() -> Iterator[None]:
+    """Make httpx's TLS context once per set of trusted certificates: it takes longer than most tests."""
+    make = functools.cache(lambda _environ, args, kwargs: made(*args, **dict(kwargs)))
+
+    def cached(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+        environ = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+        return make(environ, args, tuple(sorted(kwargs.items())))
+
+    made = httpx._transports.default.create_ssl_context
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx._transports.default, "create_ssl_context", cached)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parents[1]
 #: By place: a folder or a module.
 PLACES = {
+    "doctor/test_public.py": "jupyter",
     "e2e": "e2e",
     "faults": "slow",
     "soak": "slow",
