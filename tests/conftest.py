@@ -3,21 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import logging
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from pywry_auth_nb import AuthFlowManager, GenericOIDCProvider, MemoryTokenStore, SessionManager
+from tests.support.clients import REDIRECT_URI
 from tests.support.idp import CLIENT, Idp
+from tests.support.marks import marks_of
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
 
-REDIRECT_URI = "http://127.0.0.1:8888/pywry-auth/callback"
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a browser, a server program or minutes, so that ``-m`` can leave it out."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            for mark in sorted(marks_of(item)):
+                item.add_marker(mark)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_tls_context() -> Iterator[None]:
+    """Make httpx's TLS context once per set of trusted certificates: it takes longer than most tests."""
+    make = functools.cache(lambda _environ, args, kwargs: made(*args, **dict(kwargs)))
+
+    def cached(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+        environ = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+        return make(environ, args, tuple(sorted(kwargs.items())))
+
+    made = httpx._transports.default.create_ssl_context
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx._transports.default, "create_ssl_context", cached)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -87,7 +87,7 @@ class Kernel:
                 if started is not None:
                     started.set()
 
-        reply = await self.client.execute_interactive(code, allow_stdin=False, output_hook=hear, timeout=10)
+        reply = await self.client.execute_interactive(code, allow_stdin=False, output_hook=hear, timeout=60)
         assert reply["content"]["status"] == "ok", reply["content"]
         return "".join(printed).strip()
 
@@ -98,7 +98,7 @@ class Kernel:
         """
         started = asyncio.Event()
         cell = asyncio.create_task(self.run(BUSY.format(condition=condition), started))
-        await asyncio.wait_for(started.wait(), 5)
+        await asyncio.wait_for(started.wait(), 60)
         return cell
 
     async def offer(self, issuer: str, name: str = "session") -> str:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.cases import case
 from tests.support.idp import Answer
+from tests.support.waiting import over
 
 from .conftest import Browser, Kernel, action, body_of, callback, outcome
 
@@ -229,13 +231,14 @@ async def test_an_older_kernel(browser: Browser, kernel: Kernel, login_path: str
     assert said(await ask(browser, "status", login_path)) == (404, "no_session")
 
 
-@pytest.mark.parametrize("name", NAMES)
-async def test_the_wrong_method(browser: Browser, name: str) -> None:
+async def test_the_wrong_method(browser: Browser) -> None:
     """Nothing is done by following a link, nor asked by posting a form."""
-    wrong = "GET" if NAMES[name] == "POST" else "POST"
-    answer = await browser.open(f"pywry-auth/{name}", method=wrong, body="" if wrong == "POST" else None)
+    for name, method in NAMES.items():
+        with case(name):
+            wrong = "GET" if method == "POST" else "POST"
+            answer = await browser.open(f"pywry-auth/{name}", method=wrong, body="" if wrong == "POST" else None)
 
-    assert said(answer) == (405, "bad_method")
+            assert said(answer) == (405, "bad_method")
 
 
 async def test_run_deploy_names_the_session(browser: Browser, kernel: Kernel, idp: Idp, jp_base_url: str) -> None:
@@ -266,9 +269,9 @@ async def test_run_deploy_knows_a_stored_session(browser: Browser, kernel: Kerne
     )
     path = url[url.index("pywry-auth/") :]
 
-    end = time.monotonic() + 20
+    begun = time.monotonic()
     while not said(await ask(browser, "status", path))[1]["authenticated"]:
-        assert time.monotonic() < end
+        assert not over(begun, 20)
         await asyncio.sleep(0.1)
 
 

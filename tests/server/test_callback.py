@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.support.cases import case
+
 from .conftest import FROM_PROVIDER, Browser, Kernel, callback, outcome
 
 if TYPE_CHECKING:
@@ -34,12 +36,13 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("case", MALFORMED)
-async def test_a_malformed_callback_is_refused(browser: Browser, case: str) -> None:
+async def test_a_malformed_callback_is_refused(browser: Browser) -> None:
     """What cannot be read in exactly one way is not read at all."""
-    query, headers = MALFORMED[case]
+    for name, (query, headers) in MALFORMED.items():
+        with case(name):
+            response = await browser.open(f"pywry-auth/callback?{query}", headers=headers)
 
-    assert outcome(await browser.open(f"pywry-auth/callback?{query}", headers=headers)) == (400, "bad_request")
+            assert outcome(response) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("query", [f"code=c&state={STATE}", f"error=access_denied&state={STATE}"])
@@ -128,10 +131,11 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
 
 async def test_a_broken_answer_is_never_exchanged(browser: Browser, login_path: str, idp: Idp) -> None:
     """B4: an answer that breaks the rules ends its sign-in, and no code of it reaches the token endpoint."""
-    for case, (changes, code) in BROKEN.items():
-        response = await browser.open(callback(idp.authorize(await browser.begin(login_path), **changes)))
+    for name, (changes, code) in BROKEN.items():
+        with case(name):
+            response = await browser.open(callback(idp.authorize(await browser.begin(login_path), **changes)))
 
-        assert outcome(response) == (400, code), case
+            assert outcome(response) == (400, code)
     slash = idp.authorize(await browser.begin(login_path), iss=idp.issuer + "/")
     assert outcome(await browser.open(callback(slash))) == (400, "issuer_mismatch")
     assert idp.requests_to("/token") == 0

@@ -15,6 +15,7 @@ from tornado.web import RequestHandler, authenticated
 
 from pywry_auth_nb._wire import pages
 from pywry_auth_nb.server.handlers import PywryAuthHandler, guarded, handlers
+from tests.support.cases import case
 
 from .conftest import Browser, body_of, outcome, with_settings
 
@@ -58,24 +59,31 @@ async def call(browser: Browser, method: str, path: str, **headers: str) -> HTTP
     return await browser.open(f"{path}?kernel=k&flow=f&state=s&code=c", method=method, body=body, headers=headers)
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
-async def test_the_owner_may(cookie_browser: Browser, method: str, path: str) -> None:
+async def test_the_owner_may(cookie_browser: Browser) -> None:
     """Somebody signed in to Jupyter gets as far as the question whether there is such a kernel, sign-in or address."""
-    assert code_of(await call(cookie_browser, method, path)) in {"kernel_gone", "other_browser", "not_found", "ok"}
+    for method, path in ROUTES:
+        with case(method, path):
+            assert code_of(await call(cookie_browser, method, path)) in {
+                "kernel_gone",
+                "other_browser",
+                "not_found",
+                "ok",
+            }
 
 
 #: The one route that sends a stranger to Jupyter's login page: it takes no query, and none gets there.
 TO_LOGIN = ("GET", "pywry-auth/stopped")
 
 
-@pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if route != TO_LOGIN])
-async def test_a_stranger_may_not(stranger: Browser, method: str, path: str) -> None:
+async def test_a_stranger_may_not(stranger: Browser) -> None:
     """Somebody not signed in to Jupyter is told so, also with an XSRF token, which anybody can get."""
-    await stranger.open("login")
-    response = await call(stranger, method, path)
+    for method, path in [route for route in ROUTES if route != TO_LOGIN]:
+        with case(method, path):
+            await stranger.open("login")
+            response = await call(stranger, method, path)
 
-    assert response.code == 403
-    assert code_of(response) == ("other_browser" if path.endswith("callback") else "jupyter_login")
+            assert response.code == 403
+            assert code_of(response) == ("other_browser" if path.endswith("callback") else "jupyter_login")
 
 
 async def test_a_stranger_at_a_server_that_was_stopped(stranger: Browser) -> None:
@@ -98,25 +106,25 @@ class ReadOnly(Authorizer):
 
 
 @with_settings(authorizer_class=ReadOnly)
-@pytest.mark.parametrize(("method", "path"), ROUTES)
-async def test_somebody_who_may_only_read_may_not(browser: Browser, method: str, path: str) -> None:
+async def test_somebody_who_may_only_read_may_not(browser: Browser) -> None:
     """A sign-in gives a kernel tokens, so it takes what running code there takes."""
-    ReadOnly.asked.clear()
-    response = await call(browser, method, path)
+    for method, path in ROUTES:
+        with case(method, path):
+            ReadOnly.asked.clear()
+            response = await call(browser, method, path)
 
-    assert (response.code, code_of(response)) == (403, "forbidden")
-    assert ReadOnly.asked == [("execute", "kernels")]
+            assert (response.code, code_of(response)) == (403, "forbidden")
+            assert ReadOnly.asked == [("execute", "kernels")]
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
-async def test_another_user_of_the_hub_may_not(
-    browser: Browser, method: str, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_another_user_of_the_hub_may_not(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a hub, a server answers sign-ins of its owner alone, whoever else was let in."""
-    monkeypatch.setenv("JUPYTERHUB_USER", "alice")
-    response = await call(browser, method, path)
+    for method, path in ROUTES:
+        with case(method, path):
+            monkeypatch.setenv("JUPYTERHUB_USER", "alice")
+            response = await call(browser, method, path)
 
-    assert (response.code, code_of(response)) == (403, "forbidden")
+            assert (response.code, code_of(response)) == (403, "forbidden")
 
 
 async def test_the_hub_user_may(cookie_browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,16 +153,17 @@ async def test_a_stranger_is_never_sent_elsewhere(stranger: Browser) -> None:
             assert "Location" not in response.headers
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
-async def test_another_host_name_is_refused(browser: Browser, method: str, path: str) -> None:
+async def test_another_host_name_is_refused(browser: Browser) -> None:
     """A name that somebody has pointed at this server (DNS rebinding) is not served, and the page is ours."""
-    response = await call(browser, method, path, Host="evil.example")
+    for method, path in ROUTES:
+        with case(method, path):
+            response = await call(browser, method, path, Host="evil.example")
 
-    assert response.code == 403
-    if response.headers["Content-Type"] == "application/json":
-        assert body_of(response)["error"] == "refused"
-    else:
-        assert {name: response.headers[name] for name in pages.HEADERS} == pages.HEADERS
+            assert response.code == 403
+            if response.headers["Content-Type"] == "application/json":
+                assert body_of(response)["error"] == "refused"
+            else:
+                assert {name: response.headers[name] for name in pages.HEADERS} == pages.HEADERS
 
 
 @with_settings(allow_unauthenticated_access=False)
@@ -241,11 +250,12 @@ class Lenient(PywryAuthHandler):
         """Answer anybody."""
 
 
-@pytest.mark.parametrize("handler", CLASSES)
-def test_every_method_is_guarded(handler: type[RequestHandler]) -> None:
+def test_every_method_is_guarded() -> None:
     """Each HTTP method of each handler in the table of routes runs under the guard, and by its rules."""
-    assert implemented(handler)
-    assert unguarded(handler) == []
+    for handler in CLASSES:
+        with case(handler):
+            assert implemented(handler)
+            assert unguarded(handler) == []
 
 
 def test_who_sends_on_before_asking_who_it_is() -> None:
@@ -255,10 +265,11 @@ def test_who_sends_on_before_asking_who_it_is() -> None:
     assert sending == ["CallbackHandler", "StoppedHandler"]
 
 
-@pytest.mark.parametrize(
-    ("handler", "found"),
-    [(Open, "GET"), (Public, "POST"), (Redirecting, "GET"), (Late, "GET"), (Lenient, "check_user")],
-)
-def test_the_check_finds_what_is_unguarded(handler: type[RequestHandler], found: str) -> None:
+UNGUARDED = [(Open, "GET"), (Public, "POST"), (Redirecting, "GET"), (Late, "GET"), (Lenient, "check_user")]
+
+
+def test_the_check_finds_what_is_unguarded() -> None:
     """The check above would notice a handler without the guard, or with something that looks like it."""
-    assert unguarded(handler) == [found]
+    for handler, found in UNGUARDED:
+        with case(handler, found):
+            assert unguarded(handler) == [found]

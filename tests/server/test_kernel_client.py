@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from pywry_auth_nb.server import kernel_client
-from tests.support.waiting import soon
+from tests.support.waiting import soon, within
 
 from .conftest import Browser, Kernel, action, callback, cookie_for, cookies_of, outcome, query_of
 
@@ -68,7 +68,8 @@ async def test_a_kernel_that_dies_meanwhile(browser: Browser, stopped: Kernel, l
     await asyncio.sleep(0.2)
     stopped.signal(signal.SIGKILL)
 
-    assert outcome(await asyncio.wait_for(waiting, 4.5)) == (404, "kernel_gone")
+    with within(4.5):
+        assert outcome(await waiting) == (404, "kernel_gone")
 
 
 async def test_a_kernel_that_is_shut_down_meanwhile(
@@ -79,7 +80,8 @@ async def test_a_kernel_that_is_shut_down_meanwhile(
     await asyncio.sleep(0.1)
     await jp_serverapp.kernel_manager.shutdown_kernel(stopped.id, now=True)
 
-    assert outcome(await asyncio.wait_for(waiting, 4.5)) == (404, "kernel_gone")
+    with within(4.5):
+        assert outcome(await waiting) == (404, "kernel_gone")
 
 
 async def test_nothing_is_left_open(browser: Browser, login_path: str) -> None:

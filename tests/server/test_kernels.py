@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.idp import Answer
-from tests.support.waiting import soon
+from tests.support.waiting import soon, within
 
 from .conftest import Kernel, callback
 
@@ -92,12 +91,11 @@ async def test_interrupting_a_read(kernel: Kernel, browser: Browser, login_path:
     idp.answers["/token"] = Answer(gate=gate)
     cell = asyncio.ensure_future(kernel.run("session.access_token"))
     await heard(idp, 2)
-    started = time.monotonic()
-    await kernel.manager.interrupt_kernel()
-    with pytest.raises(AssertionError, match="KeyboardInterrupt"):
-        await cell
+    with within(5):
+        await kernel.manager.interrupt_kernel()
+        with pytest.raises(AssertionError, match="KeyboardInterrupt"):
+            await cell
 
-    assert time.monotonic() - started < 5
     gate.set()
     assert await kernel.run("print(session.access_token != old.access_token)") == "True"
     assert idp.requests_to("/token") == 2
@@ -112,13 +110,11 @@ async def test_stopping_a_kernel_that_renews(
     idp.answers["/token"] = Answer(delay=20)
     await kernel.run(EXPIRE + "import threading; threading.Thread(target=lambda: session.access_token).start()")
     await heard(idp, 2)
-    started = time.monotonic()
-    if way == "shutdown":
-        await kernel.manager.shutdown_kernel(now=False)
-    else:
-        await kernel.manager.restart_kernel(now=False)
-    took = time.monotonic() - started
+    kernel.manager.shutdown_wait_time = 60.0  # Jupyter kills after five seconds, which would look the same
+    with within(5):
+        if way == "shutdown":
+            await kernel.manager.shutdown_kernel(now=False)
+        else:
+            await kernel.manager.restart_kernel(now=False)
     if way == "restart":
         await kernel.client.wait_for_ready(timeout=60)
-
-    assert took < 5, "jupyter kills after five seconds"

@@ -15,6 +15,7 @@ from pywry_auth_nb._wire import protocol
 from pywry_auth_nb.server import kernel_client
 from pywry_auth_nb.server.handlers import LoginHandler
 from tests.support.idp import Answer
+from tests.support.waiting import within
 
 from .conftest import Browser, Kernel, callback, outcome, query_of
 
@@ -64,11 +65,10 @@ async def test_a_link_cannot_say_where_to(browser: Browser, login_path: str, idp
 
 async def test_a_kernel_that_does_not_know_us(browser: Browser, kernel: Kernel) -> None:
     """A kernel without our package is told from a busy one at once."""
-    began = time.monotonic()
-    response = await browser.open(f"pywry-auth/login?kernel={kernel.id}&flow=f")
+    with within(4):  # that long is waited for a busy one
+        response = await browser.open(f"pywry-auth/login?kernel={kernel.id}&flow=f")
 
     assert outcome(response) == (404, "no_session")
-    assert time.monotonic() - began < 4, "that long is waited for a busy one"
 
 
 async def test_a_widget_that_is_gone(browser: Browser, kernel: Kernel, login_path: str) -> None:
@@ -89,13 +89,14 @@ async def test_a_kernel_that_hangs(
     kernel.signal(signal.SIGSTOP)
     try:
         began = time.monotonic()
-        response = await browser.open(login_path)
+        with within(4):
+            response = await browser.open(login_path)
         took = time.monotonic() - began
     finally:
         kernel.signal(signal.SIGCONT)
 
     assert outcome(response) == (504, "kernel_busy")
-    assert 0.4 <= took < 4
+    assert took >= 0.4
 
 
 async def test_a_kernel_that_was_killed(browser: Browser, kernel: Kernel, login_path: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pywry_auth_nb.server.handlers import LoginHandler
+from tests.support.cases import case
 
 from .conftest import Browser, Kernel, callback, query_of
 
@@ -78,20 +79,21 @@ async def test_a_whole_sign_in(
 
 
 @pytest.mark.parametrize("jp_server_config", [{}, STRICT], indirect=True, ids=["lax", "strict"])
-@pytest.mark.parametrize("path", PATHS)
-async def test_a_wrong_address(browser: Browser, stranger: Browser, path: str) -> None:
+async def test_a_wrong_address(browser: Browser, stranger: Browser) -> None:
     """An answer to an address that is registered wrongly, or of somebody nobody knows, is not written down either.
 
     The scan after every test reads the log. A redirect to Jupyter's login page would carry the query in ``next=``,
     which is logged as it stands.
     """
-    for visitor in (browser, stranger):
-        for method in ("GET", "HEAD", "POST", "OPTIONS", "PROPFIND"):
-            body = "" if method == "POST" else None
-            response = await visitor.open(f"pywry-auth/{path}?{QUERY}", method=method, body=body)
+    for path in PATHS:
+        with case(path):
+            for visitor in (browser, stranger):
+                for method in ("GET", "HEAD", "POST", "OPTIONS", "PROPFIND"):
+                    body = "" if method == "POST" else None
+                    response = await visitor.open(f"pywry-auth/{path}?{QUERY}", method=method, body=body)
 
-            assert "/login?next" not in response.headers.get("Location", ""), method
-            assert b"CANARY" not in response.body
+                    assert "/login?next" not in response.headers.get("Location", ""), method
+                    assert b"CANARY" not in response.body
 
 
 async def test_a_fault_of_ours(

@@ -9,6 +9,7 @@ import pytest
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from pywry_auth_nb.server.redirect_uri import PywryAuth, redirect_uri
+from tests.support.cases import case
 
 from .conftest import Browser, Kernel, cookie_for, cookies_of, outcome, query_of, with_settings
 
@@ -66,33 +67,33 @@ def request_from(origin: str) -> HTTPServerRequest:
     return HTTPServerRequest(start_line=line, headers=HTTPHeaders({"Host": host}), connection=connection)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("case", TABLE)
-def test_table(case: str) -> None:
+def test_table() -> None:
     """As configured; else the hub's one address for all users; else this server's, as the browser sees it."""
-    configured, origin, base_url, environ, expected = TABLE[case]
+    for name, (configured, origin, base_url, environ, expected) in TABLE.items():
+        with case(name):
+            assert redirect_uri(configured, request_from(origin), base_url, environ) == expected
 
-    assert redirect_uri(configured, request_from(origin), base_url, environ) == expected
+
+FORWARDED: list[tuple[dict[str, str], str]] = [
+    ({"X-Forwarded-Proto": "https,http"}, "https"),
+    ({"X-Forwarded-Proto": "https, http", "X-Scheme": "https"}, "https"),
+    ({"X-Forwarded-Proto": "http"}, "http"),
+    ({"X-Forwarded-Proto": "javascript"}, "http"),
+    ({}, "http"),
+]
 
 
-@pytest.mark.parametrize(
-    ("headers", "scheme"),
-    [
-        ({"X-Forwarded-Proto": "https,http"}, "https"),
-        ({"X-Forwarded-Proto": "https, http", "X-Scheme": "https"}, "https"),
-        ({"X-Forwarded-Proto": "http"}, "http"),
-        ({"X-Forwarded-Proto": "javascript"}, "http"),
-        ({}, "http"),
-    ],
-)
-def test_a_hub_has_a_proxy_of_its_own(headers: dict[str, str], scheme: str) -> None:
+def test_a_hub_has_a_proxy_of_its_own() -> None:
     """TLS ends in front of the hub: what the browser used is the outermost of the schemes that the proxies name."""
-    request = request_from("http://hub.example")
-    for name, value in headers.items():
-        request.headers[name] = value
+    for headers, scheme in FORWARDED:
+        with case(headers):
+            request = request_from("http://hub.example")
+            for name, value in headers.items():
+                request.headers[name] = value
 
-    assert redirect_uri("", request, "/user/alice/", ALICE) == (
-        f"{scheme}://hub.example/hub/user-redirect/pywry-auth/callback"
-    )
+            assert redirect_uri("", request, "/user/alice/", ALICE) == (
+                f"{scheme}://hub.example/hub/user-redirect/pywry-auth/callback"
+            )
 
 
 def test_the_environment_configures(monkeypatch: pytest.MonkeyPatch) -> None:

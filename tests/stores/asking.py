@@ -52,9 +52,16 @@ def forget(sessions: list[SessionManager]) -> None:
     until(lambda: gc.collect() >= 0 and not any(session() for session in left), "a session stays")
 
 
-def refused(action: Callable[[], object]) -> TokenStoreError:
+def refused(action: Callable[..., object], *arguments: object) -> TokenStoreError:
     """Return the error of ``action``."""
     with pytest.raises(TokenStoreError) as caught:
-        action()
+        action(*arguments)
     assert "CANARY" not in str(caught.value)
     return caught.value
+
+
+def refused_cleanly(action: Callable[..., object], *arguments: object) -> TokenStoreError:
+    """Return the error of ``action``, which carries nothing of redis-py's along."""
+    error = refused(action, *arguments)
+    assert error.__cause__ is error.__context__ is None
+    return error

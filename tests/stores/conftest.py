@@ -20,10 +20,10 @@ from pywry_auth_nb.token_store import (
     RedisTokenStore,
     make_encryption_key,
 )
-from tests.stores.servers import RedisServer, SecretService
+from tests.stores.servers import Proxy, RedisServer, SecretService
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pywry_auth_nb import TokenStore
@@ -81,6 +81,34 @@ def redis_server(running_redis: RedisServer) -> RedisServer:
     """That server, empty."""
     running_redis.cli("flushall")
     return running_redis
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A redis-server that this test may break."""
+    with RedisServer("--enable-debug-command", "yes") as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(server: RedisServer) -> Iterator[Proxy]:
+    """A network between us and that server."""
+    with Proxy(server.socket) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., RedisTokenStore]]:
+    """Opens Redis stores, which are closed at the end."""
+    stores: list[RedisTokenStore] = []
+
+    def make(url: str, **arguments: Any) -> RedisTokenStore:
+        stores.append(RedisTokenStore(url, **arguments))
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        asyncio.run(store.close())
 
 
 class Place:

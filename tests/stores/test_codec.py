@@ -17,6 +17,7 @@ from pywry_auth_nb import OAuthTokenSet
 from pywry_auth_nb.errors import TokenStoreError
 from pywry_auth_nb.token_store import Record
 from pywry_auth_nb.token_store.codec import Codec, make_encryption_key
+from tests.support.cases import case
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,56 +151,58 @@ def test_members_of_any_type(member: str, value: Any) -> None:
         assert PLAIN.decode(PLAIN.encode(loaded, NAME), NAME) == loaded
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"access_token": ""},
-        {"access_token": None},
-        {"token_type": None},
-        {"expires_in": "3600"},
-        {"expires_in": True},
-        {"expires_in": float("inf")},
-        {"expires_in": float("nan")},
-        {"expires_in": 10**400},
-        {"issued_at": None},
-        {"refresh_token": 1},
-        {"scope": None},
-        {"raw": []},
-    ],
-)
-def test_wrong_types(changes: dict[str, Any]) -> None:
+WRONG_TYPES: list[dict[str, Any]] = [
+    {"access_token": ""},
+    {"access_token": None},
+    {"token_type": None},
+    {"expires_in": "3600"},
+    {"expires_in": True},
+    {"expires_in": float("inf")},
+    {"expires_in": float("nan")},
+    {"expires_in": 10**400},
+    {"issued_at": None},
+    {"refresh_token": 1},
+    {"scope": None},
+    {"raw": []},
+]
+
+
+def test_wrong_types() -> None:
     """A15: Types are those that were written; nothing is converted."""
-    assert code_of(PLAIN, record(**changes)) == "store_unreadable"
+    for changes in WRONG_TYPES:
+        with case(changes):
+            assert code_of(PLAIN, record(**changes)) == "store_unreadable"
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"generation": 0},
-        {"generation": -1},
-        {"generation": 2**53},
-        {"generation": 1.0},
-        {"generation": True},
-        {"generation": "8"},
-        {"generation": None},
-        {"sign_in": 0},
-        {"sign_in": None},
-        {"ended": 0},
-        {"ended": None},
-        {"user": []},
-        {"user": "ada"},
-        {"tokens": []},
-        {"v": True},
-        {"v": 0},
-        {"v": -1},
-        {"v": 2.0},
-        {"v": "2"},
-        {"v": None},
-    ],
-)
-def test_wrong_types_beside_the_tokens(changes: dict[str, Any]) -> None:
+WRONG_BESIDE: list[dict[str, Any]] = [
+    {"generation": 0},
+    {"generation": -1},
+    {"generation": 2**53},
+    {"generation": 1.0},
+    {"generation": True},
+    {"generation": "8"},
+    {"generation": None},
+    {"sign_in": 0},
+    {"sign_in": None},
+    {"ended": 0},
+    {"ended": None},
+    {"user": []},
+    {"user": "ada"},
+    {"tokens": []},
+    {"v": True},
+    {"v": 0},
+    {"v": -1},
+    {"v": 2.0},
+    {"v": "2"},
+    {"v": None},
+]
+
+
+def test_wrong_types_beside_the_tokens() -> None:
     """A15: Nor is anything converted there; a place in the order that is none must not win over all others."""
-    assert code_of(PLAIN, written(**changes)) == "store_unreadable"
+    for changes in WRONG_BESIDE:
+        with case(changes):
+            assert code_of(PLAIN, written(**changes)) == "store_unreadable"
 
 
 def test_deep_nesting() -> None:
@@ -260,18 +263,28 @@ def test_rotation() -> None:
     assert code_of(PLAIN, old.encode(SMALL, NAME)) == "store_key"
 
 
-@pytest.mark.parametrize(
-    "key",
-    ["", " , ", "CANARY", KEYS[0][:-4], KEYS[0] + "AAAA", f"{KEYS[0]},CANARY", "é" * 44, "=" * 44, "+/" * 22],
-    ids=["empty", "comma", "short", "cut", "long", "one of two", "umlauts", "padding", "standard"],
-)
-def test_what_is_no_key(key: str) -> None:
-    """It is refused with how to make one, and is not repeated."""
-    with pytest.raises(TokenStoreError, match="make_encryption_key") as caught:
-        Codec(key)
+NO_KEYS: dict[str, str] = {
+    "empty": "",
+    "comma": " , ",
+    "short": "CANARY",
+    "cut": KEYS[0][:-4],
+    "long": KEYS[0] + "AAAA",
+    "one of two": f"{KEYS[0]},CANARY",
+    "umlauts": "é" * 44,
+    "padding": "=" * 44,
+    "standard": "+/" * 22,
+}
 
-    assert caught.value.code == "store_key"
-    assert "CANARY" not in str(caught.value)
+
+def test_what_is_no_key() -> None:
+    """It is refused with how to make one, and is not repeated."""
+    for name, key in NO_KEYS.items():
+        with case(name):
+            with pytest.raises(TokenStoreError, match="make_encryption_key") as caught:
+                Codec(key)
+
+            assert caught.value.code == "store_key"
+            assert "CANARY" not in str(caught.value)
 
 
 def test_where_keys_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,13 +314,20 @@ def test_no_key_where_one_is_named(content: bytes | None, tmp_path: Path, monkey
     assert from_file.value.code == from_variable.value.code == "store_key"
 
 
-@pytest.mark.parametrize("raw", [{"x": object()}, {"x": float("nan")}, {"x": b"CANARY"}])
-def test_what_json_cannot_hold(raw: dict[str, Any]) -> None:
+NO_JSON: list[dict[str, Any]] = [{"x": object()}, {"x": float("nan")}, {"x": b"CANARY"}]
+
+
+def test_what_json_cannot_hold() -> None:
     """Tokens that somebody made with strange extras are refused before anything is written."""
-    for strange in (Record(1, 1, OAuthTokenSet("CANARY", raw=raw)), Record(1, 1, OAuthTokenSet("CANARY"), user=raw)):
-        with pytest.raises(TokenStoreError, match="no JSON") as caught:
-            PLAIN.encode(strange, NAME)
-        assert caught.value.code == "store_value"
+    for raw in NO_JSON:
+        with case(raw):
+            for strange in (
+                Record(1, 1, OAuthTokenSet("CANARY", raw=raw)),
+                Record(1, 1, OAuthTokenSet("CANARY"), user=raw),
+            ):
+                with pytest.raises(TokenStoreError, match="no JSON") as caught:
+                    PLAIN.encode(strange, NAME)
+                assert caught.value.code == "store_value"
 
 
 def test_nothing_shows_the_key() -> None:

@@ -24,6 +24,7 @@ from pywry_auth_nb.token_store import KeyringTokenStore, base, make_encryption_k
 from pywry_auth_nb.token_store import keyring as keyring_store
 from tests.stores.asking import loaded, refused, save
 from tests.stores.servers import SecretService
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,6 +176,11 @@ def test_the_self_test_leaves_nothing(fake: FakeKeyring) -> None:
 
 def test_a_keyring_that_hangs(fake: FakeKeyring, monkeypatch: pytest.MonkeyPatch) -> None:
     """R27: One that waits for a password that nobody enters costs a deadline: in the constructor and later."""
+
+    def workers() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name == "pywry-auth-io"}
+
+    before = workers()
     release = threading.Event()
     store = KeyringTokenStore()
     fake.before_change = release.wait
@@ -184,7 +190,7 @@ def test_a_keyring_that_hangs(fake: FakeKeyring, monkeypatch: pytest.MonkeyPatch
 
     errors = [refused(KeyringTokenStore), refused(lambda: save(store, "x" * 3000))]
     release.set()
-    time.sleep(0.3)
+    until(lambda: not workers() - before, "it is still at work")
 
     assert {error.code for error in errors} == {"store_unavailable"}
     assert all("Unlock it" in str(error) for error in errors)

@@ -14,72 +14,64 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pywry_auth_nb import OAuthTokenSet
-from pywry_auth_nb.errors import ConfigurationError, TokenStoreError
+from pywry_auth_nb.errors import ConfigurationError
 from pywry_auth_nb.token_store import RedisTokenStore, make_encryption_key
-from tests.stores import asking
-from tests.stores.asking import loaded, save
+from tests.stores.asking import loaded, refused_cleanly, save
 from tests.stores.servers import RedisServer, certificate
+from tests.support.cases import case
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 DOCS = Path(__file__).parents[2] / "docs" / "token-stores.md"
 NAME = "pywry:oauth:tokens:default"
 
 
 @pytest.fixture
-def store(redis_server: RedisServer) -> Iterator[RedisTokenStore]:
+def store(redis_server: RedisServer, opened: Callable[..., RedisTokenStore]) -> RedisTokenStore:
     """A store on the shared server."""
-    store = RedisTokenStore(redis_server.url)
-    yield store
-    asyncio.run(store.close())
-
-
-def refused(action: Callable[[], object]) -> TokenStoreError:
-    """Return the error of ``action``, which carries nothing of redis-py's along."""
-    error = asking.refused(action)
-    assert error.__cause__ is error.__context__ is None
-    return error
+    return opened(redis_server.url)
 
 
 # -- how long ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("fields", "seconds"),
-    [
-        ({"expires_in": 60}, 30 * 86400),
-        ({"expires_in": 60, "raw": {"refresh_expires_in": 1800}}, 1800),
-        ({"expires_in": 60, "raw": {"refresh_token_expires_in": 15897600}}, 15897600),
-        ({"expires_in": 60, "raw": {"refresh_token_expires_in": "15897600"}}, 15897600),
-        ({"expires_in": 60, "raw": {"refresh_expires_in": 0}}, 30 * 86400),
-        ({"expires_in": 60, "raw": {"refresh_expires_in": None}}, 30 * 86400),
-        ({"expires_in": 60, "raw": {"refresh_expires_in": "junk"}}, 30 * 86400),
-        ({"expires_in": 60, "raw": {"refresh_expires_in": 10**400}}, 30 * 86400),
-        ({"expires_in": 60, "raw": {"refresh_expires_in": 1e300}}, 10 * 365 * 86400),
-        ({"expires_in": 7200, "raw": {"refresh_expires_in": 1800}}, 7200),
-        ({"expires_in": 60, "raw": {"refresh_expires_in": 1800}, "issued_at": -1000.0}, 800),
-        ({"expires_in": 60, "raw": {"refresh_expires_in": 1800}, "issued_at": 0.0}, 60),
-        ({"expires_in": 60.5}, 30 * 86400),
-        ({}, 30 * 86400),
-    ],
-)
-def test_how_long(store: RedisTokenStore, redis_server: RedisServer, fields: dict[str, Any], seconds: int) -> None:
-    """A16: As long as the refresh token, if the provider says; never as short as the access token."""
-    if fields.get("issued_at", 0) < 0:  # that long before the test
-        fields = fields | {"issued_at": time.time() + fields["issued_at"]}
-    save(store, **fields)
+LIFETIMES: list[tuple[dict[str, Any], int]] = [
+    ({"expires_in": 60}, 30 * 86400),
+    ({"expires_in": 60, "raw": {"refresh_expires_in": 1800}}, 1800),
+    ({"expires_in": 60, "raw": {"refresh_token_expires_in": 15897600}}, 15897600),
+    ({"expires_in": 60, "raw": {"refresh_token_expires_in": "15897600"}}, 15897600),
+    ({"expires_in": 60, "raw": {"refresh_expires_in": 0}}, 30 * 86400),
+    ({"expires_in": 60, "raw": {"refresh_expires_in": None}}, 30 * 86400),
+    ({"expires_in": 60, "raw": {"refresh_expires_in": "junk"}}, 30 * 86400),
+    ({"expires_in": 60, "raw": {"refresh_expires_in": 10**400}}, 30 * 86400),
+    ({"expires_in": 60, "raw": {"refresh_expires_in": 1e300}}, 10 * 365 * 86400),
+    ({"expires_in": 7200, "raw": {"refresh_expires_in": 1800}}, 7200),
+    ({"expires_in": 60, "raw": {"refresh_expires_in": 1800}, "issued_at": -1000.0}, 800),
+    ({"expires_in": 60, "raw": {"refresh_expires_in": 1800}, "issued_at": 0.0}, 60),
+    ({"expires_in": 60.5}, 30 * 86400),
+    ({}, 30 * 86400),
+]
 
-    assert int(redis_server.cli("ttl", NAME)) == pytest.approx(seconds, abs=10)
+
+def test_how_long(store: RedisTokenStore, redis_server: RedisServer) -> None:
+    """A16: As long as the refresh token, if the provider says; never as short as the access token."""
+    for fields, seconds in LIFETIMES:
+        with case(fields):
+            redis_server.cli("flushall")
+            before = fields.get("issued_at", 0) < 0  # that long before the test
+            save(store, **fields | ({"issued_at": time.time() + fields["issued_at"]} if before else {}))
+
+            assert int(redis_server.cli("ttl", NAME)) == pytest.approx(seconds, abs=10)
 
 
 def test_idle_seconds(redis_server: RedisServer) -> None:
     """The limit for providers that say nothing can be set, and each save begins it anew."""
     store = RedisTokenStore(redis_server.url, idle_seconds=0.05)
     save(store)
-    time.sleep(0.1)
-    assert loaded(store) is None
+    until(lambda: loaded(store) is None, "it is still there")
     asyncio.run(store.close())
     with pytest.raises(ConfigurationError):
         RedisTokenStore(idle_seconds=0)
@@ -111,25 +103,29 @@ def test_more_callers_than_connections(redis_server: RedisServer, pool_size: int
     asyncio.run(store.close())
 
 
-@pytest.mark.parametrize("prefix", ["pywry", "a*", "a?b", "[ab]", "a\\", "a-b", "^", "", "a:oauth", "Ü\ud800"])
-def test_a_prefix_is_literal(redis_server: RedisServer, prefix: str) -> None:
+def test_a_prefix_is_literal(redis_server: RedisServer) -> None:
     """Characters that mean something in Redis patterns list no other prefix's keys, and none of one's own is missed."""
-    others = [RedisTokenStore(redis_server.url, other) for other in ("ab", "a", "aXb", "b", "pywr", "a\\*", "pywry2")]
-    store = RedisTokenStore(redis_server.url, prefix)
-    for each in [*others, store]:
-        save(each, key=f"of {each.prefix}")
+    for prefix in ["pywry", "a*", "a?b", "[ab]", "a\\", "a-b", "^", "", "a:oauth", "Ü\ud800"]:
+        with case(prefix):
+            redis_server.cli("flushall")
+            others = [
+                RedisTokenStore(redis_server.url, other) for other in ("ab", "a", "aXb", "b", "pywr", "a\\*", "pywry2")
+            ]
+            store = RedisTokenStore(redis_server.url, prefix)
+            for each in [*others, store]:
+                save(each, key=f"of {each.prefix}")
 
-    assert asyncio.run(store.list_keys()) == [f"of {prefix}"]
+            assert asyncio.run(store.list_keys()) == [f"of {prefix}"]
 
-    for each in [*others, store]:
-        asyncio.run(each.close())
+            for each in [*others, store]:
+                asyncio.run(each.close())
 
 
-@pytest.mark.parametrize("prefix", ["a:oauth:", ":oauth:tokens", "pywry:oauth:lock:x"])
-def test_a_prefix_that_hides_in_another(prefix: str) -> None:
+def test_a_prefix_that_hides_in_another() -> None:
     """A prefix that could make one user's key of another's is refused."""
-    with pytest.raises(ConfigurationError, match=":oauth:"):
-        RedisTokenStore(prefix=prefix)
+    for prefix in ["a:oauth:", ":oauth:tokens", "pywry:oauth:lock:x"]:
+        with case(prefix), pytest.raises(ConfigurationError, match=":oauth:"):
+            RedisTokenStore(prefix=prefix)
 
 
 def test_names_that_are_not_ours(store: RedisTokenStore, redis_server: RedisServer) -> None:
@@ -143,60 +139,64 @@ def test_names_that_are_not_ours(store: RedisTokenStore, redis_server: RedisServ
 # -- who --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("user", ["", "ada:CANARY-wrong@", ":CANARY-wrong@"])
-def test_wrong_password(user: str) -> None:
+def test_wrong_password() -> None:
     """No password, or a wrong one, is a matter of permission, and nothing repeats it."""
     with RedisServer("--requirepass", "CANARY-right") as server:
-        store = RedisTokenStore(f"unix://{user}{server.socket}")
+        for user in ("", "ada:CANARY-wrong@", ":CANARY-wrong@"):
+            with case(user):
+                store = RedisTokenStore(f"unix://{user}{server.socket}")
 
-        assert refused(lambda: save(store)).code == "store_forbidden"
-        asyncio.run(store.close())
+                assert refused_cleanly(save, store).code == "store_forbidden"
+                asyncio.run(store.close())
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "CANARY",
-        "http://u:CANARY@host",
-        "redis://",
-        "redis://u:12/CANARY@host:6379/0",
-        "redis://u:CANARY/x@host",
-        "redis://u:CANARY#x@host",
-        "redis://host?socket_timeout=CANARY",
-        "redis://host?CANARY=1",
-        "unix://",
-        "redis://[CANARY",
-        "redis://u:12?CANARY@host",
-        "redis://u:12#CANARY@host",
-        "redis+CANARY://host",
-        "redis+unix:///CANARY",
-        "redis+cluster://",
-        "redis+cluster://u:CANARY/x@host",
-        "redis+cluster://u:12/CANARY@host:6379/0",
-        "redis+cluster://host:6379/1",
-        "redis+cluster://host,other:CANARY",
-        "redis+cluster://host?CANARY=1",
-        "redis+sentinel://host",
-        "redis+sentinel://host/",
-        "redis+sentinel://host/name/CANARY",
-        "redis+sentinel://u:CANARY/x@host/name/0",
-        "redis+sentinel://u:12/CANARY@host/0",
-        "redis+sentinel://u:12?x=/CANARY@host/name",
-        "redis+sentinel://host,other:CANARY/name",
-        "redis+sentinel://host/name?CANARY=1",
-    ],
-)
-def test_what_is_no_url(url: str) -> None:
+NO_URLS = [
+    "CANARY",
+    "http://u:CANARY@host",
+    "redis://",
+    "redis://u:12/CANARY@host:6379/0",
+    "redis://u:CANARY/x@host",
+    "redis://u:CANARY#x@host",
+    "redis://host?socket_timeout=CANARY",
+    "redis://host?CANARY=1",
+    "unix://",
+    "redis://[CANARY",
+    "redis://u:12?CANARY@host",
+    "redis://u:12#CANARY@host",
+    "redis+CANARY://host",
+    "redis+unix:///CANARY",
+    "redis+cluster://",
+    "redis+cluster://u:CANARY/x@host",
+    "redis+cluster://u:12/CANARY@host:6379/0",
+    "redis+cluster://host:6379/1",
+    "redis+cluster://host,other:CANARY",
+    "redis+cluster://host?CANARY=1",
+    "redis+sentinel://host",
+    "redis+sentinel://host/",
+    "redis+sentinel://host/name/CANARY",
+    "redis+sentinel://u:CANARY/x@host/name/0",
+    "redis+sentinel://u:12/CANARY@host/0",
+    "redis+sentinel://u:12?x=/CANARY@host/name",
+    "redis+sentinel://host,other:CANARY/name",
+    "redis+sentinel://host/name?CANARY=1",
+]
+
+
+def test_what_is_no_url() -> None:
     """It is refused at once; a password with special characters, too, of which a part would pass for the host."""
-    with pytest.raises(ConfigurationError, match="%XX") as caught:
-        RedisTokenStore(url)
+    for url in NO_URLS:
+        with case(url):
+            with pytest.raises(ConfigurationError, match="%XX") as caught:
+                RedisTokenStore(url)
 
-    frames = [
-        frame for frame, _ in traceback.walk_tb(caught.value.__traceback__) if frame.f_code.co_filename != __file__
-    ]
-    shown = [repr(value) for frame in frames for name, value in frame.f_locals.items() if name != "self"]
-    assert len(frames) > 1
-    assert "CANARY" not in "".join(shown) + str(caught.value)
+            frames = [
+                frame
+                for frame, _ in traceback.walk_tb(caught.value.__traceback__)
+                if frame.f_code.co_filename != __file__
+            ]
+            shown = [repr(value) for frame in frames for name, value in frame.f_locals.items() if name != "self"]
+            assert len(frames) > 1
+            assert "CANARY" not in "".join(shown) + str(caught.value)
 
 
 def test_a_moved_record(redis_server: RedisServer) -> None:
@@ -207,7 +207,7 @@ def test_a_moved_record(redis_server: RedisServer) -> None:
     assert "CANARY" not in redis_server.cli("get", "ada:oauth:tokens:default")
     redis_server.cli("rename", "ada:oauth:tokens:default", "bob:oauth:tokens:default")
 
-    assert refused(lambda: loaded(bob)).code == "store_unreadable"
+    assert refused_cleanly(loaded, bob).code == "store_unreadable"
     for each in (ada, bob):
         asyncio.run(each.close())
 
@@ -223,7 +223,7 @@ def test_tls(tmp_path: Path) -> None:
 
         save(trusting)
         assert loaded(trusting) == "CANARY-at"
-        assert refused(lambda: loaded(doubting)).code == "store_unavailable"
+        assert refused_cleanly(loaded, doubting).code == "store_unavailable"
 
         for each in (trusting, doubting):
             asyncio.run(each.close())
@@ -236,7 +236,7 @@ def test_a_record_of_another_type(store: RedisTokenStore, redis_server: RedisSer
     """Something else under our name is an error, and not of another kind than ours."""
     redis_server.cli("hset", NAME, "field", "CANARY")
 
-    assert refused(lambda: loaded(store)).code == "store_unreadable"
+    assert refused_cleanly(loaded, store).code == "store_unreadable"
     assert asyncio.run(store.exists("default"))
     assert asyncio.run(store.stamp("default")) == asyncio.run(store.stamp("default"))
     save(store)

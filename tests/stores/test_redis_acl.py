@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,80 +12,51 @@ from pywry_auth_nb import OAuthTokenSet, SessionManager
 from pywry_auth_nb._io.loop import run
 from pywry_auth_nb.token_store import NOTHING, RedisTokenStore, redis
 from tests.stores.asking import forget, loaded, refused, save
-from tests.stores.servers import RedisServer
+from tests.stores.permissions import LINE, QUOTED, everything, words
+from tests.support.cases import case
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from pywry_auth_nb import GenericOIDCProvider
+    from tests.stores.servers import RedisServer
     from tests.support.idp import Idp
 
-DOCS = Path(__file__).parents[2] / "docs" / "token-stores.md"
-LINE = next(line for line in DOCS.read_text("utf-8").splitlines() if line.startswith("ACL SETUSER ada"))
-PASSWORD = "CANARY p@ss/w:rd#%"
-QUOTED = "CANARY%20p%40ss%2Fw%3Ard%23%25"
 BOBS = "pywry:bob:oauth:tokens:default"
 BOBS_LOCK = "pywry:bob:oauth:lock:default"
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
+def server(server: RedisServer, opened: Callable[..., RedisTokenStore]) -> RedisServer:
     """A server with a user ada as documented, and something of Bob's."""
-    with RedisServer() as server:
-        grant(server)
-        bob = RedisTokenStore(server.url, prefix="pywry:bob")
-        save(bob, "-bobs")
-        asyncio.run(bob.close())
-        server.cli("set", BOBS_LOCK, "of bob")
-        yield server
+    grant(server)
+    save(opened(server.url, prefix="pywry:bob"), "-bobs")
+    server.cli("set", BOBS_LOCK, "of bob")
+    return server
 
 
 @pytest.fixture
-def ada(server: RedisServer) -> Iterator[RedisTokenStore]:
+def ada(server: RedisServer, opened: Callable[..., RedisTokenStore]) -> RedisTokenStore:
     """Ada's store."""
-    yield from opened(server, "pywry:ada")
+    return opened(adas(server), prefix="pywry:ada")
 
 
 @pytest.fixture
-def intruder(server: RedisServer) -> Iterator[RedisTokenStore]:
+def intruder(server: RedisServer, opened: Callable[..., RedisTokenStore]) -> RedisTokenStore:
     """A store of Ada's that is set up to use Bob's prefix."""
-    yield from opened(server, "pywry:bob")
+    return opened(adas(server), prefix="pywry:bob")
 
 
-def opened(server: RedisServer, prefix: str) -> Iterator[RedisTokenStore]:
-    store = RedisTokenStore(f"unix://ada:{QUOTED}@{server.socket}", prefix=prefix)
-    yield store
-    asyncio.run(store.close())
+def adas(server: RedisServer) -> str:
+    """The URL with her name and password."""
+    return f"unix://ada:{QUOTED}@{server.socket}"
 
 
 def grant(server: RedisServer, line: str = LINE) -> None:
     """Give Ada what a line says, and nothing that she had before."""
     server.cli("acl", "deluser", "ada")
-    words = [word.replace("ADAS-PASSWORD", PASSWORD) for word in line.split()]
-    assert server.cli(*words) == "OK"
-
-
-def everything(store: RedisTokenStore) -> None:
-    """Do all that a store can do."""
-
-    async def go() -> None:
-        await store.save("default", OAuthTokenSet("CANARY-at"))
-        await store.save("default", OAuthTokenSet("CANARY-at"))
-        assert await store.list_keys() == ["default"]
-        await store.stamp("default")
-        for _ in range(2):
-            lease = await store.try_lease("default")
-            assert lease is not None
-            assert await store.try_lease("default") is None
-            await lease.release()
-        record = await store.read("default")
-        assert await store.swap("default", record, record.signed_out())
-        assert await store.load("default") is None
-        await store.delete("default")
-        assert await store.read("default") == NOTHING
-
-    asyncio.run(go())
+    assert server.cli(*words(line)) == "OK"
 
 
 def ask(store: RedisTokenStore, *command: Any) -> Any:
@@ -100,18 +71,18 @@ def test_ada_can_do_everything(ada: RedisTokenStore) -> None:
     assert "CANARY" not in repr(ada) + repr(ada.__dict__) + repr(ada._redis.__dict__)
 
 
-@pytest.mark.parametrize("word", [word for word in LINE.split() if word.startswith("+")])
-def test_every_word_is_needed(server: RedisServer, word: str) -> None:
+def test_every_word_is_needed(server: RedisServer, opened: Callable[..., RedisTokenStore]) -> None:
     """Without any one of its permissions something does not work, and says that it is a matter of permission."""
-    grant(server, LINE.replace(f" {word}", "", 1))
-    store = RedisTokenStore(f"unix://ada:{QUOTED}@{server.socket}?db=1", prefix="pywry:ada")
+    for word in filter(re.compile("[+]").match, LINE.split()):
+        with case(word):
+            grant(server, LINE.replace(f" {word}", "", 1))
+            store = opened(f"{adas(server)}?db=1", prefix="pywry:ada")
 
-    assert refused(lambda: everything(store)).code == "store_forbidden"
+            assert refused(everything, store).code == "store_forbidden"
 
-    grant(server)
-    server.cli("-n", "1", "flushdb")
-    everything(store)
-    asyncio.run(store.close())
+            grant(server)
+            server.cli("-n", "1", "flushdb")
+            everything(store)
 
 
 def test_a_whole_session(ada: RedisTokenStore, provider: GenericOIDCProvider, idp: Idp) -> None:
@@ -157,38 +128,38 @@ def test_ada_and_bobs_tokens(server: RedisServer, ada: RedisTokenStore, intruder
     assert asyncio.run(ada.list_keys()) == []
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("EVAL", redis._SWAP, 1, BOBS, "", "CANARY", 1000),
-        ("EVAL", redis._FREE, 1, BOBS_LOCK, "of bob"),
-        ("EVAL", f"return redis.call('GET', '{BOBS}')", 0),
-        ("EVAL", f"return redis.call('GET', '{BOBS}')", 1, "pywry:ada:x"),
-        ("EVAL", f"return redis.call('DEL', '{BOBS}')", 0),
-        ("EVAL", f"return redis.call('SET', '{BOBS}', 'CANARY')", 0),
-        ("EVAL", f"return redis.call('RENAME', '{BOBS}', 'pywry:ada:x')", 0),
-        ("EVAL", "return redis.call('FLUSHALL')", 0),
-        ("EVAL", "return redis.call('KEYS', '*')", 0),
-        ("COPY", BOBS, "pywry:ada:x"),
-        ("RENAME", BOBS, "pywry:ada:x"),
-        ("DUMP", BOBS),
-        ("FLUSHALL",),
-        ("KEYS", "*"),
-        ("MONITOR",),
-        ("CONFIG", "GET", "*"),
-        ("ACL", "LIST"),
-        ("CLIENT", "LIST"),
-        ("CLIENT", "KILL", "TYPE", "normal"),
-        ("SHUTDOWN", "NOSAVE"),
-        ("SUBSCRIBE", "x"),
-    ],
-    ids=lambda command: " ".join(str(word) for word in command[:2]).replace("\n", " ")[:60],
-)
-def test_commands_of_adas_own(server: RedisServer, ada: RedisTokenStore, command: tuple[Any, ...]) -> None:
+COMMANDS: list[tuple[Any, ...]] = [
+    ("EVAL", redis._SWAP, 1, BOBS, "", "CANARY", 1000),
+    ("EVAL", redis._FREE, 1, BOBS_LOCK, "of bob"),
+    ("EVAL", f"return redis.call('GET', '{BOBS}')", 0),
+    ("EVAL", f"return redis.call('GET', '{BOBS}')", 1, "pywry:ada:x"),
+    ("EVAL", f"return redis.call('DEL', '{BOBS}')", 0),
+    ("EVAL", f"return redis.call('SET', '{BOBS}', 'CANARY')", 0),
+    ("EVAL", f"return redis.call('RENAME', '{BOBS}', 'pywry:ada:x')", 0),
+    ("EVAL", "return redis.call('FLUSHALL')", 0),
+    ("EVAL", "return redis.call('KEYS', '*')", 0),
+    ("COPY", BOBS, "pywry:ada:x"),
+    ("RENAME", BOBS, "pywry:ada:x"),
+    ("DUMP", BOBS),
+    ("FLUSHALL",),
+    ("KEYS", "*"),
+    ("MONITOR",),
+    ("CONFIG", "GET", "*"),
+    ("ACL", "LIST"),
+    ("CLIENT", "LIST"),
+    ("CLIENT", "KILL", "TYPE", "normal"),
+    ("SHUTDOWN", "NOSAVE"),
+    ("SUBSCRIBE", "x"),
+]
+
+
+def test_commands_of_adas_own(server: RedisServer, ada: RedisTokenStore) -> None:
     """Nor does a script or another command get her there: scripts have the permissions of who runs them."""
-    before = server.cli("get", BOBS)
+    for command in COMMANDS:
+        with case(command):
+            before = server.cli("get", BOBS)
 
-    assert "let this user" in str(refused(lambda: ask(ada, *command)))
+            assert "let this user" in str(refused(ask, ada, *command))
 
-    assert server.cli("get", BOBS) == before
-    assert server.cli("get", BOBS_LOCK) == "of bob"
+            assert server.cli("get", BOBS) == before
+            assert server.cli("get", BOBS_LOCK) == "of bob"

@@ -15,7 +15,8 @@ import pytest
 
 from pywry_auth_nb import AuthenticationError, ConfigurationError, OAuthCallbackServer, callback_server
 from pywry_auth_nb._wire import pages
-from tests.support.waiting import until
+from tests.support.cases import case
+from tests.support.waiting import until, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,7 @@ def visit(
     server: OAuthCallbackServer, target: str, method: str = "GET", **headers: str
 ) -> tuple[int, str, HTTPResponse]:
     """Be a browser: return the status, the text and the response."""
-    connection = HTTPConnection(server.host, port_of(server), timeout=5)
+    connection = HTTPConnection(server.host, port_of(server), timeout=30)
     with contextlib.closing(connection):
         connection.request(method, target, headers={name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()
@@ -57,7 +58,7 @@ def answer(server: OAuthCallbackServer, query: str = GOOD_QUERY, **headers: str)
 
 def raw(server: OAuthCallbackServer, data: bytes = b"") -> socket.socket:
     """A connection that has sent ``data``."""
-    connection = socket.create_connection((server.host, port_of(server)), timeout=5)
+    connection = socket.create_connection((server.host, port_of(server)), timeout=30)
     connection.sendall(data)
     return connection
 
@@ -87,7 +88,7 @@ def test_it_takes_an_answer(server: OAuthCallbackServer) -> None:
     waiting = threading.Thread(target=lambda: got.append(server.wait_for_callback(timeout=5)))
     waiting.start()
     status, text = answer(server)
-    waiting.join(5)
+    waiting.join(30)
 
     assert server.redirect_uri == f"http://127.0.0.1:{port_of(server)}/callback"
     assert got == [GOOD]
@@ -112,8 +113,9 @@ def test_nobody_comes(server: OAuthCallbackServer) -> None:
     """``wait_for_callback`` ends in time, with None."""
     began = time.monotonic()
 
-    assert server.wait_for_callback(timeout=0.2) is None
-    assert 0.2 <= time.monotonic() - began < 4
+    with within(4):
+        assert server.wait_for_callback(timeout=0.2) is None
+    assert time.monotonic() - began >= 0.2
 
 
 def test_the_first_answer_counts(server: OAuthCallbackServer) -> None:
@@ -176,32 +178,32 @@ def test_ipv6() -> None:
     assert server.wait_for_callback() == GOOD
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "0.0.0.0",  # noqa: S104 - must be refused
-        "",
-        "::",
-        "192.168.0.1",
-        "example.org",
-        "localhost.example",
-        "[::1]",
-        "::1%lo",
-        "127.1",
-        "::ffff:127.0.0.1",
-    ],
-)
-def test_only_loopback(host: str) -> None:
+OTHER_HOSTS = [
+    "0.0.0.0",  # noqa: S104 - must be refused
+    "",
+    "::",
+    "192.168.0.1",
+    "example.org",
+    "localhost.example",
+    "[::1]",
+    "::1%lo",
+    "127.1",
+    "::ffff:127.0.0.1",
+]
+
+
+def test_only_loopback() -> None:
     """RFC 8252 §8.3: other machines are never listened to."""
-    with pytest.raises(ConfigurationError):
-        OAuthCallbackServer(host)
+    for host in OTHER_HOSTS:
+        with case(host), pytest.raises(ConfigurationError):
+            OAuthCallbackServer(host)
 
 
-@pytest.mark.parametrize("port", [-1, 65536, "80", True, None])
-def test_only_ports(port: object) -> None:
+def test_only_ports() -> None:
     """A port that is none is found at once."""
-    with pytest.raises(ConfigurationError):
-        OAuthCallbackServer(port=port)  # type: ignore[arg-type]
+    for port in [-1, 65536, "80", True, None]:
+        with case(port), pytest.raises(ConfigurationError):
+            OAuthCallbackServer(port=port)  # type: ignore[arg-type]
 
 
 # -- pages ------------------------------------------------------------------------------------------------------
@@ -219,67 +221,70 @@ def test_every_page_is_locked_up(server: OAuthCallbackServer) -> None:
         assert "{place}" not in text
 
 
-@pytest.mark.parametrize(
-    ("method", "target", "status"),
-    [
-        ("GET", "/favicon.ico", 404),
-        ("GET", "/callback/", 404),
-        ("GET", "/Callback", 404),
-        ("GET", "/callbackx", 404),
-        ("GET", "//callback", 200),  # to the standard library that is the same path
-        ("GET", "http://127.0.0.1/callback", 400),
-        ("HEAD", "/callback", 405),
-        ("POST", "/callback", 405),
-        ("PUT", "/callback", 405),
-        ("OPTIONS", "/callback", 405),
-        ("BREW", "/callback", 405),
-    ],
-)
-def test_one_path_and_one_method(server: OAuthCallbackServer, method: str, target: str, status: int) -> None:
-    """H032: link scanners, preflights and wrong addresses use nothing up."""
-    got, _, response = visit(server, f"{target}?{GOOD_QUERY}", method)
+REQUESTS = [
+    ("GET", "/favicon.ico", 404),
+    ("GET", "/callback/", 404),
+    ("GET", "/Callback", 404),
+    ("GET", "/callbackx", 404),
+    ("GET", "//callback", 200),  # to the standard library that is the same path
+    ("GET", "http://127.0.0.1/callback", 400),
+    ("HEAD", "/callback", 405),
+    ("POST", "/callback", 405),
+    ("PUT", "/callback", 405),
+    ("OPTIONS", "/callback", 405),
+    ("BREW", "/callback", 405),
+]
 
-    assert got == status
-    assert (response.headers["Allow"] == "GET") is (status == 405)
-    assert waits_on(server) is (status != 200)
+
+def test_one_path_and_one_method() -> None:
+    """H032: link scanners, preflights and wrong addresses use nothing up."""
+    for method, target, status in REQUESTS:
+        with case(method, target), OAuthCallbackServer() as server:
+            got, _, response = visit(server, f"{target}?{GOOD_QUERY}", method)
+
+            assert got == status
+            assert (response.headers["Allow"] == "GET") is (status == 405)
+            assert waits_on(server) is (status != 200)
 
 
 # -- who disturbs it --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "",
-        "code=c",
-        "state=s",
-        "code=&state=s",
-        "code=c&state=",
-        "code=c&error=access_denied&state=s",
-        "error=access_denied",
-        "code=c&code=d&state=s",
-        "code=c&state=s&state=t",
-        "code=c&state=s&iss=a&iss=b",
-        "code=%ff&state=s",
-        "code=c&state=s&more=" + "x" * 8192,
-        "code=c&state=s&more=" + "x" * 200_000,
-    ],
-)
-def test_junk_does_not_end_the_waiting(server: OAuthCallbackServer, query: str) -> None:
+JUNK = [
+    "",
+    "code=c",
+    "state=s",
+    "code=&state=s",
+    "code=c&state=",
+    "code=c&error=access_denied&state=s",
+    "error=access_denied",
+    "code=c&code=d&state=s",
+    "code=c&state=s&state=t",
+    "code=c&state=s&iss=a&iss=b",
+    "code=%ff&state=s",
+    "code=c&state=s&more=" + "x" * 8192,
+    "code=c&state=s&more=" + "x" * 200_000,
+]
+
+
+def test_junk_does_not_end_the_waiting() -> None:
     """B11, H017 to H020, H029: what is no answer, or can be read in two ways, gets a page and changes nothing."""
-    with contextlib.suppress(ConnectionError):  # of 200 KB not all is read
-        status, text = answer(server, query)
-        assert (status, "This address is not complete" in text) == (400, True)
+    for query in JUNK:
+        with case(query), OAuthCallbackServer() as server:
+            with contextlib.suppress(ConnectionError):  # of 200 KB not all is read
+                status, text = answer(server, query)
+                assert (status, "This address is not complete" in text) == (400, True)
 
-    assert waits_on(server)
-    assert answer(server)[0] == 200
+            assert waits_on(server)
+            assert answer(server)[0] == 200
 
 
-@pytest.mark.parametrize("purpose", ["prefetch", "prefetch;prerender"])
-def test_a_prefetch_uses_nothing_up(server: OAuthCallbackServer, purpose: str) -> None:
+def test_a_prefetch_uses_nothing_up(server: OAuthCallbackServer) -> None:
     """H032: a browser that guesses ahead does not finish a sign-in."""
-    assert answer(server, Sec_Purpose=purpose)[0] == 400
-    assert waits_on(server)
+    for purpose in ["prefetch", "prefetch;prerender"]:
+        with case(purpose):
+            assert answer(server, Sec_Purpose=purpose)[0] == 400
+            assert waits_on(server)
 
 
 def test_another_host_name_is_refused(server: OAuthCallbackServer) -> None:
@@ -300,14 +305,13 @@ def test_idle_connections_hold_nothing_up(server: OAuthCallbackServer) -> None:
     """A12: fifty connections that say nothing, or half of it, neither delay an answer nor the end."""
     beginnings = [b"", b"GET", b"GET /callback?code=c HTTP/1.1\r\nHost: x", b"\x16\x03\x01\x02\x00"]
     idle = [raw(server, beginnings[number % len(beginnings)]) for number in range(50)]
-    began = time.monotonic()
-    assert answer(server)[0] == 200
-    assert server.wait_for_callback(0) == GOOD
-    server.stop()
+    with within(5):
+        assert answer(server)[0] == 200
+        assert server.wait_for_callback(0) == GOOD
+        server.stop()
 
-    assert time.monotonic() - began < 5
     for connection in idle:
-        connection.settimeout(2)
+        connection.settimeout(30)
         with contextlib.suppress(ConnectionError):
             assert connection.recv(1) == b"", "it is still open"
         connection.close()
@@ -331,7 +335,7 @@ def test_a_slow_request_is_given_up(server: OAuthCallbackServer, monkeypatch: py
     """A12: the time for a whole request is bounded, not only the time between two bytes of it."""
     monkeypatch.setattr(callback_server, "_READ_DEADLINE", 0.3)
     with raw(server, b"GET /callback?") as connection:
-        assert not takes(connection, b"x", times=30, pause=0.05)
+        assert not takes(connection, b"x", times=600, pause=0.05)
     assert waits_on(server)
 
 
@@ -372,11 +376,10 @@ def test_a_handler_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.Monke
     connection = raw(
         server, f"GET /callback?{GOOD_QUERY} HTTP/1.1\r\nHost: 127.0.0.1:{port_of(server)}\r\n\r\n".encode()
     )
-    assert asked.wait(5)
-    began = time.monotonic()
-    server.stop()
+    assert asked.wait(30)
+    with within(5):
+        server.stop()
 
-    assert time.monotonic() - began < 5
     never.set()
     connection.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import product
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -11,66 +12,29 @@ import pytest
 
 from pywry_auth_nb import AuthFlowManager, OAuthTokenSet, PKCEChallenge, SessionManager, TokenError, TokenRefreshError
 from pywry_auth_nb.providers import GitHubProvider
-from tests.conftest import REDIRECT_URI
+from tests.support.cases import case
+from tests.support.clients import REDIRECT_URI, exchange
 from tests.support.idp import CLIENT, Answer
 from tests.support.lookalikes import SECRET, GitHubLookalike
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from pywry_auth_nb._io.http import HttpClient
 
 TOKEN = "/login/oauth/access_token"
 EMAILS = "/api/v3/user/emails"
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[GitHubLookalike]:
-    """One server for all tests of this module."""
-    with GitHubLookalike() as op:
-        yield op
+def kind() -> type[GitHubLookalike]:
+    """The provider of this module's tests."""
+    return GitHubLookalike
 
 
-@pytest.fixture
-def op(shared: GitHubLookalike) -> GitHubLookalike:
-    """The server, honest again."""
-    shared.be_honest()
-    return shared
-
-
-@pytest.fixture
-def client(op: GitHubLookalike, http: HttpClient) -> Callable[..., GitHubProvider]:
-    """Makes clients of the lookalike, as one does for an Enterprise Server."""
-
-    class Enterprise(GitHubProvider):
-        web_url = op.issuer
-        api_url = f"{op.issuer}/api/v3"
-
-    def make(client_id: str = CLIENT, client_secret: str = SECRET, **options: Any) -> GitHubProvider:
-        made = Enterprise(client_id, client_secret, **options)
-        made._http = http
-        return made
-
-    return make
-
-
-@pytest.fixture
-def rp(client: Callable[..., GitHubProvider]) -> GitHubProvider:
-    """An OAuth app with its secret."""
-    return client()
-
-
-def exchange(rp: GitHubProvider, op: GitHubLookalike, redirect_uri: str = REDIRECT_URI) -> OAuthTokenSet:
-    """Sign in up to the tokens."""
-    pkce = PKCEChallenge.generate()
-    url = rp.build_authorize_url(REDIRECT_URI, "state", pkce)
-    return asyncio.run(rp.exchange_code(op.authorize(url)["code"], redirect_uri, pkce.verifier, "a nonce"))
-
-
-def refused(work: Callable[[], Any]) -> TokenError:
+def refused(work: Callable[..., Any], *arguments: Any) -> TokenError:
     """Be refused without a word of the provider."""
     with pytest.raises(TokenError) as caught:
-        work()
+        work(*arguments)
     assert "CANARY" not in str(caught.value) + repr(caught.value)
     return caught.value
 
@@ -137,20 +101,21 @@ def test_the_code_verifier_is_sent(rp: GitHubProvider, op: GitHubLookalike) -> N
     }
 
 
-@pytest.mark.parametrize("as_form", [False, True], ids=["json", "form"])
-@pytest.mark.parametrize("expiring", [False, True], ids=["oauth-app", "github-app"])
-def test_an_answer_is_read(rp: GitHubProvider, op: GitHubLookalike, as_form: bool, expiring: bool) -> None:
+def test_an_answer_is_read(fresh: Callable[..., GitHubProvider], op: GitHubLookalike) -> None:
     """JSON was asked for; a form is understood, too: scopes by spaces, and an end only where there is one."""
-    op.as_form, op.expiring = as_form, expiring
-    tokens = exchange(rp, op)
+    for expiring, as_form in product([False, True], [False, True]):
+        with case(expiring, as_form):
+            rp = fresh()
+            op.as_form, op.expiring = as_form, expiring
+            tokens = exchange(rp, op)
 
-    assert op.last(TOKEN).headers["accept"] == "application/json"
-    assert tokens.access_token in op.alive
-    assert tokens.token_type == "Bearer"
-    assert tokens.scope == ("" if expiring else "read:user user:email")
-    assert tokens.expires_in == (28800 if expiring else None)
-    assert tokens.is_expired is False
-    assert (tokens.refresh_token in op.refresh_tokens) == expiring
+            assert op.last(TOKEN).headers["accept"] == "application/json"
+            assert tokens.access_token in op.alive
+            assert tokens.token_type == "Bearer"
+            assert tokens.scope == ("" if expiring else "read:user user:email")
+            assert tokens.expires_in == (28800 if expiring else None)
+            assert tokens.is_expired is False
+            assert (tokens.refresh_token in op.refresh_tokens) == expiring
 
 
 def test_scopes_that_a_person_took_away_are_not_claimed(rp: GitHubProvider, op: GitHubLookalike) -> None:
@@ -175,55 +140,59 @@ ERRORS = {
 }
 
 
-@pytest.mark.parametrize(("error", "code"), ERRORS.items())
-@pytest.mark.parametrize("status", [200, 400])
-def test_an_error_is_an_error_whatever_the_status(
-    rp: GitHubProvider, op: GitHubLookalike, error: str, code: str, status: int
-) -> None:
+def test_an_error_is_an_error_whatever_the_status(fresh: Callable[..., GitHubProvider], op: GitHubLookalike) -> None:
     """A15, H072: ``exchange_code`` and ``refresh_tokens`` translate GitHub's names into those of RFC 6749."""
-    op.answers[TOKEN] = Answer({"error": error, "error_description": "CANARY"}, status)
+    for status, (error, code) in product([200, 400], ERRORS.items()):
+        with case(error, status):
+            rp = fresh()
+            op.answers[TOKEN] = Answer({"error": error, "error_description": "CANARY"}, status)
 
-    assert refused(lambda: exchange(rp, op)).code == code
-    failure = refused(lambda: refresh(rp, "CANARY-rt"))
-    assert (type(failure), failure.code) == (TokenRefreshError, code)
+            assert refused(exchange, rp, op).code == code
+            failure = refused(refresh, rp, "CANARY-rt")
+            assert (type(failure), failure.code) == (TokenRefreshError, code)
 
 
-@pytest.mark.parametrize("as_form", [False, True], ids=["json", "form"])
-def test_an_error_may_come_as_a_form(rp: GitHubProvider, op: GitHubLookalike, as_form: bool) -> None:
+def test_an_error_may_come_as_a_form(rp: GitHubProvider, op: GitHubLookalike) -> None:
     """A15: the same refusals in the other format."""
-    op.as_form = as_form
+    for as_form in [False, True]:
+        with case(as_form):
+            op.as_form = as_form
 
-    assert refused(lambda: asyncio.run(rp.exchange_code("CANARY-code", REDIRECT_URI, "v"))).code == "invalid_grant"
+            assert (
+                refused(lambda: asyncio.run(rp.exchange_code("CANARY-code", REDIRECT_URI, "v"))).code == "invalid_grant"
+            )
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        Answer(b"<html>CANARY", headers={"Content-Type": "text/html"}),
-        Answer({"token_type": "bearer"}),
-        Answer({"access_token": None, "token_type": "bearer"}),
-        Answer(b"access_token=a&access_token=b", headers={"Content-Type": "application/x-www-form-urlencoded"}),
-        Answer(b"Oops CANARY", 502, {"Content-Type": "text/plain"}),
-    ],
-    ids=["html", "no-token", "null-token", "twice", "502"],
-)
-def test_a_malformed_answer_is_a_typed_error(rp: GitHubProvider, op: GitHubLookalike, answer: Answer) -> None:
+MALFORMED: dict[str, Answer] = {
+    "html": Answer(b"<html>CANARY", headers={"Content-Type": "text/html"}),
+    "no-token": Answer({"token_type": "bearer"}),
+    "null-token": Answer({"access_token": None, "token_type": "bearer"}),
+    "twice": Answer(b"access_token=a&access_token=b", headers={"Content-Type": "application/x-www-form-urlencoded"}),
+    "502": Answer(b"Oops CANARY", 502, {"Content-Type": "text/plain"}),
+}
+
+
+def test_a_malformed_answer_is_a_typed_error(fresh: Callable[..., GitHubProvider], op: GitHubLookalike) -> None:
     """A15: nothing but ``TokenError`` comes out."""
-    op.answers[TOKEN] = answer
+    for name, answer in MALFORMED.items():
+        with case(name):
+            rp = fresh()
+            op.answers[TOKEN] = answer
 
-    assert refused(lambda: exchange(rp, op)).code in {"bad_response", "token_response", "provider_unavailable"}
+            assert refused(exchange, rp, op).code in {"bad_response", "token_response", "provider_unavailable"}
 
 
 def test_a_missing_secret_is_named(client: Callable[..., GitHubProvider], op: GitHubLookalike) -> None:
     """GitHub calls it incorrect; with a wrong one it stays ``invalid_client``."""
-    assert refused(lambda: exchange(client(client_secret=""), op)).code == "client_secret_missing"
-    assert refused(lambda: exchange(client(client_secret="CANARY-no"), op)).code == "invalid_client"
-    assert refused(lambda: exchange(client("stranger"), op)).code == "invalid_client"
+    assert refused(exchange, client(client_secret=""), op).code == "client_secret_missing"
+    assert refused(exchange, client(client_secret="CANARY-no"), op).code == "invalid_client"
+    assert refused(exchange, client("stranger"), op).code == "invalid_client"
 
 
 def test_another_redirect_uri_is_named(rp: GitHubProvider, op: GitHubLookalike) -> None:
     """GitHub compares with the app's callback URL."""
-    error = refused(lambda: exchange(rp, op, "http://127.0.0.1:9999/other"))
+    code = op.authorize(rp.build_authorize_url(REDIRECT_URI, "state"))["code"]
+    error = refused(lambda: asyncio.run(rp.exchange_code(code, "http://127.0.0.1:9999/other", "verifier")))
 
     assert error.code == "invalid_request"
     assert "callback URL" in str(error)
@@ -250,7 +219,7 @@ def test_a_refresh_token_works_once(rp: GitHubProvider, op: GitHubLookalike) -> 
     old = exchange(rp, op)
     refresh(rp, old.refresh_token)
 
-    failure = refused(lambda: refresh(rp, old.refresh_token))
+    failure = refused(refresh, rp, old.refresh_token)
     assert (type(failure), failure.code) == (TokenRefreshError, "invalid_grant")
 
 
@@ -258,7 +227,7 @@ def test_a_server_that_is_down_is_not_the_end(rp: GitHubProvider, op: GitHubLook
     """A15: waiting may help, and how long is passed on."""
     op.answers[TOKEN] = Answer({}, 503, {"Retry-After": "9"})
 
-    failure = refused(lambda: refresh(rp, "CANARY-rt"))
+    failure = refused(refresh, rp, "CANARY-rt")
     assert (failure.code, failure.retry_after) == ("provider_unavailable", 9)
 
 
@@ -307,17 +276,19 @@ NO_EMAIL: dict[str, tuple[int, Any]] = {
 }
 
 
-@pytest.mark.parametrize("answer", NO_EMAIL.values(), ids=NO_EMAIL)
 def test_without_a_verified_primary_address_there_is_none(
-    rp: GitHubProvider, op: GitHubLookalike, answer: tuple[int, Any]
+    fresh: Callable[..., GitHubProvider], op: GitHubLookalike
 ) -> None:
     """B12: an address counts only when GitHub vouches for it; not being told is forgiven."""
-    op.emails = answer
-    who = userinfo(rp, op)
+    for name, answer in NO_EMAIL.items():
+        with case(name):
+            rp = fresh()
+            op.emails = answer
+            who = userinfo(rp, op)
 
-    assert who["login"] == "ada"
-    assert who["email"] is None
-    assert op.requests_to(EMAILS) == 1
+            assert who["login"] == "ada"
+            assert who["email"] is None
+            assert op.requests_to(EMAILS) == 1
 
 
 def test_a_token_that_is_refused_is_an_error(rp: GitHubProvider) -> None:
@@ -326,29 +297,27 @@ def test_a_token_that_is_refused_is_an_error(rp: GitHubProvider) -> None:
     assert refused(lambda: asyncio.run(rp.fetch_user(OAuthTokenSet("CANARY")))).code == "userinfo_failed"
 
 
-@pytest.mark.parametrize(
-    ("iss", "accepted"),
-    [
-        (lambda web: f"{web}/login/oauth", True),
-        (lambda web: web, True),
-        (lambda _: None, True),
-        (lambda web: f"{web}/login/oauth/", False),
-        (lambda _: "https://evil.example", False),
-        (lambda _: "", False),
-    ],
-    ids=["login-oauth", "host", "missing", "slash", "other", "empty"],
-)
-def test_the_answer_comes_from_github(
-    rp: GitHubProvider, op: GitHubLookalike, iss: Callable[[str], str | None], accepted: bool
-) -> None:
-    """B4: GitHub names itself in its answer (RFC 9207); older Enterprise Servers do not."""
-    try:
-        rp.check_issuer(iss(op.issuer))
-        said = ""
-    except TokenError as error:
-        said = error.code
+ISSUERS: dict[str, tuple[Callable[[str], str | None], bool]] = {
+    "login-oauth": (lambda web: f"{web}/login/oauth", True),
+    "host": (lambda web: web, True),
+    "missing": (lambda _: None, True),
+    "slash": (lambda web: f"{web}/login/oauth/", False),
+    "other": (lambda _: "https://evil.example", False),
+    "empty": (lambda _: "", False),
+}
 
-    assert said == ("" if accepted else "issuer_mismatch")
+
+def test_the_answer_comes_from_github(rp: GitHubProvider, op: GitHubLookalike) -> None:
+    """B4: GitHub names itself in its answer (RFC 9207); older Enterprise Servers do not."""
+    for name, (iss, accepted) in ISSUERS.items():
+        with case(name):
+            try:
+                rp.check_issuer(iss(op.issuer))
+                said = ""
+            except TokenError as error:
+                said = error.code
+
+            assert said == ("" if accepted else "issuer_mismatch")
 
 
 # -- revoke -------------------------------------------------------------------------------------------------------

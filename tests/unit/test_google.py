@@ -3,65 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from pywry_auth_nb import AuthFlowManager, OAuthTokenSet, PKCEChallenge, SessionManager, TokenError, TokenRefreshError
+from pywry_auth_nb import AuthFlowManager, SessionManager, TokenError, TokenRefreshError
 from pywry_auth_nb.providers import GoogleProvider
-from pywry_auth_nb.providers.jwks import KeyCache
-from tests.conftest import REDIRECT_URI
+from tests.support.cases import case
+from tests.support.clients import REDIRECT_URI, exchange
 from tests.support.idp import CLIENT, Answer
-from tests.support.lookalikes import SECRET, GoogleLookalike, Refused
+from tests.support.lookalikes import GoogleLookalike, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from pywry_auth_nb._io.http import HttpClient
-
-NONCE = "nonce-of-this-sign-in"
+    from collections.abc import Callable
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[GoogleLookalike]:
-    """One provider for all tests of this module."""
-    with GoogleLookalike() as op:
-        yield op
-
-
-@pytest.fixture
-def op(shared: GoogleLookalike) -> GoogleLookalike:
-    """The provider, honest again."""
-    shared.be_honest()
-    return shared
-
-
-@pytest.fixture
-def client(op: GoogleLookalike, http: HttpClient) -> Callable[..., GoogleProvider]:
-    """Makes clients of the lookalike."""
-
-    class Provider(GoogleProvider):
-        issuer = op.issuer
-
-    def make(client_secret: str = SECRET, **options: Any) -> GoogleProvider:
-        made = Provider(CLIENT, client_secret, **options)
-        made._http, made._keys = http, KeyCache(http)
-        return made
-
-    return make
-
-
-def exchange(rp: GoogleProvider, op: GoogleLookalike) -> OAuthTokenSet:
-    """Sign in up to the tokens."""
-    pkce = PKCEChallenge.generate()
-
-    async def go() -> OAuthTokenSet:
-        await rp.prepare()
-        url = rp.build_authorize_url(REDIRECT_URI, "state", pkce, {"nonce": NONCE})
-        return await rp.exchange_code(op.authorize(url)["code"], REDIRECT_URI, pkce.verifier, NONCE)
-
-    return asyncio.run(go())
+def kind() -> type[GoogleLookalike]:
+    """The provider of this module's tests."""
+    return GoogleLookalike
 
 
 def refused(rp: GoogleProvider, op: GoogleLookalike) -> TokenError:
@@ -166,26 +127,31 @@ def test_a_dead_refresh_token_is_invalid_grant(client: Callable[..., GoogleProvi
     assert caught.value.code == "invalid_grant"
 
 
-@pytest.mark.parametrize(
-    "form", [lambda issuer: issuer, lambda issuer: issuer.partition("://")[2]], ids=["url", "host"]
-)
-def test_both_forms_of_the_issuer_are_accepted(
-    client: Callable[..., GoogleProvider], op: GoogleLookalike, form: Callable[[str], str]
-) -> None:
+FORMS: dict[str, Callable[[str], str]] = {
+    "url": lambda issuer: issuer,
+    "host": lambda issuer: issuer.partition("://")[2],
+}
+
+
+def test_both_forms_of_the_issuer_are_accepted(client: Callable[..., GoogleProvider], op: GoogleLookalike) -> None:
     """H142: ``exchange_code`` and ``validate_id_token`` accept the issuer with and without ``https://``."""
-    op.claims = {"iss": form(op.issuer)}
-    rp = client()
+    for name, form in FORMS.items():
+        with case(name):
+            op.claims = {"iss": form(op.issuer)}
+            rp = client()
 
-    assert rp.claims(exchange(rp, op))["iss"] == form(op.issuer)
-    assert asyncio.run(rp.validate_id_token(op.id_token()))["sub"] == "ada"
+            assert rp.claims(exchange(rp, op))["iss"] == form(op.issuer)
+            assert asyncio.run(rp.validate_id_token(op.id_token()))["sub"] == "ada"
 
 
-@pytest.mark.parametrize("iss", ["accounts.google.com", "https://127.0.0.1", "//127.0.0.1", "", None])
-def test_other_issuers_are_not(client: Callable[..., GoogleProvider], op: GoogleLookalike, iss: Any) -> None:
+def test_other_issuers_are_not(client: Callable[..., GoogleProvider], op: GoogleLookalike) -> None:
     """B3, H142: neither somebody else nor a part of the name."""
-    op.claims = {"iss": iss}
+    for iss in ["accounts.google.com", "https://127.0.0.1", "//127.0.0.1", "", None]:
+        with case(iss):
+            op.be_honest()
+            op.claims = {"iss": iss}
 
-    assert refused(client(), op).code == "id_token_iss"
+            assert refused(client(), op).code == "id_token_iss"
 
 
 def test_the_short_form_is_for_id_tokens_alone(client: Callable[..., GoogleProvider], op: GoogleLookalike) -> None:
@@ -212,24 +178,23 @@ def test_revoking_one_token_ends_both(client: Callable[..., GoogleProvider], op:
     assert op._grants == {}
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        Answer({"error": "invalid_request"}, 400),
-        Answer({"error": "invalid_token"}, 401),
-        Answer(b"<html>", 400, {"Content-Type": "text/html"}),
-        Answer([], 400),
-        Answer({}, 503),
-    ],
-    ids=["other-error", "other-status", "html", "list", "down"],
-)
-def test_only_a_dead_token_counts_as_revoked(
-    client: Callable[..., GoogleProvider], op: GoogleLookalike, answer: Answer
-) -> None:
-    """B7: another refusal of ``revoke_token`` is False."""
-    op.answers["/revoke"] = answer
+NOT_REVOKED: dict[str, Answer] = {
+    "other-error": Answer({"error": "invalid_request"}, 400),
+    "other-status": Answer({"error": "invalid_token"}, 401),
+    "html": Answer(b"<html>", 400, {"Content-Type": "text/html"}),
+    "list": Answer([], 400),
+    "down": Answer({}, 503),
+}
 
-    assert asyncio.run(client().revoke_token("CANARY-t")) is False
+
+def test_only_a_dead_token_counts_as_revoked(client: Callable[..., GoogleProvider], op: GoogleLookalike) -> None:
+    """B7: another refusal of ``revoke_token`` is False."""
+    for name, answer in NOT_REVOKED.items():
+        with case(name):
+            op.be_honest()
+            op.answers["/revoke"] = answer
+
+            assert asyncio.run(client().revoke_token("CANARY-t")) is False
 
 
 def test_userinfo_and_close(client: Callable[..., GoogleProvider], op: GoogleLookalike) -> None:

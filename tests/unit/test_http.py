@@ -15,6 +15,7 @@ import struct
 import threading
 import time
 from email.utils import format_datetime
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,8 +27,10 @@ from cryptography.x509.oid import NameOID
 from pywry_auth_nb import TokenError
 from pywry_auth_nb._io.http import Answer, HttpClient, _retry_after, check_url, is_loopback, strict_json
 from pywry_auth_nb._io.loop import run
+from tests.support.cases import case
 from tests.support.idp import Answer as Told
 from tests.support.idp import Idp
+from tests.support.waiting import patience, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,7 +189,7 @@ def test_connections_of_another_loop_are_left_alone() -> None:
         connection.settimeout(1)
         connection.recv(1)  # keep it open
 
-    client, loops = HttpClient(deadline=0.5), [asyncio.new_event_loop() for _ in range(2)]
+    client, loops = HttpClient(deadline=5.0), [asyncio.new_event_loop() for _ in range(2)]
     with RawServer(talk) as server:
         clients = []
         for loop in loops:
@@ -232,39 +235,41 @@ def test_a_whole_request_has_a_deadline(talk: Callable[[socket.socket], None]) -
     """H059 to H061: however the bytes are spread over time, the request ends at its deadline."""
     with RawServer(talk) as server:
         started = time.monotonic()
-        error = refused(server.url, deadline=0.25)
+        with within(4):
+            error = refused(server.url, deadline=0.25)
 
     assert error.code == "timeout"
-    assert 0.2 < time.monotonic() - started < 4
+    assert time.monotonic() - started > 0.2
 
 
 def test_the_deadline_counts_from_each_request() -> None:
     """Requests of one client that take 0.4 s each all fit into a deadline of 1.5 s."""
+    unit = patience()
 
     def talk(connection: socket.socket) -> None:
-        time.sleep(0.4)
+        time.sleep(0.4 * unit)
         connection.sendall(reply(b"{}", "Connection: close"))
 
     with RawServer(talk) as server:
-        answers = [ask(server.url, deadline=1.5) for _ in range(4)]
+        answers = [ask(server.url, deadline=1.5 * unit) for _ in range(4)]
 
     assert all(answer.ok for answer in answers)
 
 
 def test_a_client_is_usable_after_a_timeout() -> None:
     """I5: after a request that timed out, the next one with the same client succeeds."""
-    slow, over = threading.Event(), threading.Event()
+    slow, over, deadline = threading.Event(), threading.Event(), 0.7 * patience()
 
     def talk(connection: socket.socket) -> None:
         if not slow.is_set():
             slow.set()
-            over.wait(10)
+            over.wait(60)
         connection.sendall(reply(b"{}"))
 
     with RawServer(talk) as server:
-        assert refused(server.url, deadline=0.7).code == "timeout"
+        assert refused(server.url, deadline=deadline).code == "timeout"
         over.set()
-        assert ask(server.url, deadline=0.7).ok
+        assert ask(server.url, deadline=deadline).ok
 
 
 # -- bytes --------------------------------------------------------------------------------------------------------
@@ -294,12 +299,10 @@ LARGE = {
 @pytest.mark.parametrize("talk", LARGE.values(), ids=LARGE)
 def test_an_answer_has_a_largest_size(talk: Callable[[socket.socket], None]) -> None:
     """H062: reading stops at the cap, long before the deadline, whether or not a length was announced."""
-    with RawServer(talk) as server:
-        started = time.monotonic()
+    with RawServer(talk) as server, within(3):
         error = refused(server.url, deadline=20.0, max_bytes=10_000)
 
     assert error.code == "too_large"
-    assert time.monotonic() - started < 3
 
 
 def test_an_answer_of_exactly_the_largest_size_is_fine() -> None:
@@ -323,13 +326,17 @@ def test_a_large_head_is_a_typed_error(head: bytes) -> None:
         assert refused(server.url).code == "network"
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip", "deflate", "br", "zstd", "identity, gzip", "made-up"])
-def test_a_compressed_answer_is_refused(encoding: str) -> None:
+ENCODINGS = ["gzip", "GZIP", "x-gzip", "deflate", "br", "zstd", "identity, gzip", "made-up"]
+
+
+def test_a_compressed_answer_is_refused() -> None:
     """H063: what was asked to come plain and says that it does not is not read, let alone inflated."""
-    bomb = gzip.compress(b"[" + b" " * 5_000_000 + b"]")
-    for body in (bomb, b"{}"):
-        with RawServer(reply(body, f"Content-Encoding: {encoding}")) as server:
-            assert refused(server.url).code == "bad_response"
+    for encoding in ENCODINGS:
+        with case(encoding):
+            bomb = gzip.compress(b"[" + b" " * 5_000_000 + b"]")
+            for body in (bomb, b"{}"):
+                with RawServer(reply(body, f"Content-Encoding: {encoding}")) as server:
+                    assert refused(server.url).code == "bad_response"
 
 
 def test_saying_that_nothing_is_compressed_is_fine() -> None:
@@ -340,16 +347,19 @@ def test_saying_that_nothing_is_compressed_is_fine() -> None:
 # -- elsewhere ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 300, 304, 399])
-def test_a_redirect_is_never_followed(status: int, method: str) -> None:
+def test_a_redirect_is_never_followed() -> None:
     """H041, H053 to H057: 307 and 308 would carry a code elsewhere; the other server hears nothing."""
-    with RawServer(reply(b"{}")) as other, RawServer(reply(b"", f"Location: {other.url}", status=f"{status} X")) as one:
-        error = refused(one.url, method=method)
+    for status, method in product([301, 302, 303, 307, 308, 300, 304, 399], ["GET", "POST"]):
+        with (
+            case(status, method),
+            RawServer(reply(b"{}")) as other,
+            RawServer(reply(b"", f"Location: {other.url}", status=f"{status} X")) as one,
+        ):
+            error = refused(one.url, method=method)
 
-        assert error.code == "redirect_refused"
-        assert len(one.heard) == 1
-        assert other.heard == []
+            assert error.code == "redirect_refused"
+            assert len(one.heard) == 1
+            assert other.heard == []
 
 
 def test_cookies_are_not_sent_back(idp: Idp) -> None:
@@ -436,14 +446,14 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("talk", BROKEN.values(), ids=BROKEN)
-def test_a_broken_connection_is_a_typed_error(talk: Callable[[socket.socket], None]) -> None:
+def test_a_broken_connection_is_a_typed_error() -> None:
     """H064, H067: whatever breaks on the way is ``network``, and the request is not sent again."""
-    with RawServer(talk) as server:
-        error = refused(server.url, method="POST")
+    for name, talk in BROKEN.items():
+        with case(name), RawServer(talk) as server:
+            error = refused(server.url, method="POST")
 
-        assert error.code == "network"
-        assert len(server.heard) == 1
+            assert error.code == "network"
+            assert len(server.heard) == 1
 
 
 def test_a_refused_connection_is_a_typed_error() -> None:
@@ -497,11 +507,11 @@ NO_JSON = {
 }
 
 
-@pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON)
-def test_what_is_no_unambiguous_json_is_refused(body: bytes) -> None:
+def test_what_is_no_unambiguous_json_is_refused() -> None:
     """H043, H098: only one clear JSON value in UTF-8 (RFC 8259 §8.1) is decoded; all else is a ``ValueError``."""
-    with pytest.raises(ValueError):  # noqa: PT011 - which of json's it is does not matter
-        strict_json(body)
+    for name, body in NO_JSON.items():
+        with case(name), pytest.raises(ValueError):  # noqa: PT011 - which of json's it is does not matter
+            strict_json(body)
 
 
 def test_a_success_without_json_is_a_typed_error() -> None:
@@ -522,77 +532,91 @@ def test_an_error_without_json_is_an_error_without_body() -> None:
     assert {(answer.status, answer.ok, str(answer.body)) for answer in answers} == {(503, False, "None")}
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"{}"])
-def test_a_success_may_be_empty_where_the_caller_says_so(body: bytes) -> None:
+def test_a_success_may_be_empty_where_the_caller_says_so() -> None:
     """A revocation endpoint answers 200 and nothing (RFC 7009 §2.2)."""
-    with RawServer(reply(body, media_type="text/html")) as server:
-        answer = ask(server.url, expect_json=False)
+    for body in [b"", b"<html>", b"{}"]:
+        with case(body):
+            with RawServer(reply(body, media_type="text/html")) as server:
+                answer = ask(server.url, expect_json=False)
 
-    assert (answer.ok, answer.body) == (True, None)
+            assert (answer.ok, answer.body) == (True, None)
 
 
-@pytest.mark.parametrize("body", [b"[]", b'"x"', b"1", b"true", b'\n\t {"a": 1e3}\r\n'], ids=repr)
-def test_any_json_value_is_decoded(body: bytes) -> None:
+def test_any_json_value_is_decoded() -> None:
     """Whether it is an object is for the caller to see."""
-    assert answering(body).body == json.loads(body)
+    for body in [b"[]", b'"x"', b"1", b"true", b'\n\t {"a": 1e3}\r\n']:
+        with case(body):
+            assert answering(body).body == json.loads(body)
 
 
-@pytest.mark.parametrize(
-    "media_type",
-    ["application/json", "Application/JSON; charset=utf-8", "application/jwk-set+json", "application/json;"],
-)
-def test_json_says_that_it_is_json(media_type: str) -> None:
+JSON_TYPES = ["application/json", "Application/JSON; charset=utf-8", "application/jwk-set+json", "application/json;"]
+
+
+def test_json_says_that_it_is_json() -> None:
     """H066, H171: both JSON media types are read, whatever their case and parameters."""
-    assert answering(b"{}", media_type=media_type).body == {}
+    for media_type in JSON_TYPES:
+        with case(media_type):
+            assert answering(b"{}", media_type=media_type).body == {}
 
 
-@pytest.mark.parametrize(
-    "media_type",
-    [None, "", "text/html", "text/plain", "text/json", "application/jwt", "application/jsonp", "x, application/json"],
-)
-def test_json_that_says_it_is_something_else_is_refused(media_type: str | None) -> None:
+OTHER_TYPES = [
+    None,
+    "",
+    "text/html",
+    "text/plain",
+    "text/json",
+    "application/jwt",
+    "application/jsonp",
+    "x, application/json",
+]
+
+
+def test_json_that_says_it_is_something_else_is_refused() -> None:
     """H066, H188: JSON under another name, also a signed UserInfo answer, is not read."""
-    with RawServer(reply(b"{}", media_type=media_type)) as server:
-        assert refused(server.url).code == "bad_response"
+    for media_type in OTHER_TYPES:
+        with case(media_type), RawServer(reply(b"{}", media_type=media_type)) as server:
+            assert refused(server.url).code == "bad_response"
 
 
-@pytest.mark.parametrize("status", [201, 202, 206, 400, 401, 403, 404, 408, 418, 429, 500, 502, 503, 504])
-def test_only_200_is_success(status: int) -> None:
+def test_only_200_is_success() -> None:
     """H065: other statuses come back as they are, with their JSON, and are no success."""
-    answer = answering(b'{"error": "x"}', status=f"{status} X")
+    for status in [201, 202, 206, 400, 401, 403, 404, 408, 418, 429, 500, 502, 503, 504]:
+        with case(status):
+            answer = answering(b'{"error": "x"}', status=f"{status} X")
 
-    assert (answer.status, answer.ok, answer.body) == (status, False, {"error": "x"})
+            assert (answer.status, answer.ok, answer.body) == (status, False, {"error": "x"})
 
 
 # -- Retry-After --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("0", 0.0),
-        ("7", 7.0),
-        (" 7 ", 7.0),
-        ("3600", 3600.0),
-        ("3601", 3600.0),
-        ("1000000000", 3600.0),
-        ("9" * 400, 3600.0),
-        ("", None),
-        ("-5", None),
-        ("1.5", None),
-        ("soon", None),
-        ("0x10", None),
-        ("\xb2", None),
-        (None, None),
-        ("Wed, 99 Oct 2015 07:28:00 GMT", None),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", 3600.0),
-        ("Fri, 31 Dec 9999 23:59:59 -2300", 3600.0),
-    ],
-)
-def test_retry_after_is_read_and_clamped(value: str | None, expected: float | None) -> None:
+RETRY_AFTER: list[tuple[str | None, float | None]] = [
+    ("0", 0.0),
+    ("7", 7.0),
+    (" 7 ", 7.0),
+    ("3600", 3600.0),
+    ("3601", 3600.0),
+    ("1000000000", 3600.0),
+    ("9" * 400, 3600.0),
+    ("", None),
+    ("-5", None),
+    ("1.5", None),
+    ("soon", None),
+    ("0x10", None),
+    ("\xb2", None),
+    (None, None),
+    ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+    ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+    ("Fri, 31 Dec 9999 23:59:59 GMT", 3600.0),
+    ("Fri, 31 Dec 9999 23:59:59 -2300", 3600.0),
+]
+
+
+def test_retry_after_is_read_and_clamped() -> None:
     """H073: seconds or a date, at most an hour; a past date means now, garbage means nothing."""
-    assert _retry_after(value) == expected
+    for value, expected in RETRY_AFTER:
+        with case(value):
+            assert _retry_after(value) == expected
 
 
 def test_retry_after_may_be_a_date() -> None:
@@ -622,10 +646,11 @@ GOOD_URLS = [
 ]
 
 
-@pytest.mark.parametrize("url", GOOD_URLS)
-def test_a_good_address_is_accepted(url: str) -> None:
+def test_a_good_address_is_accepted() -> None:
     """Https anywhere, and http where it does not leave the machine."""
-    check_url(url)
+    for url in GOOD_URLS:
+        with case(url):
+            check_url(url)
 
 
 BAD_URLS = [
@@ -685,13 +710,14 @@ BAD_URLS = [
 ]
 
 
-@pytest.mark.parametrize("url", BAD_URLS, ids=repr)
-def test_a_bad_address_is_refused(url: str) -> None:
+def test_a_bad_address_is_refused() -> None:
     """H038 to H040: no other scheme, no http beyond this machine, nothing that hides or that parsers disagree about."""
-    with pytest.raises(TokenError) as caught:
-        check_url(url)
+    for url in BAD_URLS:
+        with case(url):
+            with pytest.raises(TokenError) as caught:
+                check_url(url)
 
-    assert caught.value.code == "insecure_url"
+            assert caught.value.code == "insecure_url"
 
 
 def test_a_bad_address_is_refused_before_anything_is_sent() -> None:
@@ -703,40 +729,49 @@ def test_a_bad_address_is_refused_before_anything_is_sent() -> None:
     assert server.heard == []
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["https://xn--/", "https://xn--a.invalid/", f"https://{'a' * 70}.invalid/", "https://a..invalid/", "https://%00/"],
-)
-def test_an_impossible_host_is_a_typed_error(url: str) -> None:
+IMPOSSIBLE_URLS = [
+    "https://xn--/",
+    "https://xn--a.invalid/",
+    f"https://{'a' * 70}.invalid/",
+    "https://a..invalid/",
+    "https://%00/",
+]
+
+
+def test_an_impossible_host_is_a_typed_error() -> None:
     """A host that no resolver can look up is ``insecure_url`` or ``network``, not a crash."""
-    assert refused(url).code in {"insecure_url", "network"}
+    for url in IMPOSSIBLE_URLS:
+        with case(url):
+            assert refused(url).code in {"insecure_url", "network"}
 
 
-@pytest.mark.parametrize("token", ["CANARY\r\nX-Evil: 1", "CANARY\0", "CANARYé", "CANARY\ud800"], ids=ascii)
-def test_a_header_that_cannot_be_sent_is_a_typed_error(token: str) -> None:
+def test_a_header_that_cannot_be_sent_is_a_typed_error() -> None:
     """H079: a token from a damaged store adds no header, crashes nothing, and is not in httpcore's debug log either."""
-    with RawServer(reply(b"{}")) as server:
-        assert not outcome(server.url, headers={"Authorization": f"Bearer {token}"}).isdigit()
+    for token in ["CANARY\r\nX-Evil: 1", "CANARY\0", "CANARYé", "CANARY\ud800"]:
+        with case(token):
+            with RawServer(reply(b"{}")) as server:
+                assert not outcome(server.url, headers={"Authorization": f"Bearer {token}"}).isdigit()
 
-    assert b"".join(server.heard) == b""
+            assert b"".join(server.heard) == b""
 
 
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("localhost", True),
-        ("127.0.0.1", True),
-        ("127.255.255.254", True),
-        ("::1", True),
-        ("", False),
-        ("localhost.", False),
-        ("0.0.0.0", False),  # noqa: S104 - no binding
-        ("128.0.0.1", False),
-        ("::", False),
-        ("::2", False),
-        ("idp.example", False),
-    ],
-)
-def test_loopback_is_a_literal(host: str, expected: bool) -> None:
+HOSTS = [
+    ("localhost", True),
+    ("127.0.0.1", True),
+    ("127.255.255.254", True),
+    ("::1", True),
+    ("", False),
+    ("localhost.", False),
+    ("0.0.0.0", False),  # noqa: S104 - no binding
+    ("128.0.0.1", False),
+    ("::", False),
+    ("::2", False),
+    ("idp.example", False),
+]
+
+
+def test_loopback_is_a_literal() -> None:
     """Only ``localhost`` itself and loopback address literals are this machine: no name that DNS could point here."""
-    assert is_loopback(host) is expected
+    for host, expected in HOSTS:
+        with case(host):
+            assert is_loopback(host) is expected

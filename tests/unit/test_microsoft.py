@@ -3,79 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import product
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from pywry_auth_nb import AuthFlowManager, OAuthTokenSet, PKCEChallenge, SessionManager, TokenError, TokenRefreshError
+from pywry_auth_nb import AuthFlowManager, SessionManager, TokenError, TokenRefreshError
 from pywry_auth_nb.errors import AuthenticationError, ConfigurationError
 from pywry_auth_nb.providers import MicrosoftProvider
-from pywry_auth_nb.providers.jwks import KeyCache
-from tests.conftest import REDIRECT_URI
+from tests.support.cases import case
+from tests.support.clients import REDIRECT_URI, exchange
 from tests.support.idp import CLIENT, Answer
 from tests.support.lookalikes import CONTOSO, PERSONAL, SECRET, MicrosoftLookalike
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from pywry_auth_nb._io.http import HttpClient
 
-NONCE = "nonce-of-this-sign-in"
 FABRIKAM = "99999999-8888-7777-6666-555555555555"
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[MicrosoftLookalike]:
-    """One authority for all tests of this module."""
-    with MicrosoftLookalike() as op:
-        yield op
+def kind() -> type[MicrosoftLookalike]:
+    """The provider of this module's tests."""
+    return MicrosoftLookalike
 
 
-@pytest.fixture
-def op(shared: MicrosoftLookalike) -> MicrosoftLookalike:
-    """The authority, honest again."""
-    shared.be_honest()
-    return shared
-
-
-@pytest.fixture
-def client(op: MicrosoftLookalike, http: HttpClient) -> Callable[..., MicrosoftProvider]:
-    """Makes clients of the lookalike, as one does for a national cloud."""
-
-    class Provider(MicrosoftProvider):
-        authority = op.issuer
-
-    def make(tenant_id: str = "common", client_secret: str = "", **options: Any) -> MicrosoftProvider:
-        made = Provider(CLIENT, client_secret, tenant_id, **options)
-        made._http, made._keys = http, KeyCache(http)
-        return made
-
-    return make
-
-
-def exchange(rp: MicrosoftProvider, op: MicrosoftLookalike) -> OAuthTokenSet:
-    """Sign in up to the tokens."""
-    pkce = PKCEChallenge.generate()
-
-    async def go() -> OAuthTokenSet:
-        await rp.prepare()
-        url = rp.build_authorize_url(REDIRECT_URI, "state", pkce, {"nonce": NONCE})
-        return await rp.exchange_code(op.authorize(url)["code"], REDIRECT_URI, pkce.verifier, NONCE)
-
-    return asyncio.run(go())
-
-
-def code(work: Callable[[], Any]) -> str:
+def code(work: Callable[..., Any], *arguments: Any) -> str:
     """Return the code of what goes wrong, after a look at its words; or nothing."""
     try:
-        work()
+        work(*arguments)
     except TokenError as error:
         failure = error
     else:
         return ""
     assert "CANARY" not in str(failure) + repr(failure)
     return failure.code
+
+
+def prepare(rp: MicrosoftProvider) -> None:
+    """Discover."""
+    asyncio.run(rp.prepare())
 
 
 def anybodys_key(op: MicrosoftLookalike) -> None:
@@ -140,16 +109,16 @@ WHO = {
 }
 
 
-@pytest.mark.parametrize(("tenants", "expected"), WHO.items(), ids=[f"{where}-{who[:8]}" for where, who in WHO])
-def test_who_may_sign_in_where(
-    client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike, tenants: tuple[str, str], expected: str
-) -> None:
+def test_who_may_sign_in_where(client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike) -> None:
     """A6: ``tenant_id`` decides whose ID tokens ``exchange_code`` accepts, and whose response (RFC 9207)."""
-    where, op.tid = tenants
-    rp = client(where)
+    for tenants, expected in WHO.items():
+        with case(tenants):
+            op.be_honest()
+            where, op.tid = tenants
+            rp = client(where)
 
-    assert code(lambda: exchange(rp, op)) == expected
-    assert answered(rp, op.issuer_of(op.tid)) == ("issuer_mismatch" if expected else "")
+            assert code(exchange, rp, op) == expected
+            assert answered(rp, op.issuer_of(op.tid)) == ("issuer_mismatch" if expected else "")
 
 
 BAD_ISSUERS: dict[str, dict[str, Any]] = {
@@ -167,39 +136,40 @@ BAD_ISSUERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("claims", BAD_ISSUERS.values(), ids=BAD_ISSUERS)
-def test_an_issuer_must_be_that_of_its_tenant(
-    client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike, claims: dict[str, Any]
-) -> None:
+def test_an_issuer_must_be_that_of_its_tenant(client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike) -> None:
     """A6, B3, H141: ``tid`` is a GUID, and ``iss`` is built from it, character by character."""
-    op.claims = claims | ({"iss": op.issuer_of(claims["iss"])} if "iss" in claims else {})
-    anybodys_key(op)
+    for name, claims in BAD_ISSUERS.items():
+        with case(name):
+            op.be_honest()
+            op.claims = claims | ({"iss": op.issuer_of(claims["iss"])} if "iss" in claims else {})
+            anybodys_key(op)
 
-    assert code(lambda: exchange(client(), op)) == "id_token_iss"
+            assert code(exchange, client(), op) == "id_token_iss"
 
 
-@pytest.mark.parametrize(
-    "iss", ["https://evil.example/{}/v2.0", "https://sts.windows.net/{}/", "{}", "http://127.0.0.1/{}/v2.0"]
-)
-def test_another_authority_is_another_issuer(
-    client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike, iss: str
-) -> None:
+ISSUERS = ["https://evil.example/{}/v2.0", "https://sts.windows.net/{}/", "{}", "http://127.0.0.1/{}/v2.0"]
+
+
+def test_another_authority_is_another_issuer(client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike) -> None:
     """A6, B4: the tenant's GUID alone proves nothing, in an ID token and in a response."""
-    op.claims = {"iss": iss.format(CONTOSO)}
-    anybodys_key(op)
+    for iss in ISSUERS:
+        with case(iss):
+            op.be_honest()
+            op.claims = {"iss": iss.format(CONTOSO)}
+            anybodys_key(op)
 
-    for where in ("common", "organizations", CONTOSO, "contoso.example"):
-        assert code(lambda where=where: exchange(client(where), op)) == "id_token_iss"
-        assert answered(client(where), iss.format(CONTOSO)) == "issuer_mismatch"
+            for where in ("common", "organizations", CONTOSO, "contoso.example"):
+                assert code(exchange, client(where), op) == "id_token_iss"
+                assert answered(client(where), iss.format(CONTOSO)) == "issuer_mismatch"
 
 
 def test_one_tenant_needs_no_tid(client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike) -> None:
     """Without the scope profile Microsoft may leave ``tid`` out: where one issuer is expected, ``iss`` says it all."""
     op.claims = {"tid": ...}
-    assert code(lambda: exchange(client(CONTOSO), op)) == ""
+    assert code(exchange, client(CONTOSO), op) == ""
 
     op.claims = {"tid": FABRIKAM}
-    assert code(lambda: exchange(client(CONTOSO), op)) == "id_token_iss"
+    assert code(exchange, client(CONTOSO), op) == "id_token_iss"
 
 
 OWNERS: dict[str, tuple[Any, str]] = {
@@ -210,23 +180,23 @@ OWNERS: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize(("owner", "expected"), OWNERS.values(), ids=OWNERS)
-def test_a_key_signs_for_its_owner_alone(
-    client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike, owner: str, expected: str
-) -> None:
+def test_a_key_signs_for_its_owner_alone(client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike) -> None:
     """A6: Microsoft says beside each key for which issuer it signs; a key of personal accounts speaks for no tenant."""
-    op.key_owner = op.issuer_of(owner)
+    for name, (owner, expected) in OWNERS.items():
+        with case(name):
+            op.be_honest()
+            op.key_owner = op.issuer_of(owner)
 
-    assert code(lambda: exchange(client(), op)) == expected
+            assert code(exchange, client(), op) == expected
 
 
 def test_a_key_s_owner_must_be_text(client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike) -> None:
     """B3: anything else owns nothing; no owner at all is as before Microsoft published it."""
     op.key_owner = None
-    assert code(lambda: exchange(client(), op)) == "id_token_signature"
+    assert code(exchange, client(), op) == "id_token_signature"
 
     anybodys_key(op)
-    assert code(lambda: exchange(client(), op)) == ""
+    assert code(exchange, client(), op) == ""
 
 
 METADATA = {
@@ -238,27 +208,30 @@ METADATA = {
 }
 
 
-@pytest.mark.parametrize("said", ["{tenantid}", CONTOSO, FABRIKAM, PERSONAL, "common", "contoso.example", ""])
-@pytest.mark.parametrize("where", METADATA)
 def test_metadata_is_of_the_tenant_that_was_asked(
-    client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike, where: str, said: str
+    client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike
 ) -> None:
     """A6, H035: the template where it means many tenants, else one tenant's GUID: the very one where it is known."""
-    op.metadata = {"issuer": op.issuer_of(said)}
-    accepted = METADATA[where] + ([PERSONAL] if where == "contoso.example" else [])
+    for where, said in product(METADATA, ["{tenantid}", CONTOSO, FABRIKAM, PERSONAL, "common", "contoso.example", ""]):
+        with case(where, said):
+            op.be_honest()
+            op.metadata = {"issuer": op.issuer_of(said)}
+            accepted = METADATA[where] + ([PERSONAL] if where == "contoso.example" else [])
 
-    expected = "" if said in accepted else "metadata_issuer"
-    assert code(lambda: asyncio.run(client(where).prepare())) == expected
+            expected = "" if said in accepted else "metadata_issuer"
+            assert code(prepare, client(where)) == expected
 
 
-@pytest.mark.parametrize("issuer", [None, 5, ["x"], "https://evil.example/{tenantid}/v2.0", ...])
-def test_metadata_of_somebody_else_is_refused(
-    client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike, issuer: Any
-) -> None:
+def test_metadata_of_somebody_else_is_refused(client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike) -> None:
     """H035: also where Microsoft's own rule is looser than OpenID Connect's."""
-    op.answers["/common/v2.0/.well-known/openid-configuration"] = Answer({} if issuer is ... else {"issuer": issuer})
+    for issuer in [None, 5, ["x"], "https://evil.example/{tenantid}/v2.0", ...]:
+        with case(issuer):
+            op.be_honest()
+            op.answers["/common/v2.0/.well-known/openid-configuration"] = Answer(
+                {} if issuer is ... else {"issuer": issuer}
+            )
 
-    assert code(lambda: asyncio.run(client().prepare())) == "metadata_issuer"
+            assert code(prepare, client()) == "metadata_issuer"
 
 
 BAD_TENANTS = [
@@ -281,14 +254,15 @@ BAD_TENANTS = [
 ]
 
 
-@pytest.mark.parametrize("tenant", BAD_TENANTS, ids=repr)
-def test_a_tenant_must_be_a_name(tenant: str) -> None:
+def test_a_tenant_must_be_a_name() -> None:
     """B16: it becomes part of an address; ``ConfigurationError`` is also ``AuthenticationError`` and ``ValueError``."""
-    with pytest.raises(ConfigurationError) as caught:
-        MicrosoftProvider(CLIENT, tenant_id=tenant)
-    assert isinstance(caught.value, AuthenticationError)
-    assert isinstance(caught.value, ValueError)
-    assert "tenant_id" in str(caught.value)
+    for tenant in BAD_TENANTS:
+        with case(tenant):
+            with pytest.raises(ConfigurationError) as caught:
+                MicrosoftProvider(CLIENT, tenant_id=tenant)
+            assert isinstance(caught.value, AuthenticationError)
+            assert isinstance(caught.value, ValueError)
+            assert "tenant_id" in str(caught.value)
 
 
 # -- what Microsoft says ------------------------------------------------------------------------------------------
@@ -315,14 +289,14 @@ REGISTRATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("platform", "secret", "expected"), REGISTRATIONS)
-def test_the_secret_fits_the_registration(
-    client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike, platform: str, secret: str, expected: str
-) -> None:
+def test_the_secret_fits_the_registration(client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike) -> None:
     """AADSTS7000218, 7000215, 700025: whether a secret is wanted is a matter of registration."""
-    op.platform = platform
+    for platform, secret, expected in REGISTRATIONS:
+        with case(platform, expected):
+            op.be_honest()
+            op.platform = platform
 
-    assert code(lambda: exchange(client(client_secret=secret), op)) == expected
+            assert code(exchange, client(client_secret=secret), op) == expected
 
 
 NUMBERS: dict[str, tuple[dict[str, Any], str]] = {
@@ -346,18 +320,18 @@ NUMBERS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("body", "expected"), NUMBERS.values(), ids=NUMBERS)
-def test_an_error_is_known_by_its_number(
-    client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike, body: dict[str, Any], expected: str
-) -> None:
+def test_an_error_is_known_by_its_number(client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike) -> None:
     """A15: of ``exchange_code`` and, as ``TokenRefreshError``, of ``refresh_tokens``; nothing is quoted."""
-    op.answers["/common/oauth2/v2.0/token"] = Answer(body, 400)
-    rp = client()
+    for name, (body, expected) in NUMBERS.items():
+        with case(name):
+            op.be_honest()
+            op.answers["/common/oauth2/v2.0/token"] = Answer(body, 400)
+            rp = client()
 
-    assert code(lambda: exchange(rp, op)) == expected
-    with pytest.raises(TokenRefreshError) as caught:
-        asyncio.run(rp.refresh_tokens("CANARY-rt"))
-    assert caught.value.code == expected
+            assert code(exchange, rp, op) == expected
+            with pytest.raises(TokenRefreshError) as caught:
+                asyncio.run(rp.refresh_tokens("CANARY-rt"))
+            assert caught.value.code == expected
 
 
 def test_a_refresh_stays_in_its_tenant(client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike) -> None:
@@ -388,4 +362,4 @@ def test_the_other_methods(client: Callable[..., MicrosoftProvider], op: Microso
 
 def test_a_tenant_that_is_not_there_is_an_error(client: Callable[..., MicrosoftProvider]) -> None:
     """Discovery says so before anybody is sent anywhere."""
-    assert code(lambda: asyncio.run(client("nobody.example").prepare())) == "discovery_failed"
+    assert code(prepare, client("nobody.example")) == "discovery_failed"

@@ -19,6 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import pywry_auth_nb
+from tests.support.cases import case
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -94,15 +95,16 @@ def test_the_server_knows_nothing_of_the_kernels_side() -> None:
     assert {name.partition(".")[0] for name in added}.isdisjoint({"anywidget", "httpx", "ipywidgets", "jwt"})
 
 
-@pytest.mark.parametrize("name", pywry_auth_nb.__all__)
-def test_every_public_name_is_there(name: str) -> None:
+def test_every_public_name_is_there() -> None:
     """What ``__all__`` promises can be imported, and knows where it lives."""
-    value = getattr(pywry_auth_nb, name)
+    for name in pywry_auth_nb.__all__:
+        with case(name):
+            value = getattr(pywry_auth_nb, name)
 
-    assert name in dir(pywry_auth_nb)
-    if name != "__version__":
-        assert value.__name__ == name
-        assert value.__module__.startswith("pywry_auth_nb.")
+            assert name in dir(pywry_auth_nb)
+            if name != "__version__":
+                assert value.__name__ == name
+                assert value.__module__.startswith("pywry_auth_nb.")
 
 
 def test_type_checkers_see_every_public_name() -> None:
@@ -159,20 +161,21 @@ def metadata(wheel: Path) -> Message:
         return email.message_from_bytes(archive.read(name))
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "pywry_auth_nb/py.typed",
-        "pywry_auth_nb/static/widget.js",
-        "pywry_auth_nb/static/widget.css",
-        "pywry_auth_nb/demo/quickstart.ipynb",
-        "data/etc/jupyter/jupyter_server_config.d/pywry_auth_nb.json",
-        "licenses/LICENSE",
-    ],
-)
-def test_the_wheel_has_what_is_no_python(files: set[str], path: str) -> None:
+IN_THE_WHEEL = [
+    "pywry_auth_nb/py.typed",
+    "pywry_auth_nb/static/widget.js",
+    "pywry_auth_nb/static/widget.css",
+    "pywry_auth_nb/demo/quickstart.ipynb",
+    "data/etc/jupyter/jupyter_server_config.d/pywry_auth_nb.json",
+    "licenses/LICENSE",
+]
+
+
+def test_the_wheel_has_what_is_no_python(files: set[str]) -> None:
     """Front end, typing marker, server configuration, demo notebook and licence are in it."""
-    assert [name for name in files if name.endswith(path)]
+    for path in IN_THE_WHEEL:
+        with case(path):
+            assert [name for name in files if name.endswith(path)]
 
 
 def test_the_wheel_has_every_module(files: set[str]) -> None:

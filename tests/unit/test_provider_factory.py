@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import product
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from pywry_auth_nb.providers import (
     create_provider_from_settings,
 )
 from tests.conftest import REDIRECT_URI
+from tests.support.cases import case
 from tests.support.idp import CLIENT
 
 if TYPE_CHECKING:
@@ -80,21 +82,22 @@ def test_everything_is_exported() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("google", GoogleProvider),
-        ("github", GitHubProvider),
-        ("microsoft", MicrosoftProvider),
-        ("GitHub", GitHubProvider),
-    ],
-)
-def test_a_name_is_enough(name: str, kind: type[OAuthProvider]) -> None:
-    """Each named provider needs its client alone; what is missing has a default."""
-    rp = made(name, client_secret="CANARY-s")
+KINDS = [
+    ("google", GoogleProvider),
+    ("github", GitHubProvider),
+    ("microsoft", MicrosoftProvider),
+    ("GitHub", GitHubProvider),
+]
 
-    assert type(rp) is kind
-    assert (rp.client_id, rp.client_secret) == (CLIENT, "CANARY-s")
+
+def test_a_name_is_enough() -> None:
+    """Each named provider needs its client alone; what is missing has a default."""
+    for name, kind in KINDS:
+        with case(name):
+            rp = made(name, client_secret="CANARY-s")
+
+            assert type(rp) is kind
+            assert (rp.client_id, rp.client_secret) == (CLIENT, "CANARY-s")
 
 
 OWN_SCOPES = {
@@ -106,22 +109,28 @@ OWN_SCOPES = {
 }
 
 
-@pytest.mark.parametrize("scopes", ["openid email profile", ["openid", "email", "profile"], "", "  ", [], None, ...])
-@pytest.mark.parametrize("name", OWN_SCOPES)
-def test_the_default_of_the_setting_is_no_choice(name: str, scopes: Any) -> None:
+NO_CHOICE = ["openid email profile", ["openid", "email", "profile"], "", "  ", [], None, ...]
+
+
+def test_the_default_of_the_setting_is_no_choice() -> None:
     """A7: it does not take GitHub's scopes from GitHub, nor ``offline_access`` from Microsoft."""
-    settings = SEED_DEFAULTS | URLS | {"client_id": CLIENT, "provider": name, "issuer_url": "https://idp.example"}
-    settings.pop("scopes")
-    given = {} if scopes is ... else {"scopes": scopes}
+    for name, scopes in product(OWN_SCOPES, NO_CHOICE):
+        with case(name, scopes):
+            settings = (
+                SEED_DEFAULTS | URLS | {"client_id": CLIENT, "provider": name, "issuer_url": "https://idp.example"}
+            )
+            settings.pop("scopes")
+            given = {} if scopes is ... else {"scopes": scopes}
 
-    assert create_provider_from_settings(SimpleNamespace(**settings, **given)).scopes == OWN_SCOPES[name]
+            assert create_provider_from_settings(SimpleNamespace(**settings, **given)).scopes == OWN_SCOPES[name]
 
 
-@pytest.mark.parametrize("scopes", ["repo  gist", ["repo", "gist"], ("repo", "gist")])
-def test_chosen_scopes_are_used(scopes: Any) -> None:
+def test_chosen_scopes_are_used() -> None:
     """A string is split at spaces; a list is taken as it is."""
-    assert made("github", scopes=scopes).scopes == ["repo", "gist"]
-    assert made("custom", scopes=scopes, **URLS).scopes == ["repo", "gist"]
+    for scopes in ["repo  gist", ["repo", "gist"], ("repo", "gist")]:
+        with case(scopes):
+            assert made("github", scopes=scopes).scopes == ["repo", "gist"]
+            assert made("custom", scopes=scopes, **URLS).scopes == ["repo", "gist"]
 
 
 def test_microsoft_has_its_tenant() -> None:
@@ -154,14 +163,15 @@ def test_custom_has_its_addresses() -> None:
     assert rp.require_id_token_validation is False, "there is no issuer to validate against"
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, True), (True, True), (False, False), (None, True)])
-def test_validation_can_be_switched_off_in_so_many_words(given: Any, expected: bool) -> None:
+def test_validation_can_be_switched_off_in_so_many_words() -> None:
     """``require_id_token_validation`` is read where it is; only False switches it off, and an issuer switches it on."""
-    options = given if isinstance(given, dict) else {"require_id_token_validation": given}
-    for name in ("oidc", "custom"):
-        rp = made(name, issuer_url="https://idp.example", **URLS, **options)
-        assert isinstance(rp, GenericOIDCProvider)
-        assert rp.require_id_token_validation is expected
+    for given, expected in [({}, True), (True, True), (False, False), (None, True)]:
+        with case(given, expected):
+            options = given if isinstance(given, dict) else {"require_id_token_validation": given}
+            for name in ("oidc", "custom"):
+                rp = made(name, issuer_url="https://idp.example", **URLS, **options)
+                assert isinstance(rp, GenericOIDCProvider)
+                assert rp.require_id_token_validation is expected
 
 
 def test_custom_with_default_settings_signs_in(idp: Idp) -> None:
@@ -207,7 +217,8 @@ def test_an_unknown_provider_is_told_which_are_known() -> None:
     assert "google, github, microsoft, jupyterhub, oidc, custom" in said
 
 
-@pytest.mark.parametrize("name", ["provider", "client_id", "client_secret", "tenant_id"])
-def test_a_setting_must_be_text(name: str) -> None:
+def test_a_setting_must_be_text() -> None:
     """A number or a list is named, not guessed at."""
-    assert name in complaint(**{"provider": "microsoft", "client_id": CLIENT} | {name: ["CANARY"]})
+    for name in ["provider", "client_id", "client_secret", "tenant_id"]:
+        with case(name):
+            assert name in complaint(**{"provider": "microsoft", "client_id": CLIENT} | {name: ["CANARY"]})

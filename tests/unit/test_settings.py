@@ -28,6 +28,7 @@ from pywry_auth_nb import (
     reset_token_store,
 )
 from pywry_auth_nb.settings import warn_if_in_a_cell
+from tests.support.cases import case
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,25 +75,26 @@ def test_the_defaults_are_the_seeds() -> None:
     assert {name: getattr(settings, name) for name in SEED} == SEED
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "value"),
-    [
-        ("provider", "github", "github"),
-        ("client_id", "abc", "abc"),
-        ("use_pkce", "false", False),
-        ("use_pkce", "True", True),
-        ("auth_timeout_seconds", "45.5", 45.5),
-        ("refresh_buffer_seconds", "30", 30),
-        ("token_store_backend", "keyring", "keyring"),
-        ("revocation_url", "https://op.example/revoke", "https://op.example/revoke"),
-        ("require_id_token_validation", "0", False),
-    ],
-)
-def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: Any) -> None:
-    """``PYWRY_OAUTH2__…`` sets any of them, in the setting's own type."""
-    monkeypatch.setenv(f"PYWRY_OAUTH2__{name.upper()}", text)
+VARIABLES: list[tuple[str, str, Any]] = [
+    ("provider", "github", "github"),
+    ("client_id", "abc", "abc"),
+    ("use_pkce", "false", False),
+    ("use_pkce", "True", True),
+    ("auth_timeout_seconds", "45.5", 45.5),
+    ("refresh_buffer_seconds", "30", 30),
+    ("token_store_backend", "keyring", "keyring"),
+    ("revocation_url", "https://op.example/revoke", "https://op.example/revoke"),
+    ("require_id_token_validation", "0", False),
+]
 
-    assert getattr(OAuth2Settings(), name) == value
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``PYWRY_OAUTH2__…`` sets any of them, in the setting's own type."""
+    for name, text, value in VARIABLES:
+        with case(name, text):
+            monkeypatch.setenv(f"PYWRY_OAUTH2__{name.upper()}", text)
+
+            assert getattr(OAuth2Settings(), name) == value
 
 
 def test_a_keyword_wins_over_the_environment_and_that_over_a_file(
@@ -127,26 +129,27 @@ def test_the_kernels_own_configuration_is_read(shell: InteractiveShell) -> None:
     assert OAuth2Settings().client_id == "kernel"
 
 
-@pytest.mark.parametrize(
-    ("settings", "word"),
-    [
-        ({"provider": "gitlab"}, "provider"),
-        ({"auth_timeout_seconds": 9}, "at least 10"),
-        ({"refresh_buffer_seconds": 9}, "refresh_buffer_seconds"),
-        ({"use_pkce": "perhaps"}, "use_pkce"),
-        ({"client_secret": ["CANARY"]}, "client_secret"),
-        ({"clientid": "x"}, "clientid"),
-        ({"auth_timeout_seconds": float("nan")}, "auth_timeout_seconds"),
-        ({"auth_timeout_seconds": float("inf")}, "auth_timeout_seconds"),
-    ],
-)
-def test_a_wrong_value_is_named_and_not_shown(settings: dict[str, Any], word: str) -> None:
-    """The error says which setting and what it must be."""
-    with pytest.raises(ConfigurationError, match=word) as caught:
-        OAuth2Settings(**settings)
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"provider": "gitlab"}, "provider"),
+    ({"auth_timeout_seconds": 9}, "at least 10"),
+    ({"refresh_buffer_seconds": 9}, "refresh_buffer_seconds"),
+    ({"use_pkce": "perhaps"}, "use_pkce"),
+    ({"client_secret": ["CANARY"]}, "client_secret"),
+    ({"clientid": "x"}, "clientid"),
+    ({"auth_timeout_seconds": float("nan")}, "auth_timeout_seconds"),
+    ({"auth_timeout_seconds": float("inf")}, "auth_timeout_seconds"),
+]
 
-    assert caught.value.code == "configuration"
-    assert "CANARY" not in str(caught.value)
+
+def test_a_wrong_value_is_named_and_not_shown() -> None:
+    """The error says which setting and what it must be."""
+    for settings, word in WRONG:
+        with case(settings):
+            with pytest.raises(ConfigurationError, match=word) as caught:
+                OAuth2Settings(**settings)
+
+            assert caught.value.code == "configuration"
+            assert "CANARY" not in str(caught.value)
 
 
 def test_a_wrong_value_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,16 +291,17 @@ def test_a_literal_secret_in_a_cell_earns_a_warning(shell: InteractiveShell, whe
     assert all("settings.py" in warning.filename for warning in caught), "Python prints the line a warning points at"
 
 
-@pytest.mark.parametrize("secret", [SECRET, "client_secret", "a", "SECRE"])
-def test_a_secret_from_elsewhere_earns_none(shell: InteractiveShell, secret: str) -> None:
+def test_a_secret_from_elsewhere_earns_none(shell: InteractiveShell) -> None:
     """A cell that reads the environment has no secret in it, whatever else is written there."""
-    shell.run_cell("import os; In = 5; client_secret = os.environ.get('SECRET')", store_history=True)
+    for secret in [SECRET, "client_secret", "a", "SECRE"]:
+        with case(secret):
+            shell.run_cell("import os; In = 5; client_secret = os.environ.get('SECRET')", store_history=True)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        GitHubProvider("me", client_secret=secret)
-        GitHubProvider("me")
-        warn_if_in_a_cell("")
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                GitHubProvider("me", client_secret=secret)
+                GitHubProvider("me")
+                warn_if_in_a_cell("")
 
 
 def test_no_notebook_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
