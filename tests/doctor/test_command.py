@@ -12,7 +12,7 @@ import pytest
 from pywry_auth_nb.cli import main
 from pywry_auth_nb.doctor.addresses import hub_of, read_address, without_page
 from pywry_auth_nb.doctor.findings import Finding, Report
-from pywry_auth_nb.doctor.http_probe import Asker
+from pywry_auth_nb.doctor.http_probe import Probe
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def test_checks_that_could_not_be_made(codes: list[str], said: str) -> None:
 
 def test_a_check_that_takes_too_long(doctor: Doctor, clean: pytest.MonkeyPatch, plain: Watched) -> None:
     """A check that is not done in time is neither well nor wrong, and the exit status is 1."""
-    clean.setattr("pywry_auth_nb.doctor._GRACE", 0.0)
+    clean.setattr("pywry_auth_nb.doctor.examination._GRACE", 0.0)
     clean.setattr("pywry_auth_nb.doctor.store.check", _hang)
     said = doctor("--timeout", "5", **plain.here)
 
@@ -164,9 +164,9 @@ def _hang(*_: object, **__: object) -> Generator[Finding, None, None]:
 def test_time_is_up() -> None:
     """What does not answer costs no more than the whole command may take."""
     start = time.monotonic()
-    asker = Asker(0.2)
-    with_nobody = [asker.ask("GET", "https://192.0.2.1/") for _ in range(2)]
-    asker.close()
+    probe = Probe(0.2)
+    with_nobody = [probe.ask("GET", "https://192.0.2.1/") for _ in range(2)]
+    probe.close()
 
     assert with_nobody == [None, None]
     assert time.monotonic() - start < 5
