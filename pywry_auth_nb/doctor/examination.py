@@ -32,10 +32,10 @@ def examine(address: str | None, settings: Mapping[str, str], seconds: float, en
 
 
 def _check_server(report: Report, address: str | None, environ: Mapping[str, str], probe: Probe) -> bool:
-    """Look at the server here; or from outside, where it is missing, or another hub than its own was named.
+    """Look at the server here; or from outside, without one here or with the address of a hub.
 
     Returns:
-        Whether that was from outside, where kernels may have other settings than this command.
+        Whether that was from outside: kernels there have other settings than this command.
     """
     here = report.collect("server", server.find(environ, probe))
     if address is not None and here is not None and not is_on_a_hub(environ) and outside.find_hub(address, probe):

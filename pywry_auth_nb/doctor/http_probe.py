@@ -37,12 +37,7 @@ class Probe:
     ) -> Answer | None:
         """Send one request and return the answer, which may be a redirect; None where it does not come in time.
 
-        Args:
-            method: HTTP method.
-            url: Where to; https, or this machine.
-            token: A token of Jupyter's; empty to send none.
-            json: What to send.
-            seconds: How long to wait.
+        ``token`` is one of Jupyter's; it is sent over https, and on this machine.
         """
         headers = {"Authorization": f"token {token}"} if token else {}
         request = self._http.request(method, url, json=json, headers=headers, expect_json=False, redirects=True)

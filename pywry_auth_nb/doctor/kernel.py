@@ -68,12 +68,7 @@ class _Package:
 
 
 def check(server: Server, *, through_server: bool) -> Check[None]:
-    """Start a kernel, ask it, and delete it.
-
-    Args:
-        server: The server.
-        through_server: Whether its extension can be asked for what the kernel says.
-    """
+    """Start a kernel, ask it, and delete it; ``through_server``: ask the extension what the kernel says, too."""
     name = _default_kernel(server)
     if name is None:
         yield found("kernel", "kernel_not_python")

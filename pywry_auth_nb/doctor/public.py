@@ -24,11 +24,7 @@ _LOCALHOST = "http://localhost/"
 def check(server: Server, local: Extension, address: str | None, environ: Mapping[str, str]) -> Check[str | None]:
     """Compare the redirect URI that the server works out with the one for its public address, and return the latter.
 
-    Args:
-        server: The server, as it is reached from here.
-        local: What the extension said there.
-        address: The public address, if it was given.
-        environ: Where a hub says what it is.
+    ``local`` is what the extension said to a request from this machine; ``address`` the public address, if given.
     """
     if address is not None and not hub_environment.allows(address, environ):
         origins = " and ".join(hub_environment.origins(environ)) or "an address that cannot be read here"

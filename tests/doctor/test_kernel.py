@@ -103,7 +103,7 @@ def test_a_kernel_elsewhere(doctor: Doctor, on_hub: Watched, tmp_path: Path) -> 
 
 
 class Slow(Wire):
-    """A server that starts a kernel, and says so when nobody listens any more; or never does."""
+    """A server that starts a kernel, and says so when the client has given up; or never does."""
 
     def __init__(self, *, starts: bool) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class Slow(Wire):
         self._starts = starts
 
     def answer(self, request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
-        """Start what was asked for, beside what somebody else starts at the same time."""
+        """Start what was asked for, beside what another user starts at the same time."""
         if request.command == "POST":
             path = json.loads(self.heard[-1].body)["path"] if self._starts else "a.ipynb"
             time.sleep(1)  # longer than the client waits
