@@ -76,7 +76,9 @@ class BackgroundCheck:
     def __init__(self, name: str, check: Check[None]) -> None:
         self._name = name
         self._report = Report()
-        self._thread = threading.Thread(target=self._report.collect, args=(name, check), daemon=True)
+        self._thread = threading.Thread(
+            target=self._report.collect, args=(name, check), name=f"pywry-auth-doctor-{name}", daemon=True
+        )
         self._thread.start()
 
     def result(self, seconds: float) -> list[Finding]:
