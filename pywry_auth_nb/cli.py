@@ -92,7 +92,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _address(text: str) -> str:
-    """Read a URL, and say nothing of it where it is none: it may have a password or a token in it."""
+    """Read a URL; the error does not repeat it, because a password or a token may be in it."""
     from .doctor.addresses import read_address
 
     try:

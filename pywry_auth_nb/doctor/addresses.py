@@ -1,11 +1,11 @@
-"""Addresses that people give and servers answer: what is none is refused, and never shown."""
+"""Addresses that people give and servers answer: what is not a plain http(s) URL is refused, and never shown."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from .._io.http import MAX_URL, is_safe, split_url
+from .._io.http import MAX_URL, split_url
 
 _SHAPE = re.compile(r"https?://[A-Za-z0-9.\-\[\]:_]+(/[A-Za-z0-9/._~%@!$&'()*+,;=:-]*)?", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
@@ -13,19 +13,20 @@ _PORTS = {"http": 80, "https": 443}
 _PAGES = re.compile(r"/(lab|tree|notebooks|edit|consoles|terminals|doc|nbclassic|files|login)(/.*)?$")
 _HUB = re.compile(r"(/.*?)?/hub/")
 _USERS = re.compile(r"(/.*?)?/user/[^/]+/")
+#: Names under which a server writes that it listens at all addresses.
+ALL_ADDRESSES = frozenset({"", "0.0.0.0", "::", "*"})  # noqa: S104 - to be replaced
 
 
 def read_address(text: str) -> str:
     """Return an address that was copied out of a browser without its query, and with a slash at the end.
 
     Raises:
-        ValueError: It is none, or has a user and a password in it.
+        ValueError: It is not a URL, or has a user and a password in it.
     """
     address = text.strip().partition("#")[0].partition("?")[0]
     if not is_address(address):
         raise ValueError("the URL must be the address as the browser has it: https://hub.example.org/")
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}/"
+    return f"{origin_of(address)}{path_of(address).rstrip('/')}/"
 
 
 def without_page(address: str) -> str:
@@ -39,9 +40,9 @@ def is_address(text: object) -> bool:
     return shaped and split_url(str(text)) is not None
 
 
-def is_insecure(url: str) -> bool:
-    """Whether a provider's answer would go to ``url`` unprotected: sign-ins are refused there (RFC 8252 §7.3)."""
-    return not is_safe(url)
+def scheme_of(url: str) -> str:
+    """Return ``http`` or ``https``."""
+    return urlsplit(url).scheme
 
 
 def origin_of(url: str) -> str:
@@ -51,20 +52,10 @@ def origin_of(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """Return host and port in one spelling: a scheme's own port is none."""
+    """Return host and port in one spelling: without the scheme's own port."""
     parts = urlsplit(url)
     port = parts.port if parts.port != _PORTS.get(parts.scheme) else None
     return f"{parts.hostname}{f':{port}' if port else ''}"
-
-
-def is_same_origin(url: str, other: str) -> bool:
-    """Whether a browser takes both for the same place."""
-    return (urlsplit(url).scheme, host_of(url)) == (urlsplit(other).scheme, host_of(other))
-
-
-def is_below(url: str, other: str) -> bool:
-    """Whether the host of ``url`` is a subdomain of the one of ``other``."""
-    return (urlsplit(url).hostname or "").endswith(f".{urlsplit(other).hostname}")
 
 
 def path_of(url: str) -> str:
@@ -72,15 +63,20 @@ def path_of(url: str) -> str:
     return urlsplit(url).path
 
 
-def is_below_localhost(url: str) -> bool:
-    """Whether a browser takes the host for this machine (RFC 6761 §6.3); we do not, so nothing is sent there."""
-    return (urlsplit(url).hostname or "").endswith(".localhost")
+def is_same_origin(url: str, other: str) -> bool:
+    """Whether both are of the same origin to a browser."""
+    return (scheme_of(url), host_of(url)) == (scheme_of(other), host_of(other))
+
+
+def is_subdomain(url: str, other: str) -> bool:
+    """Whether the host of ``url`` is a subdomain of the one of ``other``; ports do not count."""
+    return (urlsplit(url).hostname or "").endswith(f".{urlsplit(other).hostname}")
 
 
 def on_this_machine(url: str) -> str:
-    """Return where a server on this machine is reached that says it listens everywhere: at ``0.0.0.0``, or no host."""
+    """Return where a server of this machine is reached whose address has a name for all addresses, or no host."""
     parts = urlsplit(url)
-    if parts.hostname not in {None, "", "0.0.0.0", "::", "*"}:  # noqa: S104 - to be replaced
+    if (parts.hostname or "") not in ALL_ADDRESSES:
         return url
     return SplitResult(parts.scheme, f"127.0.0.1:{parts.port or _PORTS[parts.scheme]}", parts.path, "", "").geturl()
 
@@ -92,6 +88,6 @@ def hub_of(url: str) -> str:
 
 
 def user_in(url: str) -> str:
-    """Return the name of the user whose server on a hub this is; empty where it is none."""
+    """Return the name of the user whose server on a hub this is; empty for other addresses."""
     found = _USERS.match(path_of(url))
     return unquote(found[0].rstrip("/").rpartition("/")[2]) if found else ""

@@ -1,48 +1,73 @@
-"""What the doctor found, and how it is told: as text for people, or as one JSON object for programs."""
+"""What the doctor found, with the words of ``findings.ini``: as text for people, or as one JSON object for programs."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
+from configparser import ConfigParser
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeVar
+from importlib.resources import files
+from typing import TypeVar
 
+from .._version import __version__
 from ..errors import AuthenticationError
 from .hub_environment import hub_in
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
 T = TypeVar("T")
 
-Level = Literal["ok", "note", "warning", "error"]
-
-_MARKS = {"ok": "ok", "note": "note", "warning": "warning", "error": "ERROR"}
-_WIDTH = 9  # of the longest mark and two spaces
-#: Checks of which at least one must have found something, or nothing was looked at.
-_WORTH = frozenset({"server", "public", "provider"})
-#: Codes of what was begun, and could not be done.
+#: At least one of these checks must have found something that is well, or there was nothing to look at.
+_SUBJECTS = frozenset({"server", "public", "provider"})
+#: Codes of checks that were begun, and could not be made.
 _UNMADE = frozenset({"check_failed", "kernel_slow", "kernel_unseen"})
+_MARGIN = 9  # characters: the longest level and two spaces
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One result of a check.
 
     Attributes:
-        check: Which part it belongs to: ``server``, ``extension``, ``public``, ``kernel``, ``provider``, ``clock`` or
-            ``store``.
+        check: ``server``, ``extension``, ``public``, ``kernel``, ``provider``, ``clock`` or ``store``.
         level: ``error`` where a sign-in would fail, ``warning`` where it may, or is not safe; ``note`` for what could
             not be seen, or may be a surprise; ``ok``.
         code: What programs may compare; it never changes with the wording.
-        message: One or two sentences. Neither this nor ``advice`` holds a secret, or words that a server chose.
+        message: One or two sentences.
         advice: What to do; empty where there is nothing to do.
     """
 
     check: str
-    level: Level
+    level: str
     code: str
     message: str
     advice: str = ""
+
+
+#: A check yields findings, and returns what the next check needs.
+Check = Generator[Finding, None, T]
+
+
+def _read_table() -> ConfigParser:
+    table = ConfigParser(delimiters=["="])
+    table.read_string(files(__package__).joinpath("findings.ini").read_text("utf-8"))
+    return table
+
+
+TABLE = _read_table()
+
+
+def found(check: str, row: str, **values: object) -> Finding:
+    """Return the finding of a row of the table, with these values in its words."""
+    section = check if row in TABLE[check] else "any check"
+    level, _, words = " ".join(TABLE[section][row].splitlines()).partition(": ")
+    message, _, advice = words.partition(" -> ")
+    values |= {"check": check, "here": __version__}
+    return Finding(check, level, row.partition(".")[0], message.format_map(values), advice.format_map(values))
+
+
+def found_error(check: str, error: AuthenticationError, about: str) -> Finding:
+    """Return the finding of an error of the package, with the advice for its code, or for what it is about."""
+    advice = TABLE[f"{check} errors"]
+    return Finding(check, "error", error.code, error.message, advice.get(error.code) or advice[about])
 
 
 @dataclass
@@ -51,26 +76,26 @@ class Report:
 
     Attributes:
         redirect_uri: None where it cannot be known.
-        outline: How it looks then, as far as that is known: with ``HUB`` for the host.
-        findings: What was found.
+        outline: The redirect URI as far as it is known then, with ``HUB`` for the host.
+        findings: In the order of the checks.
     """
 
     redirect_uri: str | None = None
     outline: str | None = None
     findings: list[Finding] = field(default_factory=list)
 
-    def collect(self, check: str, findings: Generator[Finding, None, T]) -> T | None:
-        """Take over what a check finds, and return what it returns; None where it fails, which hides no other check."""
+    def collect(self, name: str, check: Check[T]) -> T | None:
+        """Run a check, and return what it returns; None where it fails, which stops no other check."""
         try:
             while True:
-                self.findings.append(next(findings))
+                self.findings.append(next(check))
         except StopIteration as end:
             result: T = end.value
             return result
         except AuthenticationError as error:
-            self.findings.append(_failed(check, error.code))
+            self.findings.append(found(name, "check_failed", error=error.code))
         except Exception as error:  # noqa: BLE001 - whatever is broken here, the other checks must be made
-            self.findings.append(_failed(check, type(error).__name__))
+            self.findings.append(found(name, "check_failed", error=type(error).__name__))
         return None
 
     @property
@@ -86,7 +111,7 @@ class Report:
     @property
     def is_empty(self) -> bool:
         """Whether there was neither a server nor a hub nor a provider to look at."""
-        return not any(finding.level == "ok" and finding.check in _WORTH for finding in self.findings)
+        return not any(finding.level == "ok" and finding.check in _SUBJECTS for finding in self.findings)
 
     @property
     def ok(self) -> bool:
@@ -112,31 +137,22 @@ class Report:
 
     def _sum(self) -> str:
         if self.errors:
-            return f"A sign-in would fail: {_number(self.errors, 'error')}."
+            return f"A sign-in would fail: {_count(self.errors, 'error')}."
         if self.is_empty:
             return (
                 "Nothing could be looked at. Run this in a terminal of Jupyter; or name what to look at: "
                 "pywry-auth doctor https://HUB/ --issuer https://PROVIDER --client-id ID"
             )
         if self.unmade:
-            return f"A sign-in may work: {_number(self.unmade, 'check')} could not be made."
+            return f"A sign-in may work: {_count(self.unmade, 'check')} could not be made."
         return "A sign-in would work, as far as can be seen from here."
 
 
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _lines(finding: Finding) -> str:
-    line = f"{_MARKS[finding.level]:{_WIDTH}}{finding.message}"
-    return f"{line}\n{'':{_WIDTH}}-> {finding.advice}" if finding.advice else line
-
-
-def _failed(check: str, why: str) -> Finding:
-    return Finding(
-        check,
-        "warning",
-        "check_failed",
-        f"Looking at this did not work ({why}): {check}.",
-        "The other findings count all the same. Try again; if it stays so, report it to the authors.",
-    )
+    mark = finding.level.upper() if finding.level == "error" else finding.level
+    line = f"{mark:{_MARGIN}}{finding.message}"
+    return f"{line}\n{'':{_MARGIN}}-> {finding.advice}" if finding.advice else line

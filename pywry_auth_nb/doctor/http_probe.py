@@ -1,4 +1,4 @@
-"""`Asker`: asks servers over HTTP, and has no more patience than the whole command."""
+"""`Probe`: sends requests, and waits no longer for all of them than the whole command may take."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from .._io.http import Answer
 
 _ONE_ANSWER = 10.0  # seconds
-_SHORTEST = 0.5  # seconds that a question gets when time is up: enough to clean up on this machine
+_SHORTEST = 0.5  # seconds that a request gets when time is up: enough to clean up on this machine
 
 
-class Asker:
-    """Asks, and waits for answers.
+class Probe:
+    """HTTP with one deadline for all requests.
 
     Args:
         seconds: How long the whole command may take.
@@ -35,14 +35,9 @@ class Asker:
     def ask(
         self, method: str, url: str, token: str = "", *, json: Any = None, seconds: float = _ONE_ANSWER
     ) -> Answer | None:
-        """Send one request and return the answer, which may be a redirect; None where there is none, or in time.
+        """Send one request and return the answer, which may be a redirect; None where it does not come in time.
 
-        Args:
-            method: HTTP method.
-            url: Where to; https, or this machine.
-            token: A token of Jupyter's; empty for none.
-            json: What to send.
-            seconds: How long to wait.
+        ``token`` is one of Jupyter's; it is sent over https, and on this machine.
         """
         headers = {"Authorization": f"token {token}"} if token else {}
         request = self._http.request(method, url, json=json, headers=headers, expect_json=False, redirects=True)
@@ -55,3 +50,8 @@ class Asker:
         """Close the connections."""
         with suppress(AuthenticationError):
             run(self._http.close(), 1)
+
+
+def json_object(answer: Answer | None) -> dict[str, Any]:
+    """Return the JSON object of a successful answer; an empty one for everything else."""
+    return answer.body if answer is not None and answer.ok and isinstance(answer.body, dict) else {}

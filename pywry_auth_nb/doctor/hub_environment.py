@@ -1,11 +1,11 @@
-"""What a hub tells its servers of where it is: nothing, or its own address, or that of each server as well."""
+"""What a hub tells its servers of its address: nothing, or its own address, or that of each server as well."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from .._wire.hub_routing import HUB_CALLBACK, hub_redirect_uri
-from .addresses import is_address, is_below, is_same_origin, origin_of, read_address
+from .addresses import is_address, is_same_origin, is_subdomain, origin_of, read_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,37 +15,39 @@ _UNKNOWN = "https://HUB"  # in place of an origin
 
 
 def origins(environ: Mapping[str, str]) -> list[str]:
-    """Return where the hub and this server are, each once; nothing where the hub does not tell."""
-    return list(dict.fromkeys(origin_of(told) for name in _NAMES if is_address(told := environ.get(name, ""))))
+    """Return where the hub and this server are, each once; empty where the hub does not tell."""
+    urls = [environ.get(name, "") for name in _NAMES]
+    return list(dict.fromkeys(origin_of(url) for url in urls if is_address(url)))
 
 
 def allows(address: str, environ: Mapping[str, str]) -> bool:
-    """Whether the hub, or this server, may be at ``address``, by what the hub tells; which may be nothing.
+    """Whether the hub, or this server, may be at ``address``, by what the hub tells.
 
-    Where all that it tells is no address for us, that is not nothing, and allows nothing.
+    A hub that tells nothing may be anywhere; one whose addresses cannot be read is at no address that we know.
     """
-    told = origins(environ)
-    if not told:
+    known = origins(environ)
+    if not known:
         return not any(environ.get(name) for name in _NAMES)
-    return _is_subdomain(address, environ) or any(is_same_origin(address, one) for one in told)
+    return _may_be_of_server(address, environ) or any(is_same_origin(address, origin) for origin in known)
 
 
-def of_server(address: str | None, environ: Mapping[str, str]) -> str | None:
-    """Return where the server is, for somebody who gave ``address``; None where that is not known for sure.
+def address_of_server(address: str | None, environ: Mapping[str, str]) -> str | None:
+    """Return the server's public address, where the user gave ``address``; None where it is not known for sure.
 
     It is not at the hub's own address, if each user has a subdomain.
     """
     public = environ.get("JUPYTERHUB_PUBLIC_URL", "")
-    told = read_address(public) if is_address(public) else None
-    if address is None or _is_subdomain(address, environ):
-        return told
+    known = read_address(public) if is_address(public) else None
+    if address is None or _may_be_of_server(address, environ):
+        return known
     at_hub = is_same_origin(address, environ.get("JUPYTERHUB_HOST", ""))
-    return (told if at_hub else None) or address
+    return (known if at_hub else None) or address
 
 
 def redirect_uri(origin: str, environ: Mapping[str, str]) -> str:
     """Return the hub's redirect URI: where the hub says that it is, else at the browser's ``origin``."""
-    return hub_redirect_uri(origin, {name: value for name, value in environ.items() if _may_be_told(name, value)})
+    readable = {name: value for name, value in environ.items() if name not in _NAMES or is_address(value)}
+    return hub_redirect_uri(origin, readable)
 
 
 def outline(environ: Mapping[str, str]) -> str | None:
@@ -58,11 +60,7 @@ def hub_in(uri: str) -> str:
     return uri.removesuffix(f"hub/{HUB_CALLBACK}")
 
 
-def _may_be_told(name: str, value: str) -> bool:
-    return name not in _NAMES or is_address(value)
-
-
-def _is_subdomain(address: str, environ: Mapping[str, str]) -> bool:
+def _may_be_of_server(address: str, environ: Mapping[str, str]) -> bool:
     """Whether this may be the server's own host, which a hub before JupyterHub 5 does not tell; or a neighbour's."""
     host = environ.get("JUPYTERHUB_HOST", "")
-    return is_address(host) and not is_address(environ.get("JUPYTERHUB_PUBLIC_URL")) and is_below(address, host)
+    return is_address(host) and not is_address(environ.get("JUPYTERHUB_PUBLIC_URL")) and is_subdomain(address, host)

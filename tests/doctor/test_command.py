@@ -12,7 +12,7 @@ import pytest
 from pywry_auth_nb.cli import main
 from pywry_auth_nb.doctor.addresses import hub_of, read_address, without_page
 from pywry_auth_nb.doctor.findings import Finding, Report
-from pywry_auth_nb.doctor.http_probe import Asker
+from pywry_auth_nb.doctor.http_probe import Probe
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
@@ -64,55 +64,51 @@ def test_json_of_an_error(doctor: Doctor) -> None:
     assert (said.status, said.report["ok"], said.report["redirect_uri"]) == (1, False, None)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["hub.example.org"],
-        ["ftp://hub.example.org"],
-        ["https://ada:CANARY@hub.example.org"],
-        ["https://hub.example.org:CANARY"],
-        ["https://hub.example.org/<CANARY>"],
-        ["--timeout", "nan"],
-        ["--timeout", "soon"],
-        ["--timeout", "1"],
-        ["--nonsense"],
-    ],
+BAD_USAGE = (
+    "hub.example.org",
+    "ftp://hub.example.org",
+    "https://ada:CANARY@hub.example.org",
+    "https://hub.example.org:CANARY",
+    "https://hub.example.org/<CANARY>",
+    "--timeout nan",
+    "--timeout soon",
+    "--timeout 1",
+    "--nonsense",
 )
-def test_bad_usage(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
-    """What cannot be understood ends with status 2, and a wrong URL is not repeated."""
-    with pytest.raises(SystemExit) as ended:
-        main(["doctor", *arguments])
 
-    assert ended.value.code == 2
+
+def test_bad_usage(capfd: pytest.CaptureFixture[str]) -> None:
+    """What cannot be understood ends with status 2, and a wrong URL is not repeated."""
+    for arguments in BAD_USAGE:
+        with pytest.raises(SystemExit) as ended:
+            main(["doctor", *arguments.split()])
+
+        assert ended.value.code == 2, arguments
     assert "CANARY" not in "".join(capfd.readouterr())
 
 
-@pytest.mark.parametrize(
-    ("copied", "address"),
-    [
-        ("https://hub.example.org", "https://hub.example.org/"),
-        ("https://Hub.example.org/user/ada/lab/tree/a.ipynb?token=x#y", "https://hub.example.org/user/ada/"),
-        ("http://localhost:8888/lab?token=x", "http://localhost:8888/"),
-        ("https://j.example.org/a/b/tree", "https://j.example.org/a/b/"),
-    ],
-)
-def test_an_address_out_of_the_browser(copied: str, address: str) -> None:
-    """People copy the address of a page, and the server's is meant."""
-    assert without_page(read_address(copied)) == address
+def test_an_address_out_of_the_browser() -> None:
+    """Users copy the address of a page, and the server's is meant."""
+    servers = {
+        "https://hub.example.org": "https://hub.example.org/",
+        "https://Hub.example.org/user/ada/lab/tree/a.ipynb?token=x#y": "https://hub.example.org/user/ada/",
+        "http://localhost:8888/lab?token=x": "http://localhost:8888/",
+        "https://j.example.org/a/b/tree": "https://j.example.org/a/b/",
+    }
+
+    assert {copied: without_page(read_address(copied)) for copied in servers} == servers
 
 
-@pytest.mark.parametrize(
-    ("copied", "address"),
-    [
-        ("https://hub.example.org/hub/home", "https://hub.example.org/"),
-        ("https://hub.example.org/base/hub/", "https://hub.example.org/base/"),
-        ("https://hub.example.org/base/user/hub/lab", "https://hub.example.org/base/"),
-        ("https://hub.example.org/lab/", "https://hub.example.org/lab/"),
-    ],
-)
-def test_the_hub_of_an_address(copied: str, address: str) -> None:
-    """People copy the address of a page, and the hub's is meant."""
-    assert hub_of(read_address(copied)) == address
+def test_the_hub_of_an_address() -> None:
+    """Users copy the address of a page, and the hub's is meant."""
+    hubs = {
+        "https://hub.example.org/hub/home": "https://hub.example.org/",
+        "https://hub.example.org/base/hub/": "https://hub.example.org/base/",
+        "https://hub.example.org/base/user/hub/lab": "https://hub.example.org/base/",
+        "https://hub.example.org/lab/": "https://hub.example.org/lab/",
+    }
+
+    assert {copied: hub_of(read_address(copied)) for copied in hubs} == hubs
 
 
 def test_a_broken_check_hides_no_other() -> None:
@@ -129,26 +125,24 @@ def test_a_broken_check_hides_no_other() -> None:
     assert "CANARY" not in report.as_json() + report.as_text()
 
 
-@pytest.mark.parametrize(
-    ("codes", "said"),
-    [
-        (["check_failed"], "A sign-in may work: 1 check could not be made."),
-        (["check_failed", "kernel_slow"], "A sign-in may work: 2 checks could not be made."),
-        ([], "A sign-in would work, as far as can be seen from here."),
-    ],
-)
-def test_checks_that_could_not_be_made(codes: list[str], said: str) -> None:
-    """Who could not look does not say that all is well."""
-    found = Finding("server", "ok", "server_found", "It answers.")
-    report = Report(findings=[found, *(Finding("kernel", "warning", code, "It did not.") for code in codes)])
+def test_checks_that_could_not_be_made() -> None:
+    """Where a check could not be made, the report does not say that all is well."""
+    sums = {
+        (): "A sign-in would work, as far as can be seen from here.",
+        ("check_failed",): "A sign-in may work: 1 check could not be made.",
+        ("check_failed", "kernel_slow"): "A sign-in may work: 2 checks could not be made.",
+    }
+    for codes, said in sums.items():
+        well = Finding("server", "ok", "server_found", "It answers.")
+        report = Report(findings=[well, *(Finding("kernel", "warning", code, "It did not.") for code in codes)])
 
-    assert report.ok is (codes == [])
-    assert report.as_text().splitlines()[-1] == said
+        assert report.ok is (codes == ())
+        assert report.as_text().splitlines()[-1] == said
 
 
 def test_a_check_that_takes_too_long(doctor: Doctor, clean: pytest.MonkeyPatch, plain: Watched) -> None:
     """A check that is not done in time is neither well nor wrong, and the exit status is 1."""
-    clean.setattr("pywry_auth_nb.doctor._GRACE", 0.0)
+    clean.setattr("pywry_auth_nb.doctor.examination._GRACE", 0.0)
     clean.setattr("pywry_auth_nb.doctor.store.check", _hang)
     said = doctor("--timeout", "5", **plain.here)
 
@@ -164,11 +158,11 @@ def _hang(*_: object, **__: object) -> Generator[Finding, None, None]:
 def test_time_is_up() -> None:
     """What does not answer costs no more than the whole command may take."""
     start = time.monotonic()
-    asker = Asker(0.2)
-    with_nobody = [asker.ask("GET", "https://192.0.2.1/") for _ in range(2)]
-    asker.close()
+    probe = Probe(0.2)
+    answers = [probe.ask("GET", "https://192.0.2.1/") for _ in range(2)]
+    probe.close()
 
-    assert with_nobody == [None, None]
+    assert answers == [None, None]
     assert time.monotonic() - start < 5
 
 
@@ -202,8 +196,8 @@ def test_nothing_is_here(doctor: Doctor) -> None:
     assert doctor().out.splitlines()[-1].startswith("Nothing could be looked at. Run this in a terminal of Jupyter")
 
 
-def test_nobody_answers(doctor: Doctor) -> None:
-    """An address where nobody answers is an error."""
+def test_an_address_without_a_server(doctor: Doctor) -> None:
+    """An address where nothing answers is an error."""
     said = doctor(f"http://127.0.0.1:{free_port()}/", "--json")
 
     assert (said.status, said.levels["server_unreachable"]) == (1, "error")

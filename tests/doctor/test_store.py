@@ -25,7 +25,7 @@ ADA = "on >CANARY-pw resetkeys ~pywry:ada:* resetchannels -@all +@connection -@d
 
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
-    """A Redis with a user Ada who may see nothing but her own."""
+    """A Redis with a user Ada who may read only her own records."""
     with RedisServer() as server:
         assert server.cli("acl", "setuser", "ada", *ADA.split()) == "OK"
         yield server
@@ -71,15 +71,15 @@ def test_an_encrypted_file(doctor: Doctor) -> None:
     assert "store_plain" not in said.levels
 
 
-def test_a_key_that_is_none(doctor: Doctor) -> None:
-    """A key that is none is an error, and not shown."""
+def test_a_wrong_key(doctor: Doctor) -> None:
+    """A key that cannot be used is an error, and not shown."""
     said = visit(doctor, "file", PYWRY_AUTH_ENCRYPTION_KEY="CANARY")
 
     assert (said.status, said.levels["store_key"]) == (1, "error")
 
 
 def test_no_keyring(doctor: Doctor, clean: pytest.MonkeyPatch) -> None:
-    """Where there is no keyring, the advice is what to use instead."""
+    """Without a keyring, the advice is what to use instead."""
     clean.setattr(keyring.core, "_keyring_backend", None)
     said = visit(doctor, "keyring", PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring")
 
@@ -147,11 +147,11 @@ def test_redis_in_plain_text(doctor: Doctor) -> None:
 
 
 def test_redis_over_tls(doctor: Doctor) -> None:
-    """TLS is no reason for a warning."""
+    """Over TLS, the connection causes no warning."""
     assert "redis_plain" not in visit(doctor, "redis", f"rediss://127.0.0.1:{free_port()}").levels
 
 
-def test_a_url_that_is_none(doctor: Doctor) -> None:
+def test_a_wrong_url(doctor: Doctor) -> None:
     """A URL that Redis does not understand is an error, and not shown."""
     said = visit(doctor, "redis", "redis://ada:p/CANARY@host")
 

@@ -68,7 +68,7 @@ def test_a_hub_that_does_not_tell(hooked: Hub) -> None:
 
 
 def test_an_alias(telling: Hub) -> None:
-    """Where the hub tells its address, another one that leads to it is none, and the advice is not about proxies."""
+    """Where the hub tells its address, another one that leads to it is an error; the advice is not about proxies."""
     alias = telling.url.replace("127.0.0.1", "localhost")
     report = in_terminal(telling, alias)
 
@@ -104,8 +104,8 @@ def test_an_administrator_outside(hooked: Hub, hub_provider: Provider, tmp_path:
 
 
 def test_a_client_that_the_provider_does_not_know(hooked: Hub, tmp_path: Path, hub_provider: Provider) -> None:
-    """A wrong client identifier is found before anybody signs in."""
-    report = outside(tmp_path, hooked.url, "--issuer", hub_provider.issuer, "--client-id", "nobody")
+    """A wrong client identifier is found before a user signs in."""
+    report = outside(tmp_path, hooked.url, "--issuer", hub_provider.issuer, "--client-id", "unknown")
 
     assert report.status == 1
     assert report.having("error") == {"client_refused"}

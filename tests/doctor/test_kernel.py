@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pywry_auth_nb.doctor import kernels
-from pywry_auth_nb.doctor.http_probe import Asker
-from pywry_auth_nb.doctor.servers import Server
+from pywry_auth_nb.doctor import kernel
+from pywry_auth_nb.doctor.http_probe import Probe
+from pywry_auth_nb.doctor.server import Server
 from tests.doctor.wire import Wire
 from tests.support.waiting import until
 
@@ -77,7 +77,7 @@ def test_a_kernel_that_cannot_start(doctor: Doctor, plain: Watched) -> None:
 
 def test_a_kernel_that_never_answers(doctor: Doctor, plain: Watched, clean: pytest.MonkeyPatch) -> None:
     """A kernel that hangs is an error once its time is up."""
-    clean.setattr(kernels, "_ANSWER", 0.5)
+    clean.setattr(kernel, "_ANSWER", 0.5)
     plain.set_kernel("import time; time.sleep(60)")
     said = doctor("--json", **plain.here)
 
@@ -87,9 +87,9 @@ def test_a_kernel_that_never_answers(doctor: Doctor, plain: Watched, clean: pyte
 
 def test_no_time_is_left(plain: Watched) -> None:
     """What could not be deleted in time is not started."""
-    asker = Asker(2)
-    found = [finding.code for finding in kernels.check(Server(plain.url, plain.token), None, asker)]
-    asker.close()
+    probe = Probe(2)
+    found = [finding.code for finding in kernel.check(Server(plain.url, plain.token, probe), through_server=False)]
+    probe.close()
 
     assert found == ["kernel_unseen"]
 
@@ -103,7 +103,7 @@ def test_a_kernel_elsewhere(doctor: Doctor, on_hub: Watched, tmp_path: Path) -> 
 
 
 class Slow(Wire):
-    """A server that starts a kernel, and says so when nobody listens any more; or never does."""
+    """A server that starts a kernel, and says so when the client has given up; or never does."""
 
     def __init__(self, *, starts: bool) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class Slow(Wire):
         self._starts = starts
 
     def answer(self, request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
-        """Start what was asked for, beside what somebody else starts at the same time."""
+        """Start what was asked for, beside what another user starts at the same time."""
         if request.command == "POST":
             path = json.loads(self.heard[-1].body)["path"] if self._starts else "a.ipynb"
             time.sleep(1)  # longer than the client waits
@@ -134,13 +134,13 @@ def _session(name: str, path: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("starts", "deleted"), [(True, ["/api/sessions/ours"]), (False, [])])
 def test_a_kernel_that_comes_late(clean: pytest.MonkeyPatch, starts: bool, deleted: list[str]) -> None:
     """A kernel whose start is not heard of in time is found by its name and deleted, and no other one is."""
-    clean.setattr(kernels, "_START", 0.1)
-    clean.setattr(kernels, "_DELETE", 1.5)
-    clean.setattr("pywry_auth_nb.doctor.kernels._LEAST", 0.0)
-    asker = Asker(0.2)
+    clean.setattr(kernel, "_START", 0.1)
+    clean.setattr(kernel, "_DELETE", 1.5)
+    clean.setattr("pywry_auth_nb.doctor.kernel._LEAST", 0.0)
+    probe = Probe(0.2)
     with Slow(starts=starts) as server:
-        found = {one.code: one for one in kernels.check(Server(server.url, "CANARY"), None, asker)}
-        asker.close()
+        found = {one.code: one for one in kernel.check(Server(server.url, "CANARY", probe), through_server=False)}
+        probe.close()
 
     assert found["kernel_slow"].level == "warning"
     assert "pywry-auth-doctor" in found["kernel_slow"].advice
