@@ -77,8 +77,8 @@ class AuthenticationError(Exception):
         return f"{self.message} ({', '.join(f'{name}={value}' for name, value in self.context.items())})"
 
     def _render_traceback_(self) -> list[str]:
-        """Return the lines that IPython prints for this error."""
-        return [*_own_lines(self.__traceback__), f"{type(self).__name__} [{self.code}]: {self}"]
+        """Return what IPython prints for this error: one text, since some of its modes join several without a break."""
+        return ["\n".join([*_own_lines(self.__traceback__), f"{type(self).__name__} [{self.code}]: {self}"])]
 
 
 class AuthFlowCancelled(AuthenticationError):  # noqa: N818 - the seed's name

@@ -341,7 +341,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
         400,
         "Something went wrong",
         "pywry-auth-nb met an error that it did not expect.",
-        "Try again; if it stays, report it with the log of the notebook's kernel.",
+        "Try again; if it stays, report it with the log.",
     ),
     # -- the provider's answer ------------------------------------------------------------------------------------
     "issuer_mismatch": Entry(
@@ -609,7 +609,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
         500,
         "The token could not be renewed",
         "The token could not be renewed.",
-        "The notebook says why.",
+        "Read session.error in the notebook: it says why.",
     ),
     "refresh_busy": Entry(
         400,
@@ -804,9 +804,9 @@ _HEAD = """\
 
 Every error of this package is an `AuthenticationError` and has a `code` that programs may compare: it stays when the
 wording changes. The message of an error may say more than the sentence here. The widget, the pages of a sign-in and the
-JSON routes show the same codes; pages and routes answer with the HTTP status. What is in the message and the traceback
-that a notebook shows holds no token and no password.
+JSON routes show the same codes; pages and routes answer with the HTTP status.
 
+A notebook shows the message, the code and your own lines of the traceback. `traceback.print_exc()` shows all of it.
 """
 
 if __name__ == "__main__":
