@@ -77,7 +77,9 @@ class SessionAuth(httpx.Auth):
         self.check(request.url)
         token = self._session.access_token
         # requests opens the connection once it has built the bytes to send, and a traceback with variables shows them
-        sent = _sign(request, token) if _may_connect(request.url) else ""
+        signed = _may_connect(request.url)
+        if signed:
+            _sign(request, token)
         body = request.body
         start = _position(body)
 
@@ -86,7 +88,7 @@ class SessionAuth(httpx.Auth):
             redirected = response.request.url != request.url  # which may be another origin
             if response.status_code != _UNAUTHORIZED or redirected:
                 return response
-            renewed = renew(self._session, sent)
+            renewed = renew(self._session, token) if signed else token
             if renewed is None or (start is None and not isinstance(body, (str, bytes, type(None)))):
                 return response
             if start is not None:

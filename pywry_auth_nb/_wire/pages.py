@@ -101,6 +101,7 @@ _TEMPLATE = """<!doctype html>
 
 _LOOK = "The {place} shows whether you are signed in. You can close this tab."
 _DONE = "You can close this tab and go on in the {place}."
+_BACK = "You can close this tab and go back to the {place}."
 
 
 def signed_in(name: str) -> Page:
@@ -116,7 +117,7 @@ RECEIVED = Page(200, "The provider's answer has arrived", _LOOK)
 def failed(code: ErrorCode) -> Page:
     """Return the page for a code."""
     entry = explain(code)
-    return Page(entry.status, entry.title, f"{entry.text(place='{place}')} {_DONE}", code=code)
+    return Page(entry.status, entry.title, f"{entry.text(place='{place}')} {_BACK}", code=code)
 
 
 def broken(status: int) -> Page:

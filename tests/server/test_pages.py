@@ -7,6 +7,7 @@ import hashlib
 import re
 import sys
 from dataclasses import replace
+from html import escape
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,13 +134,13 @@ def test_every_code_is_a_failure() -> None:
 
         assert (page.status == 200) if code == "already_used" else (400 <= page.status < 600)
         assert not page.closes
-        assert page.title in page.html()
+        assert f"<h1>{escape(page.title)}</h1>" in page.html()
         assert f"<code>{code}</code>" in page.html()
 
 
 def test_a_page_names_where_the_user_came_from() -> None:
     """The callback server's user may sign in from a program that is not a notebook."""
-    assert "go on in the notebook or program." in pages.failed("already_used").html("notebook or program")
+    assert "go back to the notebook or program." in pages.failed("already_used").html("notebook or program")
     assert "program" not in pages.failed("already_used").html()
 
 

@@ -305,7 +305,7 @@ def test_no_key_where_one_is_named(content: bytes | None, tmp_path: Path, monkey
 def test_what_json_cannot_hold(raw: dict[str, Any]) -> None:
     """Tokens that somebody made with strange extras are refused before anything is written."""
     for strange in (Record(1, 1, OAuthTokenSet("CANARY", raw=raw)), Record(1, 1, OAuthTokenSet("CANARY"), user=raw)):
-        with pytest.raises(TokenStoreError, match="no JSON") as caught:
+        with pytest.raises(TokenStoreError, match="JSON cannot") as caught:
             PLAIN.encode(strange, NAME)
         assert caught.value.code == "store_value"
 

@@ -38,7 +38,7 @@ def test_every_entry_reads_well_by_itself() -> None:
 def test_every_placeholder_can_be_filled() -> None:
     """What a raise names stands in the message."""
     for code, entry in TABLE.items():
-        values = {name: 12345 for name in entry.placeholders}
+        values = dict.fromkeys(entry.placeholders, 12345)
         assert entry.text(**values).count("12345") == len(values), code
 
 

@@ -250,7 +250,8 @@ class Shell(InteractiveShell):
         self.history_manager.enabled = False
 
 shell = Shell(user_ns={name: globals()[name] for name in
-    ("provider", "session", "flow", "opened", "declined", "code", "refresh_token", "over", "id_token", "secret", "URI", "fresh", "closed", "httpx", "requests",
+    ("provider", "session", "flow", "opened", "declined", "code", "refresh_token", "over", "id_token", "secret", "URI",
+     "fresh", "closed", "httpx", "requests",
      "FileTokenStore", "MicrosoftProvider", "OAuth2Settings", "RedisTokenStore", "get_token_store")})
 shell.colors = "NoColor"
 shell.run_line_magic("xmode", sys.argv[1])
