@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _UNAUTHORIZED = 401
 _RENEWAL_DEADLINE = 30.0  # seconds
+_CONNECT_TIMEOUT = 1.0  # seconds: to this machine
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -73,7 +75,11 @@ class SessionAuth(httpx.Auth):
     def __call__(self, request: Any) -> Any:
         """Do the same for a ``requests.PreparedRequest``."""
         self.check(request.url)
-        sent = _authorize(request, self._session.access_token)
+        token = self._session.access_token
+        # requests opens the connection once it has built the bytes to send, and a traceback with variables shows them
+        signed = _may_connect(request.url)
+        if signed:
+            _authorize(request, token)
         body = request.body
         start = _position(body)
 
@@ -82,7 +88,7 @@ class SessionAuth(httpx.Auth):
             redirected = response.request.url != request.url  # which may be another origin
             if response.status_code != _UNAUTHORIZED or redirected:
                 return response
-            renewed = renew(self._session, sent)
+            renewed = renew(self._session, token) if signed else token
             if renewed is None or (start is None and not isinstance(body, (str, bytes, type(None)))):
                 return response
             if start is not None:
@@ -117,10 +123,7 @@ class SessionAuth(httpx.Auth):
                 code="insecure_url",
             )
         if self._allowed is not None and origin not in self._allowed:
-            raise AuthenticationError(
-                f"The token is not meant for {host}. Add it to the session's allowed_origins if it is.",
-                code="origin_not_allowed",
-            )
+            raise AuthenticationError(code="origin_not_allowed", server=host)
 
 
 def renew(session: SessionManager, refused: str) -> str | None:
@@ -134,6 +137,18 @@ def renew(session: SessionManager, refused: str) -> str | None:
 def _authorize(request: Any, token: str) -> str:
     request.headers["Authorization"] = bearer(token)
     return token
+
+
+def _may_connect(url: str) -> bool:
+    """Whether a connection can be opened; True for https, where that comes before the request is built."""
+    scheme, host, port = _origin(url)
+    if scheme == "https":
+        return True
+    try:
+        socket.create_connection((host, port), _CONNECT_TIMEOUT).close()
+    except OSError:
+        return False
+    return True
 
 
 def _repeatable(request: httpx.Request) -> bool:

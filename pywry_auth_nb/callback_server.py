@@ -88,7 +88,7 @@ class OAuthCallbackServer:
             AuthenticationError: Code ``not_started``.
         """
         if self._server is None:
-            raise AuthenticationError("The callback server is not running. Call start() first.", code="not_started")
+            raise AuthenticationError(code="not_started")
         return f"http://{self._server.authority}{_PATH}"
 
     def start(self) -> str:
@@ -189,11 +189,8 @@ class _Server(socketserver.ThreadingTCPServer):
         try:
             super().__init__((host, port), _Handler)
         except OSError as error:
-            raise ConfigurationError(
-                f"The callback server cannot listen at {host}, port {port or 'any'} ({error.strerror}). Choose another "
-                "port, or 0 for any that is free.",
-                code="port_unavailable",
-            ) from None
+            address = f"{host}, port {port or 'any'}"
+            raise ConfigurationError(code="port_unavailable", address=address, reason=error.strerror) from None
         bound = self.server_address[1]
         self.authority = f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
         self.hosts = {self.authority, f"localhost:{bound}"}

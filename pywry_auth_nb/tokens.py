@@ -117,11 +117,7 @@ def parse_token_response(answer: dict[str, Any], *, requested_scope: str, sent_a
     """
     token_type = _string(answer, "token_type")
     if token_type.lower() != "bearer":  # case-insensitive (§7.1), and an unknown type must not be used
-        raise TokenError(
-            "The provider answered with a kind of token that is not a bearer token. Ask for bearer tokens in the "
-            "client's registration.",
-            code="token_type",
-        )
+        raise TokenError(code="token_type")
     return OAuthTokenSet(
         access_token=_string(answer, "access_token"),
         token_type="Bearer",  # noqa: S106 - a scheme's name
@@ -155,7 +151,4 @@ def _lifetime(value: Any) -> float | None:
 
 
 def _malformed(name: str) -> TokenError:
-    return TokenError(
-        f"The provider's token answer has no usable {name!r}. Try again; if it stays, report it to the provider.",
-        code="token_response",
-    )
+    return TokenError(code="token_response", member=name)

@@ -124,13 +124,10 @@ class HttpClient:
             raise reply
         host = urlsplit(url).hostname
         if 300 <= reply.status < 400 and not redirects:  # noqa: PLR2004
-            _fail(
-                f"{host} answered with a redirect, which could carry secrets elsewhere. Is the address right?",
-                "redirect_refused",
-            )
+            raise TokenError(code="redirect_refused", host=host)
         value = _decode(reply, form=form_answer)
         if value is None and reply.status == 200 and expect_json:  # noqa: PLR2004
-            _fail(f"{host} answered with something that is not JSON. Is the address right?", "bad_response")
+            raise TokenError(code="bad_response", host=host)
         headers_of = reply.headers.get
         retry_after, date = _retry_after(headers_of("retry-after")), _epoch(headers_of("date"))
         return Answer(reply.status, value, retry_after, sent_at, date, headers_of("location"))
@@ -157,25 +154,20 @@ class HttpClient:
         except TokenError as error:
             return error
         except (asyncio.TimeoutError, httpx.TimeoutException):
-            message = f"{host} did not answer within {self._deadline:.0f} s. Check the network, then try again."
-            return TokenError(message, code="timeout")
+            return TokenError(code="timeout", host=host, timeout=self._deadline)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
-            why = type(error).__name__
-            message = f"{host} could not be reached ({why}). Check the address and the network, then try again."
-            return TokenError(message, code="network")
+            return TokenError(code="network", host=host, reason=type(error).__name__)
 
     async def _exchange(self, method: str, url: str, content: dict[str, Any]) -> _Reply:
         data = bytearray()
         async with self._open().stream(method, url, **content) as response:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
-                _fail("The provider compressed its answer although asked not to. Ask its operator.", "bad_response")
+                message = "The provider compressed its answer although asked not to. Ask its operator."
+                raise TokenError(message, code="bad_response")
             async for chunk in response.aiter_raw():
                 data += chunk
                 if len(data) > self._max_bytes:
-                    _fail(
-                        f"The provider's answer is larger than {self._max_bytes} bytes. Is the address right?",
-                        "too_large",
-                    )
+                    raise TokenError(code="too_large", limit=self._max_bytes)
             return _Reply(response.status_code, response.headers, bytes(data))
 
     def _open(self) -> httpx.AsyncClient:
@@ -230,10 +222,7 @@ def check_url(url: str, *, loopback: bool = True) -> None:
         TokenError: Code ``insecure_url``.
     """
     if not is_safe(url) or not (loopback or url.startswith("https:")):
-        _fail(
-            "A provider's address must be an https:// URL (http:// is accepted for loopback hosts alone).",
-            "insecure_url",
-        )
+        raise TokenError(code="insecure_url")
 
 
 def is_safe(url: str) -> bool:
@@ -261,7 +250,7 @@ def split_url(url: str) -> SplitResult | None:
 def _check_headers(headers: Mapping[str, str]) -> None:
     """Refuse a header that cannot be sent before httpx does, whose log quotes it."""
     if not all(value.isascii() and value.isprintable() for value in headers.values()):
-        _fail("A token holds characters that no token can have. Sign in again.", "bad_token")
+        raise TokenError(code="bad_token")
 
 
 def is_loopback(host: str) -> bool:
@@ -325,7 +314,3 @@ def _epoch(value: str | None) -> float | None:
         return parsedate_to_datetime(value).timestamp() if value else None
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _fail(message: str, code: str) -> NoReturn:
-    raise TokenError(message, code=code) from None

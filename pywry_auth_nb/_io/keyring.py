@@ -160,7 +160,7 @@ def _translated() -> Iterator[None]:
 def _failed(error: Exception) -> TokenStoreError:
     if any(status in str(error) for status in ("-25308", "-25293")):  # errSecInteractionNotAllowed, errSecAuthFailed
         return TokenStoreError(
-            "The macOS keychain cannot be used from this session, because nobody could be asked here. Run "
+            "The macOS keychain cannot be used from this session, because it cannot ask for a password here. Run "
             "`security unlock-keychain` in a terminal, then try again."
         )
     return TokenStoreError(

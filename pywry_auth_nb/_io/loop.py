@@ -129,10 +129,7 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
     __tracebackhide__ = True  # IPython's traceback ends in the cell
     if on_background():
         work.close()
-        raise AuthenticationError(
-            "This call waits, and it was made on the thread that would do the work. Use the async method instead.",
-            code="wrong_thread",
-        )
+        raise AuthenticationError(code="wrong_thread")
     future = submit(work)
     del work
     try:

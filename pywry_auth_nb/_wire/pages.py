@@ -1,4 +1,4 @@
-"""The pages a person sees in the sign-in window: static, escaped, and true.
+"""The pages that the user sees in the sign-in window: static, escaped, and true.
 
 The Jupyter server and the callback server on one's own machine show the same ones.
 """
@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
+
+from .error_codes import explain
+
+if TYPE_CHECKING:
+    from .error_codes import ErrorCode
 
 _STYLE = """
 :root{color-scheme:light dark}
@@ -48,9 +54,9 @@ class Page:
     Attributes:
         status: Of HTTP.
         title: The heading.
-        text: What to do; ``{place}`` in it is where the person came from.
+        text: What to do; ``{place}`` in it is where the user came from.
         closes: Whether the window closes itself, where the browser lets it.
-        code: One of ours, shown for the person to report.
+        code: One of ours, shown for the user to report.
     """
 
     status: int
@@ -60,7 +66,7 @@ class Page:
     code: str = ""
 
     def html(self, place: str = "notebook") -> str:
-        """Return the page for somebody who comes from a ``place``."""
+        """Return the page for a user who comes from a ``place``."""
         return _TEMPLATE.format(
             style=_STYLE,
             script=_SCRIPT,
@@ -80,10 +86,12 @@ _TEMPLATE = """<!doctype html>
 <style>{style}</style>
 </head>
 <body{close}>
-<main role="status">
+<main>
+<div role="status">
 <h1>{title}</h1>
 <p>{text}</p>
 {code}
+</div>
 </main>
 <script>{script}</script>
 </body>
@@ -93,8 +101,7 @@ _TEMPLATE = """<!doctype html>
 
 _LOOK = "The {place} shows whether you are signed in. You can close this tab."
 _DONE = "You can close this tab and go on in the {place}."
-_AGAIN = "Go back to the {place} and sign in again."
-_ADMIN = "Ask whoever set up this sign-in."
+_BACK = "You can close this tab and go back to the {place}."
 
 
 def signed_in(name: str) -> Page:
@@ -107,85 +114,12 @@ WAITING = Page(200, "Waiting for a sign-in", "Sign in at the provider, in the wi
 RECEIVED = Page(200, "The provider's answer has arrived", _LOOK)
 
 
-#: What each code of the error tree means to the person in the sign-in window.
-_PAGES = {
-    # who may be here
-    "jupyter_login": Page(403, "Sign in to Jupyter first", f"This browser is not signed in to Jupyter. {_AGAIN}"),
-    "forbidden": Page(403, "Not allowed", "You may not run code on this Jupyter server, so you cannot sign in for it."),
-    "other_browser": Page(
-        403,
-        "No sign-in is open in this browser",
-        "A sign-in must end in the browser, and with the Jupyter user, where it began. If you have just signed in, you "
-        "can close this tab. "
-        f"Otherwise: {_AGAIN[0].lower()}{_AGAIN[1:]}",
-    ),
-    "not_found": Page(404, "There is nothing at this address", _AGAIN),
-    "bad_request": Page(400, "This address is not complete", _LOOK),
-    "bad_host": Page(400, "This is another address", "Nobody may use this server under the name that was used."),
-    "bad_method": Page(405, "This address is only for reading", _AGAIN),
-    "rate_limited": Page(
-        429, "Too many sign-ins at once", "Wait for a minute. Then go back to the {place} and sign in again."
-    ),
-    # the kernel
-    "kernel_gone": Page(404, "The notebook's kernel has stopped", "Run the notebook's cells again, then sign in."),
-    "no_session": Page(
-        404, "The notebook has no sign-in open", "Its kernel may have restarted. Run its cells again, then sign in."
-    ),
-    "kernel_busy": Page(
-        504, "The notebook does not answer", "Its kernel is blocked. Wait for it or restart it, then sign in again."
-    ),
-    "kernel_slow": Page(
-        504,
-        "This takes longer than expected",
-        "Look at the notebook: if it does not say that you are signed in within a minute, sign in again.",
-    ),
-    "version_mismatch": Page(
-        501,
-        "Versions do not fit",
-        "The notebook's kernel and the Jupyter server have different versions of pywry-auth-nb. Install the same "
-        "version in both, then restart both.",
-    ),
-    # the answer
-    "already_used": Page(200, "This sign-in is finished", _LOOK),
-    "unknown_flow": Page(
-        404, "No such sign-in is open", f"It may be over already, or the {{place}} was restarted. {_AGAIN}"
-    ),
-    "access_denied": Page(
-        400, "Access was declined", f"Nobody was signed in. To go on: {_AGAIN[0].lower()}{_AGAIN[1:]}"
-    ),
-    "flow_cancelled": Page(400, "The sign-in was cancelled", f"Nobody was signed in. {_AGAIN}"),
-    "flow_timeout": Page(400, "The sign-in took too long", f"Nobody was signed in. {_AGAIN}"),
-    "metadata_issuer": Page(
-        400,
-        "The provider's address is not written as it should be",
-        f"The {{place}} says how. Nobody has been asked to sign in. {_ADMIN}",
-    ),
-    "issuer_mismatch": Page(400, "The answer came from another provider", f"It was refused for your safety. {_AGAIN}"),
-    "issuer_missing": Page(
-        400, "The answer does not say where it comes from", f"It was refused for your safety. {_AGAIN}"
-    ),
-    "invalid_response": Page(400, "The provider's answer is not valid", f"It was refused for your safety. {_AGAIN}"),
-    "insecure_redirect_uri": Page(
-        400,
-        "Jupyter is not reached over https",
-        "A sign-in could be read on its way. Open Jupyter over https. Behind a proxy, its administrator sets "
-        "c.ServerApp.trust_xheaders = True or c.PywryAuth.redirect_uri.",
-    ),
-    "network": Page(502, "The provider cannot be reached", f"Check the network. {_AGAIN}"),
-    "timeout": Page(504, "The provider did not answer in time", f"Check the network. {_AGAIN}"),
-    "invalid_grant": Page(400, "The provider no longer accepts this sign-in", _AGAIN),
-    "invalid_client": Page(
-        400, "The provider does not know this application", f"Its registration is not right. {_ADMIN}"
-    ),
-    **dict.fromkeys(
-        ("hub_scope_missing", "hub_auth_state_missing", "hub_token_expired", "hub_refused"),
-        Page(502, "The hub does not give its token", "The {place} says what is missing. Ask whoever runs the hub."),
-    ),
-    "discovery_failed": Page(502, "The provider cannot be used", f"It is down, or its address is not right. {_ADMIN}"),
-}
-_OTHER = Page(400, "Signing in did not work", f"Nobody was signed in. The {{place}} says more. {_AGAIN}")
+def failed(code: ErrorCode) -> Page:
+    """Return the page for a code."""
+    entry = explain(code)
+    return Page(entry.status, entry.title, f"{entry.text(place='{place}')} {_BACK}", code=code)
 
 
-def failed(code: str) -> Page:
-    """Return the page for a code; a general one for a code without its own."""
-    return replace(_PAGES.get(code, _OTHER), code=code)
+def broken(status: int) -> Page:
+    """Return the page for what the web server refuses, or does not survive, by its HTTP status."""
+    return Page(status, "This did not work", "Go back to the {place} and try again.")

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
 
 from .._io.http import Answer, HttpClient, check_url
 from .._io.loop import on_loop
+from .._wire.error_codes import is_known
 from ..errors import TokenError, TokenRefreshError
 from ..settings import warn_if_in_a_cell
 from ..tokens import Secret, parse_token_response
@@ -19,6 +20,7 @@ from ..tokens import Secret, parse_token_response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .._wire.error_codes import ErrorCode
     from ..pkce import PKCEChallenge
     from ..tokens import OAuthTokenSet
 
@@ -31,18 +33,16 @@ _OURS = frozenset(
 )
 
 #: OAuth errors (RFC 6749 §5.2) that are a matter of registration: trying again, or signing in again, cannot help.
-_MISCONFIGURED = {
-    "invalid_client": "The provider does not accept this client. Check client_id, client_secret and how it is sent.",
-    "unauthorized_client": "The provider does not allow this client to do that. Check its registration.",
-    "unsupported_grant_type": "The provider does not offer this grant. Check the client's registration.",
-    "invalid_scope": "The provider does not grant these scopes. Check them against the client's registration.",
-    "invalid_request": "The provider did not understand the request. Check redirect URI and client registration.",
-}
-#: Codes with which trying again cannot help before somebody has changed the registration, or the settings here.
-REGISTRATION_ERRORS = frozenset(_MISCONFIGURED) | {
+_MISCONFIGURED: frozenset[ErrorCode] = frozenset(
+    {"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_request"}
+)
+#: The same, in words of ours.
+_OF_OURS: frozenset[ErrorCode] = frozenset({
     "client_auth_unsupported", "client_secret_missing", "client_secret_unwanted", "redirect_uri_mismatch",
     "registered_as_spa", "tenant_mismatch",
-}  # fmt: skip
+})  # fmt: skip
+#: Codes with which trying again cannot help before the registration, or the settings here, have been changed.
+REGISTRATION_ERRORS = _MISCONFIGURED | _OF_OURS
 REVOKED = "revoked"
 _REVOKE_DEADLINE = 5.0  # seconds
 
@@ -65,7 +65,7 @@ class OAuthProvider(ABC):
     #: Parameters this provider wants in every authorize URL.
     authorize_params: ClassVar[Mapping[str, str]] = {}
     #: Errors this provider has words of its own for, and what RFC 6749 calls them.
-    error_names: ClassVar[Mapping[str, str]] = {}
+    error_names: ClassVar[Mapping[str, ErrorCode]] = {}
     #: Whether the token endpoint may answer with a form instead of JSON.
     form_answers: ClassVar[bool] = False
     #: Whether a person must sign in; else tokens come from :meth:`acquire_token_silent`.
@@ -139,7 +139,7 @@ class OAuthProvider(ABC):
         Raises:
             TokenError: There are none to be had; code ``person_needed`` where a person must always be asked.
         """
-        raise TokenError("Here a person must sign in. Use session.login(), or the widget.", code="person_needed")
+        raise TokenError(code="person_needed")
 
     def build_authorize_url(
         self,
@@ -230,11 +230,7 @@ class OAuthProvider(ABC):
             return {}
         answer = await self._get(self.userinfo_url, access_token)
         if not answer.ok or not isinstance(answer.body, dict):
-            raise TokenError(
-                f"The provider did not say who you are (HTTP {answer.status}). Try again in a moment.",
-                code="userinfo_failed",
-                retry_after=answer.retry_after,
-            )
+            raise TokenError(code="userinfo_failed", status=answer.status, retry_after=answer.retry_after)
         return answer.body
 
     @on_loop
@@ -325,15 +321,9 @@ class OAuthProvider(ABC):
 
 def _refused(answer: Answer, error: Any) -> TokenError:
     """Return what a refusal of the token endpoint means (RFC 6749 §5.2). Only known words of the provider get out."""
-    if error == "invalid_grant":
-        return TokenError("The provider does not accept this sign-in any more. Sign in again.", code="invalid_grant")
-    if isinstance(error, str) and error in _MISCONFIGURED:
-        return TokenError(_MISCONFIGURED[error], code=error)
-    return TokenError(
-        f"The provider could not give a token (HTTP {answer.status}). Try again in a moment.",
-        code="provider_unavailable",
-        retry_after=answer.retry_after,
-    )
+    if is_known(error) and (error == "invalid_grant" or error in _MISCONFIGURED):
+        return TokenError(code=error)
+    return TokenError(code="provider_unavailable", status=answer.status, retry_after=answer.retry_after)
 
 
 def as_refresh_error(error: TokenError) -> TokenRefreshError:

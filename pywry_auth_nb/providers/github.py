@@ -16,6 +16,7 @@ from .base import OAuthProvider, as_refresh_error
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .._wire.error_codes import ErrorCode
     from ..tokens import OAuthTokenSet
 
 log = logging.getLogger("pywry_auth_nb")
@@ -46,7 +47,7 @@ class GitHubProvider(OAuthProvider):
         "Accept": "application/vnd.github+json",
         "X-GitHub-Api-Version": "2022-11-28",
     }
-    error_names: ClassVar[Mapping[str, str]] = {
+    error_names: ClassVar[Mapping[str, ErrorCode]] = {
         "bad_verification_code": "invalid_grant",
         "bad_refresh_token": "invalid_grant",
         "incorrect_client_credentials": "invalid_client",
@@ -74,7 +75,7 @@ class GitHubProvider(OAuthProvider):
             TokenError: Code ``issuer_mismatch``.
         """
         if iss is not None and iss not in {self.web_url, f"{self.web_url}/login/oauth"}:
-            raise TokenError("The answer comes from another provider. Sign in again.", code="issuer_mismatch")
+            raise TokenError(code="issuer_mismatch")
 
     @on_loop
     async def exchange_code(
@@ -134,7 +135,7 @@ class GitHubProvider(OAuthProvider):
             )
         if error == "unverified_user_email":
             return TokenError(
-                "GitHub signs in nobody without a verified e-mail address. Verify it in GitHub's settings, then sign "
+                "GitHub signs in users with a verified e-mail address only. Verify it in GitHub's settings, then sign "
                 "in again.",
                 code="unverified_email",
             )

@@ -19,7 +19,9 @@ from .._io.http import strict_json
 from ..errors import TokenError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Mapping
+
+    from .._wire.error_codes import ErrorCode
 
 #: Asymmetric algorithms only; metadata never widens this list. The hash is the one of ``at_hash`` (Core §3.1.3.6).
 ALGORITHMS = {
@@ -31,6 +33,7 @@ ALGORITHMS = {
 LEEWAY = 30.0  # seconds of clock difference that are forgiven
 MAX_AGE = 600.0  # an ID token comes fresh from the token endpoint; an old one is a replay
 _END_OF_TIME = 1e12  # epoch seconds
+_CODE_OF_TIME: Mapping[str, ErrorCode] = {"exp": "id_token_exp", "iat": "id_token_iat", "nbf": "id_token_nbf"}
 _MAX_LENGTH = 64 * 1024
 _MAX_SUBJECT = 255  # OIDC Core §2
 _MIN_RSA_BITS = 2048
@@ -83,7 +86,7 @@ def _take_apart(token: str) -> tuple[Any, Any]:
 def _check_header(header: dict[str, Any]) -> None:
     alg = header.get("alg")
     if not isinstance(alg, str) or alg not in ALGORITHMS:
-        _fail("It is signed in a way that is not accepted.", "id_token_algorithm")
+        raise TokenError(code="id_token_algorithm")
     if "crit" in header or "b64" in header or "zip" in header:
         _malformed("it needs extensions that are not understood")
     if not isinstance(header.get("kid", ""), str):
@@ -132,7 +135,7 @@ def check_claims(
     claims = token.claims
     iss = claims.get("iss")
     if not isinstance(iss, str) or not (issuer(claims) if callable(issuer) else iss == issuer):
-        _fail("It comes from another issuer.", "id_token_iss")
+        raise TokenError(code="id_token_iss")
     _check_audience(claims, client_id, trusted_audiences)
     _check_subject(claims.get("sub"))
     _check_times(claims, max_age=math.inf if access_token is None else MAX_AGE)
@@ -173,27 +176,28 @@ def _check_audience(claims: dict[str, Any], client_id: str, trusted: Container[s
     aud = claims.get("aud")
     audiences = [aud] if isinstance(aud, str) else aud
     if not isinstance(audiences, list) or client_id not in audiences:
-        _fail("It is meant for another application.", "id_token_aud")
+        raise TokenError(code="id_token_aud")
     if any(other != client_id and not (isinstance(other, str) and other in trusted) for other in audiences):
-        _fail("It is also meant for an application that is not trusted here.", "id_token_aud")
+        message = "The provider's ID token is also meant for an application that is not trusted here. Sign in again."
+        raise TokenError(message, code="id_token_aud")
     if "azp" in claims and claims["azp"] != client_id:
-        _fail("It was issued to another application.", "id_token_azp")
+        raise TokenError(code="id_token_azp")
 
 
 def _check_subject(sub: Any) -> None:
     if not isinstance(sub, str) or not sub.strip() or len(sub) > _MAX_SUBJECT:
-        _fail("It does not say who signed in.", "id_token_sub")
+        raise TokenError(code="id_token_sub")
 
 
 def _check_times(claims: dict[str, Any], max_age: float) -> None:
     now = time.time()
     exp, iat = _seconds(claims, "exp"), _seconds(claims, "iat")
     if exp <= now - LEEWAY:
-        _fail("It is already over. Is this machine's clock right?", "id_token_exp")
+        raise TokenError(code="id_token_exp")
     if not now - max_age <= iat <= now + LEEWAY:
-        _fail("It was not issued just now. Is this machine's clock right?", "id_token_iat")
+        raise TokenError(code="id_token_iat")
     if "nbf" in claims and _seconds(claims, "nbf") > now + LEEWAY:
-        _fail("It is not valid yet. Is this machine's clock right?", "id_token_nbf")
+        raise TokenError(code="id_token_nbf")
 
 
 def _seconds(claims: dict[str, Any], name: str) -> float:
@@ -204,13 +208,14 @@ def _seconds(claims: dict[str, Any], name: str) -> float:
         or not 0 <= value < _END_OF_TIME
         or not math.isfinite(value)
     ):
-        _fail(f"Its time {name!r} is missing or no number.", f"id_token_{name}")
+        message = f"The provider's ID token has no usable time {name!r}. Sign in again."
+        raise TokenError(message, code=_CODE_OF_TIME[name])
     return float(value)
 
 
 def _check_nonce(given: Any, sent: str) -> None:
     if not isinstance(given, str) or not _equal(given, sent):
-        _fail("It answers another sign-in.", "id_token_nonce")
+        raise TokenError(code="id_token_nonce")
 
 
 def _check_hash(given: Any, value: str, algorithm: str) -> None:
@@ -218,7 +223,7 @@ def _check_hash(given: Any, value: str, algorithm: str) -> None:
     digest = hashlib.new(algorithm, value.encode("ascii")).digest()
     expected = urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode("ascii")
     if not isinstance(given, str) or not _equal(given, expected):
-        _fail("It does not belong to the access token that came with it.", "id_token_at_hash")
+        raise TokenError(code="id_token_at_hash")
 
 
 def _equal(given: str, expected: str) -> bool:
@@ -235,8 +240,4 @@ def _decode(segment: str) -> bytes:
 
 
 def _malformed(why: str) -> NoReturn:
-    _fail(f"It cannot be read: {why}.", "id_token_malformed")
-
-
-def _fail(why: str, code: str) -> NoReturn:
-    raise TokenError(f"The provider's ID token is not accepted. {why} Sign in again.", code=code)
+    raise TokenError(code="id_token_malformed", reason=why)

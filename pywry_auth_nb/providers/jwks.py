@@ -120,11 +120,7 @@ class KeyCache:
         answer = await self._http.request("GET", uri)
         keys = answer.body.get("keys") if answer.ok and isinstance(answer.body, dict) else None
         if not isinstance(keys, list) or len(keys) > _MAX_KEYS:
-            raise TokenError(
-                "The provider's signing keys could not be read. Try again.",
-                code="jwks_failed",
-                retry_after=answer.retry_after,
-            )
+            raise TokenError(code="jwks_failed", retry_after=answer.retry_after)
         return [key for key in keys if isinstance(key, dict)]
 
 

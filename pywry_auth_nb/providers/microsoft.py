@@ -12,6 +12,8 @@ from .oidc import GenericOIDCProvider
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .._wire.error_codes import ErrorCode
+
 _PERSONAL = "9188040d-6c67-4c5b-b112-36a304b66dad"  # the tenant of all personal accounts
 _MANY = frozenset({"common", "organizations"})  # names that stand for many tenants
 _TEMPLATE = "{tenantid}"
@@ -24,7 +26,7 @@ _AS_PUBLIC = (
     "set 'Allow public client flows' to Yes"
 )
 #: What Microsoft's error numbers mean: our code, and a sentence.
-_EXPLAINED = {
+_EXPLAINED: Mapping[int, tuple[ErrorCode, str]] = {
     9002327: (
         "registered_as_spa",
         f"The redirect URI is registered for a single-page application. {_AS_PUBLIC}; or make it 'Web' with a secret.",
@@ -65,7 +67,7 @@ class MicrosoftProvider(GenericOIDCProvider):
     authority: ClassVar[str] = "https://login.microsoftonline.com"
 
     offline_needs_consent = False  # Microsoft asks by itself when it must
-    error_names: ClassVar[Mapping[str, str]] = {
+    error_names: ClassVar[Mapping[str, ErrorCode]] = {
         "interaction_required": "invalid_grant",  # a policy wants the person to come again
         "login_required": "invalid_grant",
         "consent_required": "invalid_grant",

@@ -7,7 +7,7 @@ import logging
 import time
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
 from .._io import fork
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .._io.http import Answer
+    from .._wire.error_codes import ErrorCode
     from ..pkce import PKCEChallenge
     from ..tokens import OAuthTokenSet
 
@@ -39,7 +40,9 @@ _ENDPOINTS = {
 }
 _BASIC, _POST = "client_secret_basic", "client_secret_post"
 #: What may go wrong on the way, also in a captive portal; all else is the provider's own word.
-_PASSING = frozenset({"network", "timeout", "discovery_failed", "bad_response", "redirect_refused", "too_large"})
+_PASSING: frozenset[ErrorCode] = frozenset(
+    {"network", "timeout", "discovery_failed", "bad_response", "redirect_refused", "too_large"}
+)
 #: Claims that say something about the ID token and nothing about the person.
 _ABOUT_THE_TOKEN = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "aud", "azp", "exp", "iat", "nbf", "jti", "sid"})
 
@@ -122,7 +125,8 @@ class GenericOIDCProvider(OAuthProvider):
                 one of the HTTP client's; or ``client_auth_unsupported``.
         """
         if not self.issuer_url and not (self.authorize_url and self.token_url):
-            _refuse("Give issuer_url (by name), or authorize_url and token_url.", "missing_metadata")
+            message = "Give issuer_url (by name), or authorize_url and token_url."
+            raise TokenError(message, code="missing_metadata")
         if not self.issuer_url or time.monotonic() - self._discovered_at < _DISCOVERY_MAX_AGE:
             return
         if self._discovering is None:
@@ -142,16 +146,12 @@ class GenericOIDCProvider(OAuthProvider):
     async def _discover(self) -> None:
         check_url(self.issuer_url)
         if "?" in self.issuer_url:
-            _refuse(
-                "An issuer is a URL without a query (OpenID Connect Discovery §3). Check issuer_url.", "insecure_url"
-            )
+            message = "An issuer is a URL without a query (OpenID Connect Discovery §3). Check issuer_url."
+            raise TokenError(message, code="insecure_url")
         answer = await self._fetch_metadata()
         if not answer.ok or not isinstance(answer.body, dict):
             raise TokenError(
-                f"{self.label} is not an OpenID Connect issuer, or is not working (HTTP {answer.status}). Check "
-                "issuer_url.",
-                code="discovery_failed",
-                retry_after=answer.retry_after,
+                code="discovery_failed", host=self.label, status=answer.status, retry_after=answer.retry_after
             )
         self._accept(answer.body)
 
@@ -167,19 +167,19 @@ class GenericOIDCProvider(OAuthProvider):
     def _accept(self, metadata: dict[str, Any]) -> None:
         """Take metadata over if it is sound (OIDC Discovery §3, §4.3)."""
         if not self._is_own_metadata(metadata.get("issuer")):
-            _refuse(f"The provider calls itself by another issuer. {self._how(metadata)}", "metadata_issuer")
+            message = f"The provider calls itself by another issuer. {self._how(metadata)}"
+            raise TokenError(message, code="metadata_issuer")
         methods = metadata.get("code_challenge_methods_supported")
         if methods is not None and (not isinstance(methods, list) or "S256" not in methods):
-            _refuse(
-                "The provider does not support PKCE with S256, without which signing in is not safe. Ask its operator.",
-                "pkce_unsupported",
-            )
+            raise TokenError(code="pkce_unsupported")
         endpoints = {ours: self._configured[ours] or metadata.get(theirs) or "" for ours, theirs in _ENDPOINTS.items()}
         for name in ("authorize_url", "token_url"):
             if not endpoints[name]:
-                _refuse(f"The provider's metadata has no {_ENDPOINTS[name]}. Give {name} here.", "missing_metadata")
+                message = f"The provider's metadata has no {_ENDPOINTS[name]}. Give {name} here."
+                raise TokenError(message, code="missing_metadata")
         if self.require_id_token_validation and not metadata.get("jwks_uri"):
-            _refuse("The provider's metadata has no jwks_uri. Ask its operator.", "missing_metadata")
+            message = "The provider's metadata has no jwks_uri. Ask its operator."
+            raise TokenError(message, code="missing_metadata")
         if self.client_secret:
             _choose_auth(metadata, "token")  # refuse now, not when somebody has signed in
         loopback = self.issuer_url.startswith("http:")  # else a provider could make us send requests to this machine
@@ -215,12 +215,9 @@ class GenericOIDCProvider(OAuthProvider):
         """
         if iss is None:
             if self._metadata.get("authorization_response_iss_parameter_supported") is True:
-                _refuse(
-                    "The answer does not say which provider it comes from, though it should. Sign in again.",
-                    "issuer_missing",
-                )
+                raise TokenError(code="issuer_missing")
         elif self.issuer_url and not self._may_answer(iss):
-            _refuse("The answer comes from another provider. Sign in again.", "issuer_mismatch")
+            raise TokenError(code="issuer_mismatch")
 
     def _is_own_metadata(self, issuer: Any) -> bool:
         """Whether metadata that names this issuer is the one we asked for (OIDC Discovery §4.3)."""
@@ -265,12 +262,15 @@ class GenericOIDCProvider(OAuthProvider):
             form["code_verifier"] = pkce_verifier
         tokens = await self._grant(form, requested_scope=" ".join(self.scopes))
         try:
-            if self._validates and tokens.id_token is None:
-                _refuse("The provider sent no ID token. Ask for the scope openid.", "id_token_missing")
+            self._require_id_token(tokens)
             return await self._checked(tokens, nonce)
         except TokenError:
             await self.revoke_tokens(tokens)
             raise
+
+    def _require_id_token(self, tokens: OAuthTokenSet) -> None:
+        if self._validates and tokens.id_token is None:
+            raise TokenError(code="id_token_missing")
 
     async def _checked(self, tokens: OAuthTokenSet, nonce: str | None) -> OAuthTokenSet:
         """Return the tokens with an ID token that is valid, or that the caller does not want validated, or none."""
@@ -326,16 +326,13 @@ class GenericOIDCProvider(OAuthProvider):
         token = jws.read(id_token)
         uri = self._metadata.get("jwks_uri")
         if not uri:
-            _refuse("There are no keys to check the ID token with. Set issuer_url.", "jwks_failed")
+            raise TokenError("There are no keys to check the ID token with. Set issuer_url.", code="jwks_failed")
         keys = await self._keys.candidates(uri, alg=token.alg, kid=token.kid)
         verified = self._is_signed(token, keys)
         if keys and not verified:  # rotated just before signing, under an old or no key id
             verified = self._is_signed(token, await self._keys.refetched(uri, alg=token.alg, kid=token.kid))
         if not verified:
-            _refuse(
-                "The provider's ID token has a signature that fits none of its keys. Sign in again.",
-                "id_token_signature",
-            )
+            raise TokenError(code="id_token_signature")
         return jws.check_claims(
             token, issuer=self._may_issue, client_id=self.client_id, nonce=nonce, access_token=access_token
         )
@@ -356,7 +353,7 @@ class GenericOIDCProvider(OAuthProvider):
         """Return the ID token's claims with the UserInfo claims added; a UserInfo endpoint that is down is forgiven.
 
         Raises:
-            TokenError: Code ``userinfo_sub``: UserInfo speaks of somebody else (OIDC Core §5.3.2).
+            TokenError: Code ``userinfo_sub``: UserInfo speaks of another user (OIDC Core §5.3.2).
         """
         claims = self.claims(tokens)
         try:
@@ -366,7 +363,7 @@ class GenericOIDCProvider(OAuthProvider):
                 raise
             profile = {}
         if claims and profile and profile.get("sub") != claims.get("sub"):
-            _refuse("The provider names two different people for one sign-in. Sign in again.", "userinfo_sub")
+            raise TokenError(code="userinfo_sub")
         return claims | profile
 
     def check_continuity(self, old: OAuthTokenSet, new: OAuthTokenSet) -> None:
@@ -377,9 +374,7 @@ class GenericOIDCProvider(OAuthProvider):
         """
         before, after = self._id_claims(old), self._id_claims(new)
         if before and after and not jws.continues(before, after):
-            raise TokenRefreshError(
-                "The renewed tokens belong to another sign-in. Sign in again.", code="identity_changed"
-            )
+            raise TokenRefreshError(code="identity_changed")
 
     def _client_auth_method(self, endpoint: str) -> str:
         return _choose_auth(self._metadata, endpoint) if self.client_secret else "none"
@@ -396,13 +391,5 @@ def _choose_auth(metadata: dict[str, Any], endpoint: str) -> str:
     if not offered or _BASIC in offered:  # the specification's default
         return _BASIC
     if _POST not in offered:
-        _refuse(
-            "The provider takes no client secret. Leave client_secret out, if the client is registered as public; else "
-            "register it for client_secret_basic.",
-            "client_auth_unsupported",
-        )
+        raise TokenError(code="client_auth_unsupported")
     return _POST
-
-
-def _refuse(message: str, code: str) -> NoReturn:
-    raise TokenError(message, code=code)

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tornado.web import HTTPError
 
-from .._wire import pages, protocol
+from .._wire import protocol
+from .._wire.error_codes import explain
 from .guard import PywryAuthHandler, Refused, guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._wire.error_codes import ErrorCode
 
 _DEADLINE = 15.0  # seconds
 _REFRESH_DEADLINE = 45.0  # seconds: the provider is asked
-
-#: What each code means to a program: an HTTP status, and a sentence for its developer. Others have a page.
-_ERRORS = {
-    "not_authenticated": (401, "Nobody is signed in. Send the browser to pywry-auth/login first."),
-    "no_refresh_token": (400, "This sign-in cannot be renewed. Sign in again when the token is over."),
-    "refresh_failed": (500, "The token could not be renewed. The notebook says why."),
-    "csrf_failed": (403, "The request has no valid XSRF token. Send the _xsrf cookie's value as X-XSRFToken."),
-    "cross_site": (403, "Other sites may not ask. Ask from a page of this Jupyter."),
-    "bad_method": (405, "This route is not for this method. POST changes something, GET asks."),
-    "refused": (403, "Jupyter refused the request. Check that you are signed in there, and the address."),
-}
+_CODE_OF_STATUS: Mapping[int, ErrorCode] = {405: "bad_method", 500: "internal"}
 
 
 class JsonHandler(PywryAuthHandler):
     """Asks the kernel one thing about one session, and answers in JSON."""
 
     asks = ""
-    tells: tuple[str, ...] = ()  # what of the kernel's reply is passed on: a kernel is anybody's
+    tells: tuple[str, ...] = ()  # what of the kernel's reply is passed on: a kernel runs any code
     deadline = _DEADLINE
+    _refused: ErrorCode = "refused"  # why Jupyter did, where we know
 
     async def answer_from_kernel(self) -> dict[str, Any]:
         """Ask the kernel that the query names, about the session that the query names."""
@@ -46,20 +43,20 @@ class JsonHandler(PywryAuthHandler):
             self._refused = "csrf_failed"
             raise
 
-    def answer(self, code: str) -> None:
+    def answer(self, code: ErrorCode) -> None:
         """Finish with the JSON for ``code``."""
-        page = pages.failed(code)
-        status, message = _ERRORS.get(code, (page.status, f"{page.title}. {page.text.format(place='notebook')}"))
-        self.finish_json(status, {"error": code, "message": message})
+        self._finish_error(code, explain(code).status)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ARG002 - says nothing of the exception
         """Finish with JSON where Jupyter refuses, or something of ours is broken."""
-        code = {405: "bad_method", 500: "internal"}.get(status_code, getattr(self, "_refused", "refused"))
-        _, message = _ERRORS.get(code, (0, f"{pages.failed(code).title}."))
-        self.finish_json(403 if code == "csrf_failed" else status_code, {"error": code, "message": message})
+        code = _CODE_OF_STATUS.get(status_code, self._refused)
+        self._finish_error(code, explain(code).status if code == "csrf_failed" else status_code)
+
+    def _finish_error(self, code: ErrorCode, status: int) -> None:
+        self.finish_json(status, {"error": code, "message": explain(code).text()})
 
     def finish_json(self, status: int, content: dict[str, Any]) -> None:
-        """Finish with ``content``, which nobody may keep or take for anything else."""
+        """Finish with ``content``, which must not be kept or taken for anything else."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
@@ -81,7 +78,7 @@ class QuestionHandler(JsonHandler):
 
 
 class StatusHandler(QuestionHandler):
-    """Whether somebody is signed in: ``authenticated``; and if so ``user_id``, ``roles`` and ``expires_at``."""
+    """Whether the session is signed in: ``authenticated``; and if so ``user_id``, ``roles`` and ``expires_at``."""
 
     asks = protocol.STATUS
     tells = ("authenticated", "user_id", "roles", "expires_at")
@@ -114,10 +111,10 @@ class CancelHandler(ActionHandler):
 
 
 class LogoutHandler(ActionHandler):
-    """Signs out; a success also with nobody signed in."""
+    """Signs out; a success also where the session is not signed in."""
 
     asks = protocol.LOGOUT
-    said = "Nobody is signed in any more."
+    said = "You are signed out."
 
 
 class RefreshHandler(ActionHandler):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from jupyter_core.utils import ensure_async
@@ -14,19 +13,21 @@ from tornado.escape import parse_qs_bytes
 from tornado.web import Finish, HTTPError, authenticated
 
 from .._wire import pages, protocol
+from .._wire.error_codes import is_known
 from .kernel_client import KernelUnavailable, ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from .._wire.error_codes import ErrorCode
+
 _MAX_QUERY = 8192  # bytes
-_CODE = re.compile("[a-z0-9_]{1,40}")
 
 
 class Refused(Exception):  # noqa: N818 - a state of affairs
     """The request ends here, with the page for ``code``."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: ErrorCode) -> None:
         super().__init__(code)
         self.code = code
 
@@ -115,7 +116,7 @@ class PywryAuthHandler(JupyterHandler):
         reply = await ask(self.kernel_manager, kernel_id, request, content, deadline)
         if reply.get("status") != "ok":
             code = reply.get("code")
-            raise Refused(code if isinstance(code, str) and _CODE.fullmatch(code) else "internal")
+            raise Refused(code if is_known(code) else "internal")
         if reply.get("protocol") != protocol.PROTOCOL:
             raise Refused("version_mismatch")
         return reply
@@ -132,7 +133,7 @@ class PywryAuthHandler(JupyterHandler):
         self.clear_header("Location")  # it is sent already
         super()._log()
 
-    def answer(self, code: str) -> None:
+    def answer(self, code: ErrorCode) -> None:
         """Finish with the page for ``code``."""
         self.show(pages.failed(code))
 
@@ -145,4 +146,4 @@ class PywryAuthHandler(JupyterHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ARG002 - says nothing of the exception
         """Show our own page where Jupyter would show its."""
-        self.show(pages.Page(status_code, "This did not work", "Go back to the notebook and try again."))
+        self.show(pages.broken(status_code))

@@ -15,6 +15,8 @@ from .._wire import protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from .._wire.error_codes import ErrorCode
+
 _SLICE = 1.0  # seconds between looks at whether the kernel lives
 _ACCEPT_DEADLINE = 5.0  # seconds: a healthy kernel accepts in milliseconds, also while a cell is running
 
@@ -22,7 +24,7 @@ _ACCEPT_DEADLINE = 5.0  # seconds: a healthy kernel accepts in milliseconds, als
 class KernelUnavailable(Exception):  # noqa: N818 - a state of affairs
     """The kernel cannot answer; ``code`` says why."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: ErrorCode) -> None:
         super().__init__(code)
         self.code = code
 

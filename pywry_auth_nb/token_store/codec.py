@@ -260,11 +260,7 @@ def _number(value: Any) -> float:
 
 def _check_version(value: Any) -> None:
     if type(value) is int and value > _VERSION:
-        raise TokenStoreError(
-            "These tokens were stored by a newer version of pywry-auth-nb. Upgrade it here as well, or sign in again "
-            "to replace them.",
-            code="store_version",
-        )
+        raise TokenStoreError(code="store_version")
     if type(value) is not int or value != _VERSION:
         _refuse()
 
@@ -273,10 +269,7 @@ def _dump(value: dict[str, Any]) -> bytes:
     try:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
     except (TypeError, ValueError, RecursionError):
-        raise TokenStoreError(
-            "These tokens cannot be stored: their `raw` or the user's claims hold what is no JSON, and must not.",
-            code="store_value",
-        ) from None
+        raise TokenStoreError(code="store_value") from None
 
 
 def _parse(packed: bytes) -> dict[str, Any]:
@@ -311,9 +304,7 @@ def _unpadded(text: str) -> bytes | None:
 
 
 def _damaged() -> TokenStoreError:
-    return TokenStoreError(
-        "The stored record of these tokens is damaged. Sign in again to replace it.", code="store_unreadable"
-    )
+    return TokenStoreError(code="store_unreadable")
 
 
 def _refuse(_: object = None) -> NoReturn:

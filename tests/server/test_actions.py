@@ -51,7 +51,7 @@ async def test_logout_needs_the_xsrf_token(cookie_browser: Browser, kernel: Kern
 
     assert (response.code, body_of(response)) == (
         200,
-        {"success": True, "message": "Nobody is signed in any more."},
+        {"success": True, "message": "You are signed out."},
     )
     assert await kernel.run("print(session.status, session.user)") == "signed_out None"
     assert not idp.refresh_tokens

@@ -61,7 +61,7 @@ async def test_nobody_is_signed_in(cookie_browser: Browser, login_path: str) -> 
         "status": (200, {"authenticated": False}),
         "userinfo": (401, "not_authenticated"),
         "refresh": (401, "not_authenticated"),
-        "logout": (200, {"success": True, "message": "Nobody is signed in any more."}),
+        "logout": (200, {"success": True, "message": "You are signed out."}),
         "cancel": (200, {"success": True, "message": "No sign-in is open any more."}),
     }
 

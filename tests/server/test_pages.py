@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import base64
 import hashlib
 import re
 import sys
 from dataclasses import replace
-from pathlib import Path
+from html import escape
 from typing import TYPE_CHECKING
 
 import pytest
 
-import pywry_auth_nb
-from pywry_auth_nb import errors
-from pywry_auth_nb._sign_in.authorization import ERRORS
 from pywry_auth_nb._wire import pages
-from pywry_auth_nb.providers.base import _MISCONFIGURED
+from pywry_auth_nb._wire.error_codes import TABLE
 from pywry_auth_nb.server.handlers import LoginHandler
 
 from .conftest import Browser, callback, outcome, query_of
@@ -28,8 +24,6 @@ if TYPE_CHECKING:
     from tornado.httpclient import HTTPResponse
 
     from tests.support.idp import Idp
-
-SOURCES = sorted(Path(pywry_auth_nb.__file__).parent.rglob("*.py"))
 
 
 def broken(*_: object) -> None:
@@ -133,54 +127,30 @@ async def test_the_servers_headers_do_not_weaken_ours(browser: Browser, jp_web_a
     assert response.headers[setting] == pages.HEADERS[setting]
 
 
-def given_as_code(node: ast.AST) -> list[ast.expr]:
-    """What a piece of the source passes or assigns as an error's code."""
-    if isinstance(node, ast.Call):
-        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-        refuses = name in {"_refuse", "_fail", "_failed", "failed", "Refused", "KernelUnavailable"}
-        return [keyword.value for keyword in node.keywords if keyword.arg == "code"] + (node.args if refuses else [])
-    if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
-        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-        pairs = [(target, node.value)]
-        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
-            pairs = list(zip(target.elts, node.value.elts, strict=True))
-        return [value for name, value in pairs if getattr(name, "id", "") in {"code", "default_code"}]
-    return []
+def test_every_code_is_a_failure() -> None:
+    """No page of a code claims a success; an answer that came twice is the one with HTTP's status for one."""
+    for code in TABLE:
+        page = pages.failed(code)
+
+        assert (page.status == 200) if code == "already_used" else (400 <= page.status < 600)
+        assert not page.closes
+        assert f"<h1>{escape(page.title)}</h1>" in page.html()
+        assert f"<code>{code}</code>" in page.html()
 
 
-def codes() -> set[str]:
-    """Every error code in the package's source, however it is written, and the words taken over from RFC 6749."""
-    found = {"access_denied", *ERRORS, *_MISCONFIGURED}
-    for source in SOURCES:
-        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-            parts = [part for given in given_as_code(node) for part in ast.walk(given)]
-            values = [part.value for part in parts if isinstance(part, ast.Constant)]
-            found |= {value for value in values if isinstance(value, str) and re.fullmatch("[a-z_]+", value)}
-    return found
+def test_a_page_names_where_the_user_came_from() -> None:
+    """The callback server's user may sign in from a program that is not a notebook."""
+    assert "go back to the notebook or program." in pages.failed("already_used").html("notebook or program")
+    assert "program" not in pages.failed("already_used").html()
 
 
-def test_all_codes_are_found() -> None:
-    """The search above sees codes of every part of the package, however they are written."""
-    some = {"network", "issuer_mismatch", "id_token_signature", "jwks_failed", "unknown_flow", "invalid_client"}
-    assert codes() >= some | {"other_browser", "kernel_gone", "internal", "insecure_redirect_uri", "provider_error"}
-    classes = [value for value in vars(errors).values() if isinstance(value, type)]
-    assert codes() >= {each.default_code for each in classes if issubclass(each, errors.AuthenticationError)}
+def test_a_page_has_one_main_landmark_and_one_status() -> None:
+    """The status is announced, and stands inside the landmark: on ``<main>`` itself the role would hide that one."""
+    page = pages.failed("network").html()
 
-
-@pytest.mark.parametrize("code", sorted(codes()))
-def test_every_code_is_a_failure(code: str) -> None:
-    """Whatever fails, the page does not claim a success; an answer that came twice is the one that is none."""
-    page = pages.failed(code)
-
-    assert (page.status == 200) if code == "already_used" else (400 <= page.status < 600)
-    assert not page.closes
-    assert page.title
-    assert page.text.endswith(".")
-
-
-def test_no_page_is_for_a_code_that_nobody_uses() -> None:
-    """A page that nothing leads to is a page that nobody keeps true."""
-    assert set(pages._PAGES) <= codes()
+    assert page.count("<main>") == 1
+    assert page.count('<main>\n<div role="status">') == 1
+    assert page.count("role=") == 1
 
 
 def test_a_page_escapes_what_it_is_given() -> None:

@@ -325,7 +325,7 @@ def test_what_json_cannot_hold() -> None:
                 Record(1, 1, OAuthTokenSet("CANARY", raw=raw)),
                 Record(1, 1, OAuthTokenSet("CANARY"), user=raw),
             ):
-                with pytest.raises(TokenStoreError, match="no JSON") as caught:
+                with pytest.raises(TokenStoreError, match="JSON cannot") as caught:
                     PLAIN.encode(strange, NAME)
                 assert caught.value.code == "store_value"
 

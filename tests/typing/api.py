@@ -41,6 +41,7 @@ from pywry_auth_nb import (
     get_token_store,
     reset_token_store,
 )
+from pywry_auth_nb._wire.error_codes import ErrorCode
 from pywry_auth_nb.adapters import as_azure_credential, as_google_credentials
 from pywry_auth_nb.auth import SessionAuth
 
@@ -125,7 +126,12 @@ def receive() -> None:
 
 
 def fail(error: AuthenticationError) -> str:
-    """Every error has a code."""
+    """Every error has a code, and the type checker knows them all."""
+    AuthenticationError(code="network", host="op.example.org")
+    AuthenticationError("The message alone.")
+    TokenError(code="no_such_code")  # type: ignore[arg-type]
+    AuthFlowTimeout(None, 5.0, code="no_such_code")  # type: ignore[arg-type]
+    assert_type(error.code, ErrorCode)
     if isinstance(error, AuthFlowTimeout):
         assert_type(error.timeout, float)
     if isinstance(error, (LoginRequired, TokenRefreshError)):

@@ -20,6 +20,7 @@ from tests.support.aging import expire
 from tests.support.api import Api
 from tests.support.cases import case
 from tests.support.idp import Answer
+from tests.support.ports import free_port
 from tests.support.waiting import soon, within
 
 if TYPE_CHECKING:
@@ -246,6 +247,20 @@ def test_the_auth_shows_nothing(signed_in: SessionManager, api: Api) -> None:
 
     assert isinstance(signed_in.auth, SessionAuth)
     assert "CANARY" not in repr(signed_in.auth) + repr(prepared.headers)
+
+
+def test_requests_takes_no_token_to_a_closed_port(signed_in: SessionManager, api: Api, idp: Idp) -> None:
+    """A traceback would show the bytes to send. A server that listens in the end gets the token once it answers 401."""
+    api.refuse = lambda token: token == ""
+    port = free_port()
+    prepared = requests.Request("GET", f"http://127.0.0.1:{port}/", auth=signed_in.auth).prepare()
+    assert "Authorization" not in prepared.headers
+    prepared.url = api.url
+    with requests.Session() as client:
+        assert client.send(prepared).status_code == 200
+
+    assert api.tokens() == ["", signed_in.access_token]
+    assert idp.requests_to("/token") == 1
 
 
 def test_userinfo_asks_the_provider(signed_in: SessionManager, idp: Idp) -> None:

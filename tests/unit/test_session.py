@@ -511,7 +511,7 @@ def test_a_sign_in_while_the_old_session_ends_is_kept(provider: GenericOIDCProvi
 def test_tokens_of_a_refused_sign_in_are_revoked(flow: AuthFlowManager, idp: Idp) -> None:
     """C11: when UserInfo names somebody else, the tokens that came are ended at the provider."""
     idp.answers["/userinfo"] = Answer({"sub": "eve"})
-    with pytest.raises(Exception, match="two different people"):
+    with pytest.raises(Exception, match="two different users"):
         sign_in(flow, idp)
 
     assert flow.session.status == "signed_out"

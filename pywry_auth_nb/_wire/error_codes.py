@@ -1,0 +1,813 @@
+"""Every error code in one table: its HTTP status, its title, what happened, and what to do.
+
+Messages of errors, pages, JSON answers and ``docs/error-codes.md`` are made from it. After a change of the table, this
+writes the page of the docs anew::
+
+    python -m pywry_auth_nb._wire.error_codes > docs/error-codes.md
+
+It imports nothing of ours: the kernel and the Jupyter server both use it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import TypeIs
+
+#: The codes of the table below, for type checkers: they cannot read the keys of a dict.
+ErrorCode = Literal[
+    "access_denied",
+    "already_used",
+    "authentication_failed",
+    "bad_host",
+    "bad_method",
+    "bad_request",
+    "bad_response",
+    "bad_token",
+    "client_auth_unsupported",
+    "client_secret_missing",
+    "client_secret_unwanted",
+    "configuration",
+    "cross_site",
+    "csrf_failed",
+    "discovery_failed",
+    "flow_cancelled",
+    "flow_timeout",
+    "forbidden",
+    "forked",
+    "hub_auth_state_missing",
+    "hub_refused",
+    "hub_scope_missing",
+    "hub_signs_in",
+    "hub_token_expired",
+    "id_token_algorithm",
+    "id_token_at_hash",
+    "id_token_aud",
+    "id_token_azp",
+    "id_token_exp",
+    "id_token_iat",
+    "id_token_iss",
+    "id_token_malformed",
+    "id_token_missing",
+    "id_token_nbf",
+    "id_token_nonce",
+    "id_token_signature",
+    "id_token_sub",
+    "identity_changed",
+    "insecure_redirect_uri",
+    "insecure_url",
+    "internal",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_response",
+    "invalid_scope",
+    "issuer_mismatch",
+    "issuer_missing",
+    "jupyter_login",
+    "jwks_failed",
+    "kernel_busy",
+    "kernel_gone",
+    "kernel_slow",
+    "login_required",
+    "metadata_issuer",
+    "missing_metadata",
+    "network",
+    "no_browser",
+    "no_front_end",
+    "no_hub",
+    "no_kernel",
+    "no_refresh_token",
+    "no_session",
+    "not_authenticated",
+    "not_found",
+    "not_started",
+    "origin_not_allowed",
+    "other_browser",
+    "person_needed",
+    "pkce_unsupported",
+    "port_unavailable",
+    "provider_error",
+    "provider_unavailable",
+    "rate_limited",
+    "redirect_refused",
+    "redirect_uri_mismatch",
+    "refresh_busy",
+    "refresh_failed",
+    "refused",
+    "registered_as_spa",
+    "server_error",
+    "store_failed",
+    "store_forbidden",
+    "store_key",
+    "store_missing",
+    "store_unavailable",
+    "store_unreadable",
+    "store_value",
+    "store_version",
+    "temporarily_unavailable",
+    "tenant_mismatch",
+    "timeout",
+    "token_error",
+    "token_expired",
+    "token_response",
+    "token_type",
+    "too_large",
+    "unauthorized_client",
+    "unknown_flow",
+    "unsupported_grant_type",
+    "unverified_email",
+    "userinfo_failed",
+    "userinfo_sub",
+    "version_mismatch",
+    "wrong_thread",
+]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one code means.
+
+    Sentence and advice may have ``{placeholders}``. A part in ``[brackets]`` is left out unless its placeholder is
+    given. The others have a general word, so that a page, which knows the code alone, reads well, too.
+
+    Attributes:
+        status: Of HTTP.
+        title: A heading.
+        sentence: What happened.
+        advice: What to do.
+    """
+
+    status: int
+    title: str
+    sentence: str
+    advice: str
+
+    @property
+    def placeholders(self) -> frozenset[str]:
+        """The names that sentence and advice can be given a value for."""
+        return frozenset(_PLACEHOLDER.findall(f"{self.sentence} {self.advice}"))
+
+    def text(self, **values: Any) -> str:
+        """Return sentence and advice with the placeholders filled in."""
+        return fill(f"{self.sentence} {self.advice}", values)
+
+
+#: What a placeholder outside brackets says when it is given no value. ``place``: where the user signs in from.
+_GENERAL_WORDS = {
+    "host": "The provider",
+    "place": "notebook",
+    "scope": "admin:auth_state!user",
+    "server": "this server",
+}
+_PLACEHOLDER = re.compile(r"\{(\w+)[^}]*\}")
+_OPTIONAL = re.compile(r"\[([^][{]*\{(\w+)[^][]*)\]")
+
+
+def fill(text: str, values: Mapping[str, Any]) -> str:
+    """Return ``text`` with its placeholders filled in, and without the optional parts that have no value."""
+    words = _GENERAL_WORDS | {name: value for name, value in values.items() if value is not None}
+    kept = _OPTIONAL.sub(lambda part: part[1] if part[2] in words else "", text)
+    return kept.format_map(words)
+
+
+def is_known(code: object) -> TypeIs[ErrorCode]:
+    """Whether ``code`` is one of the table's. What comes from a kernel or a provider may be anything."""
+    return isinstance(code, str) and code in TABLE
+
+
+def explain(code: str) -> Entry:
+    """Return what ``code`` means; a general entry for one that is not in the table, such as a provider class's own."""
+    return TABLE[code] if is_known(code) else TABLE["authentication_failed"]
+
+
+_AGAIN = "Sign in again."
+_SAFETY = "and was refused for your safety."
+_REGISTRATION = "Check the client's registration at the provider."
+_ASK_OPERATOR = "Ask the provider's operator."
+_BAD_ID_TOKEN = "The provider's ID token was refused"  # noqa: S105 - a title
+_CHECK_CLOCK = "Check this machine's clock, then sign in again."
+_HUB = "The hub does not give its token"
+
+TABLE: Mapping[ErrorCode, Entry] = {
+    # -- who may ask ----------------------------------------------------------------------------------------------
+    "jupyter_login": Entry(
+        403,
+        "Sign in to Jupyter first",
+        "This browser is not signed in to Jupyter.",
+        "Sign in to Jupyter in this browser, then sign in again from the {place}.",
+    ),
+    "forbidden": Entry(
+        403,
+        "Not allowed",
+        "You may not run code on this Jupyter server, so you cannot sign in for it.",
+        "Use a server where you may run code.",
+    ),
+    "other_browser": Entry(
+        403,
+        "No sign-in is open in this browser",
+        "A sign-in must end in the browser, and with the Jupyter user, where it began.",
+        "If you have just signed in, there is nothing left to do. Otherwise sign in again from the {place}.",
+    ),
+    "csrf_failed": Entry(
+        403,
+        "The request is not protected",
+        "The request has no valid XSRF token.",
+        "Send the value of the cookie _xsrf as X-XSRFToken.",
+    ),
+    "cross_site": Entry(
+        403,
+        "The request comes from another site",
+        "Pages of other sites may not ask.",
+        "Ask from a page of this Jupyter.",
+    ),
+    "refused": Entry(
+        403,
+        "Jupyter refused the request",
+        "Jupyter refused the request.",
+        "Check the address, and that you are signed in to Jupyter.",
+    ),
+    "rate_limited": Entry(
+        429,
+        "Too many sign-ins at once",
+        "Too many sign-ins were begun within a short time.",
+        "Wait for a minute, then sign in again.",
+    ),
+    # -- what the address says ------------------------------------------------------------------------------------
+    "not_found": Entry(
+        404,
+        "There is nothing at this address",
+        "The server has no page at this address.",
+        "Sign in again from the {place}.",
+    ),
+    "bad_request": Entry(
+        400,
+        "This address is not complete",
+        "Something in this address is missing, too long, or there twice.",
+        "Look at the {place}: it shows whether you are signed in.",
+    ),
+    "bad_host": Entry(
+        400,
+        "This is another address",
+        "The server does not answer under the name that was used.",
+        "Sign in again from the {place}.",
+    ),
+    "bad_method": Entry(
+        405,
+        "The request has the wrong method",
+        "This address does not take requests of this method.",
+        "GET reads, POST changes something.",
+    ),
+    # -- the kernel, as the Jupyter server sees it ----------------------------------------------------------------
+    "kernel_gone": Entry(
+        404,
+        "The notebook's kernel has stopped",
+        "The kernel that the sign-in belongs to is not running.",
+        "Run the notebook's cells again, then sign in.",
+    ),
+    "no_session": Entry(
+        404,
+        "The notebook has no sign-in open",
+        "The notebook's kernel does not know this sign-in. It may have restarted.",
+        "Run the notebook's cells again, then sign in.",
+    ),
+    "kernel_busy": Entry(
+        504,
+        "The notebook does not answer",
+        "The notebook's kernel is blocked.",
+        "Wait for it or restart it, then sign in again.",
+    ),
+    "kernel_slow": Entry(
+        504,
+        "This takes longer than expected",
+        "The notebook's kernel is still at work on the sign-in.",
+        "Look at the notebook: if it does not say that you are signed in within a minute, sign in again.",
+    ),
+    "version_mismatch": Entry(
+        501,
+        "Versions do not fit",
+        "The notebook's kernel and the Jupyter server have different versions of pywry-auth-nb.",
+        "Install the same version in both, then restart both.",
+    ),
+    "not_authenticated": Entry(
+        401,
+        "Not signed in",
+        "The session is not signed in.",
+        "Send the browser to pywry-auth/login first.",
+    ),
+    # -- how a sign-in ends ---------------------------------------------------------------------------------------
+    "already_used": Entry(
+        200,
+        "This sign-in is finished",
+        "This sign-in has ended, or another one took its place.",
+        "The {place} shows whether you are signed in.",
+    ),
+    "unknown_flow": Entry(
+        404,
+        "No such sign-in is open",
+        "The sign-in has ended already, or its kernel was restarted.",
+        _AGAIN,
+    ),
+    "flow_cancelled": Entry(
+        400,
+        "The sign-in was cancelled",
+        "The sign-in was cancelled before it was finished.",
+        "Sign in again to go on.",
+    ),
+    "flow_timeout": Entry(
+        400,
+        "The sign-in took too long",
+        "The sign-in was not finished in time[ ({timeout:.0f} s)].",
+        _AGAIN,
+    ),
+    "access_denied": Entry(
+        400,
+        "Access was declined",
+        "The provider says that access was declined.",
+        "Sign in again to go on.",
+    ),
+    "authentication_failed": Entry(
+        400,
+        "Signing in did not work",
+        "Signing in did not work.",
+        "Look at the {place}, which may say more, then sign in again.",
+    ),
+    "internal": Entry(
+        400,
+        "Something went wrong",
+        "pywry-auth-nb met an error that it did not expect.",
+        "Try again; if it stays, report it with the log.",
+    ),
+    # -- the provider's answer ------------------------------------------------------------------------------------
+    "issuer_mismatch": Entry(
+        400,
+        "The answer came from another provider",
+        f"The answer comes from another provider {_SAFETY}",
+        _AGAIN,
+    ),
+    "issuer_missing": Entry(
+        400,
+        "The answer does not say where it comes from",
+        f"The answer does not say which provider it comes from, though it should, {_SAFETY}",
+        _AGAIN,
+    ),
+    "invalid_response": Entry(
+        400,
+        "The provider's answer is not valid",
+        f"The provider's answer is not valid[ ({{reason}})] {_SAFETY}",
+        _AGAIN,
+    ),
+    "provider_error": Entry(
+        400,
+        "The provider refused the sign-in",
+        "The provider refused to sign you in.",
+        "Try again, or ask its operator.",
+    ),
+    "server_error": Entry(
+        400,
+        "The provider has a problem",
+        "The provider had an internal problem.",
+        "Try again in a moment.",
+    ),
+    "temporarily_unavailable": Entry(
+        400,
+        "The provider is overloaded",
+        "The provider is overloaded.",
+        "Try again in a moment.",
+    ),
+    "token_response": Entry(
+        400,
+        "The provider's token answer is not usable",
+        "The provider's token answer has no usable [{member!r} ]value.",
+        "Try again; if it stays, report it to the provider.",
+    ),
+    "token_type": Entry(
+        400,
+        "The provider's token is of another kind",
+        "The provider answered with a kind of token that is not a bearer token.",
+        "Ask for bearer tokens in the client's registration.",
+    ),
+    # -- the client's registration --------------------------------------------------------------------------------
+    "invalid_client": Entry(
+        400,
+        "The provider does not accept this application",
+        "The provider does not accept this client.",
+        "Check client_id, client_secret and how it is sent.",
+    ),
+    "unauthorized_client": Entry(
+        400,
+        "This application may not do that",
+        "The provider does not allow this client to do that.",
+        _REGISTRATION,
+    ),
+    "unsupported_grant_type": Entry(
+        400,
+        "The provider does not offer this grant",
+        "The provider does not offer this grant.",
+        _REGISTRATION,
+    ),
+    "invalid_scope": Entry(
+        400,
+        "The provider does not grant these scopes",
+        "The provider does not grant these scopes.",
+        "Check them against the client's registration.",
+    ),
+    "invalid_request": Entry(
+        400,
+        "The provider did not understand the request",
+        "The provider did not understand the request.",
+        "Check the redirect URI and the client's registration.",
+    ),
+    "client_secret_missing": Entry(
+        400,
+        "The provider wants a client secret",
+        "The provider wants a client secret from this client.",
+        "Pass client_secret, or register the client as public.",
+    ),
+    "client_secret_unwanted": Entry(
+        400,
+        "The provider wants no client secret",
+        "This client is registered as public.",
+        "Leave client_secret out.",
+    ),
+    "client_auth_unsupported": Entry(
+        400,
+        "The provider takes no client secret",
+        "The provider offers no way to send a client secret that is supported here.",
+        "Leave client_secret out if the client is registered as public; else register it for client_secret_basic.",
+    ),
+    "redirect_uri_mismatch": Entry(
+        400,
+        "The redirect URI is not registered",
+        "The redirect URI is not registered at the provider.",
+        "Add it to the application's registration, character by character.",
+    ),
+    "registered_as_spa": Entry(
+        400,
+        "The redirect URI is registered for a single-page application",
+        "The redirect URI is registered for a single-page application.",
+        "Register it for a desktop application without a secret, or for a web application with one.",
+    ),
+    "tenant_mismatch": Entry(
+        400,
+        "The application belongs to another tenant",
+        "The application is registered for another tenant.",
+        "Pass that tenant's ID as tenant_id.",
+    ),
+    "unverified_email": Entry(
+        400,
+        "The e-mail address is not verified",
+        "The provider signs in users with a verified e-mail address only.",
+        "Verify it at the provider, then sign in again.",
+    ),
+    # -- discovery and addresses ----------------------------------------------------------------------------------
+    "discovery_failed": Entry(
+        502,
+        "The provider cannot be used",
+        "{host} is not an OpenID Connect issuer, or is not working[ (HTTP {status})].",
+        "Check issuer_url.",
+    ),
+    "metadata_issuer": Entry(
+        400,
+        "The provider's address is not written as it should be",
+        "The provider calls itself by another issuer.",
+        "Write issuer_url exactly as it stands in the provider's metadata.",
+    ),
+    "missing_metadata": Entry(
+        400,
+        "An address of the provider is missing",
+        "The provider's metadata lacks an address, or there is no issuer to ask for it.",
+        "Give issuer_url (by name), or authorize_url and token_url.",
+    ),
+    "pkce_unsupported": Entry(
+        400,
+        "The provider does not support PKCE",
+        "The provider does not support PKCE with S256, without which signing in is not safe.",
+        _ASK_OPERATOR,
+    ),
+    "insecure_redirect_uri": Entry(
+        400,
+        "Jupyter is not reached over https",
+        "Jupyter is reached over plain http, so a sign-in could be read on its way.",
+        "Open Jupyter over https. Behind a proxy, its administrator sets c.ServerApp.trust_xheaders = True or "
+        "c.PywryAuth.redirect_uri.",
+    ),
+    "insecure_url": Entry(
+        400,
+        "An address is not safe",
+        "A provider's address must be an https:// URL (http:// is accepted for loopback hosts alone).",
+        "Correct the address.",
+    ),
+    # -- the network ----------------------------------------------------------------------------------------------
+    "network": Entry(
+        502,
+        "The provider cannot be reached",
+        "{host} could not be reached[ ({reason})].",
+        "Check the address and the network, then try again.",
+    ),
+    "timeout": Entry(
+        504,
+        "The provider did not answer in time",
+        "{host} did not answer[ within {timeout:.0f} s].",
+        "Check the network, then try again.",
+    ),
+    "redirect_refused": Entry(
+        400,
+        "The provider's address leads elsewhere",
+        "{host} answered with a redirect, which could carry secrets elsewhere.",
+        "Check the address.",
+    ),
+    "bad_response": Entry(
+        400,
+        "The provider's answer cannot be read",
+        "{host} answered with something that is not JSON.",
+        "Check the address.",
+    ),
+    "too_large": Entry(
+        400,
+        "The provider's answer is too large",
+        "{host} sent an answer that is too large[ (more than {limit} bytes)].",
+        "Check the address.",
+    ),
+    "provider_unavailable": Entry(
+        400,
+        "The provider could not give a token",
+        "The provider could not give a token[ (HTTP {status})].",
+        "Try again in a moment.",
+    ),
+    "userinfo_failed": Entry(
+        400,
+        "The provider did not say who you are",
+        "The provider did not say who you are[ (HTTP {status})].",
+        "Try again in a moment.",
+    ),
+    # -- ID tokens and keys ---------------------------------------------------------------------------------------
+    "jwks_failed": Entry(
+        400,
+        "The provider's signing keys cannot be read",
+        "The provider's signing keys could not be read.",
+        "Try again.",
+    ),
+    "id_token_missing": Entry(
+        400, _BAD_ID_TOKEN, "The provider sent no ID token.", "Add openid to the scopes, then sign in again."
+    ),
+    "id_token_malformed": Entry(400, _BAD_ID_TOKEN, "The provider's ID token cannot be read[: {reason}].", _AGAIN),
+    "id_token_algorithm": Entry(
+        400, _BAD_ID_TOKEN, "The provider's ID token is signed in a way that is not accepted.", _AGAIN
+    ),
+    "id_token_signature": Entry(
+        400, _BAD_ID_TOKEN, "The provider's ID token has a signature that fits none of its keys.", _AGAIN
+    ),
+    "id_token_iss": Entry(400, _BAD_ID_TOKEN, "The provider's ID token comes from another issuer.", _AGAIN),
+    "id_token_aud": Entry(400, _BAD_ID_TOKEN, "The provider's ID token is meant for another application.", _AGAIN),
+    "id_token_azp": Entry(400, _BAD_ID_TOKEN, "The provider's ID token was issued to another application.", _AGAIN),
+    "id_token_sub": Entry(400, _BAD_ID_TOKEN, "The provider's ID token does not say who signed in.", _AGAIN),
+    "id_token_exp": Entry(400, _BAD_ID_TOKEN, "The provider's ID token has expired.", _CHECK_CLOCK),
+    "id_token_iat": Entry(400, _BAD_ID_TOKEN, "The provider's ID token was not issued just now.", _CHECK_CLOCK),
+    "id_token_nbf": Entry(400, _BAD_ID_TOKEN, "The provider's ID token is not valid yet.", _CHECK_CLOCK),
+    "id_token_nonce": Entry(400, _BAD_ID_TOKEN, "The provider's ID token answers another sign-in.", _AGAIN),
+    "id_token_at_hash": Entry(
+        400, _BAD_ID_TOKEN, "The provider's ID token does not belong to the access token that came with it.", _AGAIN
+    ),
+    "userinfo_sub": Entry(
+        400,
+        "The provider contradicts itself",
+        "The provider names two different users for one sign-in.",
+        _AGAIN,
+    ),
+    "identity_changed": Entry(
+        400,
+        "The tokens belong to another user",
+        "The renewed tokens belong to another sign-in.",
+        _AGAIN,
+    ),
+    # -- tokens ---------------------------------------------------------------------------------------------------
+    "login_required": Entry(
+        400,
+        "Not signed in",
+        "There is no signed-in session.",
+        "Display the session in a cell and sign in, or call session.login().",
+    ),
+    "invalid_grant": Entry(
+        400,
+        "The provider no longer accepts this sign-in",
+        "The provider does not accept this sign-in any more.",
+        _AGAIN,
+    ),
+    "no_refresh_token": Entry(
+        400,
+        "This sign-in cannot be renewed",
+        "The provider gave no refresh token, so this sign-in cannot be renewed.",
+        "Sign in again when the token has expired.",
+    ),
+    "refresh_failed": Entry(
+        500,
+        "The token could not be renewed",
+        "The token could not be renewed.",
+        "Read session.error in the notebook: it says why.",
+    ),
+    "refresh_busy": Entry(
+        400,
+        "Another notebook is renewing this sign-in",
+        "Another notebook is renewing this sign-in and does not finish.",
+        "Try again in a moment; if it stays, look for a kernel that hangs.",
+    ),
+    "forked": Entry(
+        400,
+        "This process was forked",
+        "A forked process must not renew the token that its parent uses too.",
+        "Read session.access_token before forking.",
+    ),
+    "token_error": Entry(
+        400,
+        "The token cannot be used",
+        "The token could not be had, read or trusted.",
+        _AGAIN,
+    ),
+    "token_expired": Entry(
+        400,
+        "The access token has expired",
+        "The access token has expired.",
+        "Try again in a moment; if it stays, sign in again.",
+    ),
+    "bad_token": Entry(
+        400,
+        "A token cannot be sent",
+        "A token holds characters that no token can have.",
+        _AGAIN,
+    ),
+    "origin_not_allowed": Entry(
+        400,
+        "The token is not meant for this address",
+        "The token is not meant for {server}.",
+        "Add it to the session's allowed_origins if it is.",
+    ),
+    # -- where the program runs -----------------------------------------------------------------------------------
+    "configuration": Entry(
+        400,
+        "A setting is wrong",
+        "A setting is missing, wrong, or contradicts another.",
+        "Correct it in the environment or in Jupyter's configuration.",
+    ),
+    "person_needed": Entry(
+        400,
+        "A user must sign in",
+        "This provider gives tokens only after a user has signed in.",
+        "Use session.login(), or the widget.",
+    ),
+    "no_front_end": Entry(
+        400,
+        "There is no front end",
+        "The session is not signed in, and there is no front end here to sign in with.",
+        "Open the notebook in JupyterLab or Notebook 7 and sign in there.",
+    ),
+    "no_kernel": Entry(
+        400,
+        "There is no Jupyter server",
+        "There is no Jupyter server here to sign in at.",
+        "Run this in a notebook, or use run_native().",
+    ),
+    "no_browser": Entry(
+        400,
+        "There is no browser",
+        "This kernel's machine has no browser.",
+        "Use session.login(), or display the session, and sign in there.",
+    ),
+    "not_started": Entry(
+        400,
+        "The callback server is not running",
+        "The callback server is not running.",
+        "Call start() first.",
+    ),
+    "port_unavailable": Entry(
+        400,
+        "The callback server cannot listen",
+        "The callback server cannot listen[ at {address}][ ({reason})].",
+        "Choose another port, or 0 for any that is free.",
+    ),
+    "wrong_thread": Entry(
+        400,
+        "The call would wait for itself",
+        "This call waits, and it was made on the thread that would do the work.",
+        "Use the async method instead.",
+    ),
+    # -- JupyterHub -----------------------------------------------------------------------------------------------
+    "no_hub": Entry(
+        400,
+        "There is no JupyterHub",
+        "This kernel is not on a JupyterHub, which alone could give its token.",
+        "Use another provider here.",
+    ),
+    "hub_signs_in": Entry(
+        400,
+        "The hub has signed you in",
+        "The hub has signed you in already.",
+        "Read session.access_token.",
+    ),
+    "hub_refused": Entry(
+        502,
+        _HUB,
+        "The hub did not give its token[ (HTTP {status})].",
+        "Try again in a moment.",
+    ),
+    "hub_scope_missing": Entry(
+        502,
+        _HUB,
+        "The hub does not let this server read its user's sign-in: the scope {scope} is missing.",
+        "Ask the administrator to add it to the roles 'user' and 'server' (c.JupyterHub.load_roles), then restart the "
+        "server.",
+    ),
+    "hub_auth_state_missing": Entry(
+        502,
+        _HUB,
+        "The hub keeps no token of yours.",
+        "Sign out of the hub and in again. Its administrator sets c.Authenticator.enable_auth_state = True, "
+        "JUPYTERHUB_CRYPT_KEY, and an authenticator that signs users in at a provider.",
+    ),
+    "hub_token_expired": Entry(
+        502,
+        _HUB,
+        "The hub's token has expired, and the hub has not renewed it yet.",
+        "Try again in a moment. If it stays, sign out of the hub and in again; its administrator sets "
+        "c.Authenticator.auth_refresh_age below the life of a token, to a few seconds.",
+    ),
+    # -- the token store ------------------------------------------------------------------------------------------
+    "store_unavailable": Entry(
+        400,
+        "The token store does not answer",
+        "The token store cannot be used just now.",
+        "Try again in a moment.",
+    ),
+    "store_missing": Entry(
+        400,
+        "The token store is not there",
+        "The token store is not there, or does not keep what it is given.",
+        "Set it up, or choose another token store.",
+    ),
+    "store_forbidden": Entry(
+        400,
+        "The token store refuses",
+        "The token store may not be used, or other users could change what it holds.",
+        "Correct the permissions, or the user and password.",
+    ),
+    "store_key": Entry(
+        400,
+        "The encryption key does not fit",
+        "The encryption key cannot be used, or is not the one that the tokens were stored with.",
+        "Set the right key, or sign in again to replace the stored tokens.",
+    ),
+    "store_unreadable": Entry(
+        400,
+        "The stored tokens cannot be read",
+        "The stored record of these tokens is damaged.",
+        "Sign in again to replace it.",
+    ),
+    "store_version": Entry(
+        400,
+        "The stored tokens are of a newer version",
+        "These tokens were stored by a newer version of pywry-auth-nb.",
+        "Upgrade it here as well, or sign in again to replace them.",
+    ),
+    "store_value": Entry(
+        400,
+        "The tokens cannot be stored",
+        "The tokens' `raw`, or the user's claims, hold something that JSON cannot.",
+        "Leave it out.",
+    ),
+    "store_failed": Entry(
+        400,
+        "The token store failed",
+        "The token store failed[ ({reason})].",
+        "Correct its class, or use another store.",
+    ),
+}
+
+
+def document() -> str:
+    """Return the page of the docs."""
+    rows = [
+        f"| `{code}` | {entry.status} | {fill(entry.sentence, {})} | {fill(entry.advice, {})} |"
+        for code, entry in sorted(TABLE.items())
+    ]
+    return "\n".join([_HEAD, "| code | HTTP status | what happened | what to do |", "|---|---|---|---|", *rows, ""])
+
+
+_HEAD = """\
+# Error codes
+
+<!-- Made by `python -m pywry_auth_nb._wire.error_codes > docs/error-codes.md`. Change the table there. -->
+
+Every error of this package is an `AuthenticationError` and has a `code` that programs may compare: it stays when the
+wording changes. The message of an error may say more than the sentence here. The widget, the pages of a sign-in and the
+JSON routes show the same codes; pages and routes answer with the HTTP status.
+
+A notebook shows the message, the code and your own lines of the traceback. `traceback.print_exc()` shows all of it.
+"""
+
+if __name__ == "__main__":
+    print(document(), end="")  # noqa: T201 - a command
