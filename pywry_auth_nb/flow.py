@@ -115,10 +115,7 @@ class AuthFlowManager:
         """
         path = channel.open_path(self._sign_ins)
         if not path:
-            raise AuthenticationError(
-                "There is no Jupyter server here to sign in at. Run this in a notebook, or use run_native().",
-                code="no_kernel",
-            )
+            raise AuthenticationError(code="no_kernel")
         submit(self.session.initialize())  # so that the server's status route knows a stored session
         return f"{(base_url or front_end.server_base_url() or '/').rstrip('/')}/{path}"
 

@@ -233,7 +233,7 @@ class SessionManager(t.HasTraits):
         claims = run(self.provider.get_userinfo(self.access_token), _READ_DEADLINE)
         subject = (self.user or {}).get("sub")
         if claims and subject and claims.get("sub") != subject:
-            raise TokenError("The provider names somebody else than who signed in. Sign in again.", code="userinfo_sub")
+            raise TokenError(code="userinfo_sub")
         return claims
 
     @property

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import logging
 import math
 import os
-import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +13,7 @@ from jupyter_core.paths import jupyter_config_path
 from traitlets.config import Config, Configurable
 from traitlets.config.loader import ConfigFileNotFound, FileConfigLoader, JSONFileConfigLoader, PyFileConfigLoader
 
+from ._io.cells import shell
 from .errors import ConfigurationError, TokenStoreError
 from .tokens import Secret
 
@@ -28,7 +26,6 @@ PREFIX = "PYWRY_OAUTH2__"
 _OURS = "jupyter_pywry_auth_config"
 _CONFIG_FILES = ("jupyter_config", _OURS)
 _SECRET_SOURCES = ("client_secret", "client_secret_file", "client_secret_keyring")
-_LONG = 8  # characters
 _MIN_SECONDS = 10
 
 
@@ -156,46 +153,6 @@ class OAuth2Settings(Configurable):
         return f"<OAuth2Settings {self.provider}, client {self.client_id!r}>"
 
 
-def warn_if_in_a_cell(secret: str) -> None:
-    """Warn when ``secret`` stands in a cell of this notebook, and so in its file and in IPython's history."""
-    if secret and any(_shows(literal, secret) for cell in _cells() for literal in _literals(cell)):
-        warnings.warn(
-            "The client secret stands in a cell, so it is saved in the notebook. Read it from the environment "
-            "(PYWRY_OAUTH2__CLIENT_SECRET), a file or the keyring, and have the provider issue a new one.",
-            UserWarning,
-            stacklevel=1,  # not the caller's: Python would print that line, secret and all
-        )
-
-
-def _shows(literal: str, secret: str) -> bool:
-    """Whether a string in a cell is the secret, or has it in it; a short one may be in many by chance."""
-    return literal == secret or (len(secret) >= _LONG and secret in literal)
-
-
-def _literals(cell: str) -> list[str]:
-    """Return the strings that a cell's source has in it."""
-    try:
-        nodes = list(ast.walk(ast.parse(cell)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-
-
-def _cells() -> list[str]:
-    """Return the source of every cell that has run in this kernel."""
-    shell = _shell()
-    return list(getattr(getattr(shell, "history_manager", None), "input_hist_parsed", []))
-
-
-def _shell() -> Any:
-    """Return the notebook's IPython, or None in plain Python."""
-    if "IPython" not in sys.modules:
-        return None
-    from IPython import get_ipython
-
-    return get_ipython()
-
-
 def _hide_secret(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``settings`` with the client secret as one that does not show itself."""
     return {
@@ -221,7 +178,7 @@ def _config() -> Config:
         for name in _CONFIG_FILES:
             for loader in (PyFileConfigLoader(f"{name}.py", folder), JSONFileConfigLoader(f"{name}.json", folder)):
                 config.merge(_load(loader, folder))
-    config.merge(getattr(_shell(), "config", None) or Config())
+    config.merge(getattr(shell(), "config", None) or Config())
     return config
 
 

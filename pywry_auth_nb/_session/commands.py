@@ -86,7 +86,7 @@ class Commands:
                 return
         await self._start_to_acquire(self._acquire)
         if self._owner.state.tokens is None:
-            raise AuthFlowCancelled("Somebody signed out meanwhile. Sign in again.")
+            raise AuthFlowCancelled("The session was signed out meanwhile. Sign in again.")
 
     async def acquire_if_untouched(self) -> None:
         """Do the same for a reader, where the provider needs no person and no user has signed in or out yet.

@@ -163,8 +163,10 @@ class SessionEngine:
             return
         await self._sync.soon()
         if self.state.tokens is not None and time.time() >= self.state.expiry:
-            sentence = "Your sign-in is over and cannot be renewed. Sign in again."
-            await self._refresher.end(self.state.record, TokenExpiredError(sentence, code="no_refresh_token"))
+            error = TokenExpiredError(
+                "Your sign-in has ended and cannot be renewed. Sign in again.", code="no_refresh_token"
+            )
+            await self._refresher.end(self.state.record, error)
 
     # -- what is under way --------------------------------------------------------------------------------------------
 
@@ -269,7 +271,7 @@ class SessionEngine:
         if time.time() < state.expiry:
             return state.tokens.access_token
         if error is None:
-            raise TokenExpiredError("The access token is already over. Try again in a moment.")
+            raise TokenExpiredError("The access token has expired already. Try again in a moment.")
         raise TokenExpiredError(error.message, code=error.code, retry_after=getattr(error, "retry_after", None))
 
     @on_loop

@@ -33,16 +33,11 @@ def sign_in_ended() -> TokenRefreshError:
     return TokenRefreshError("This sign-in has ended. Sign in again.", code="invalid_grant")
 
 
-def not_renewable() -> TokenRefreshError:
-    """Return the error for a refresh of what cannot be refreshed."""
-    return TokenRefreshError("This sign-in cannot be renewed. Sign in again.", code="no_refresh_token")
-
-
 def login_required_error(error: AuthenticationError | None = None) -> LoginRequired:
-    """Return the error for a session in which no user is signed in, perhaps because of an ``error`` of the store."""
+    """Return the error for a session that is not signed in, perhaps because of an ``error`` of the store."""
     if isinstance(error, TokenStoreError):
-        return LoginRequired(f"Nobody is signed in, because the stored sign-in could not be read. {error.message}")
-    return LoginRequired("Nobody is signed in. Display the session in a cell and sign in, or call session.login().")
+        return LoginRequired(f"The stored sign-in could not be read, so the session is signed out. {error.message}")
+    return LoginRequired()
 
 
 def refresh_error(failure: Exception) -> TokenRefreshError:

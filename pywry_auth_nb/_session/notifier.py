@@ -72,7 +72,7 @@ class Notifier:
             await asyncio.wait_for(waiter, timeout)
         except asyncio.TimeoutError:
             raise AuthFlowTimeout(
-                f"Nobody signed in within {timeout:.0f} s. Run the cell again, or use the widget.", timeout
+                f"The sign-in was not finished within {timeout:.0f} s. Run the cell again, or use the widget.", timeout
             ) from None
         finally:
             self._waiters.remove(waiter)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from .._io.loop import backoff, jitter
 from ..errors import TokenError, TokenRefreshError, TokenStoreError
 from ..token_store import Lease
-from .failures import is_final, login_required_error, not_renewable, not_stored, refresh_error
+from .failures import is_final, login_required_error, not_stored, refresh_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,11 +119,7 @@ class Refresher:
                 await asyncio.sleep(next(pauses))
             elif await self._is_good(lease, begun):
                 return lease
-        raise TokenRefreshError(
-            "Another notebook is renewing this sign-in and does not finish. Try again in a moment; if it stays, look "
-            "for a kernel that hangs.",
-            code="refresh_busy",
-        )
+        raise TokenRefreshError(code="refresh_busy")
 
     async def _try_lease(self) -> Lease | None:
         try:
@@ -263,13 +259,9 @@ class Refresher:
         if state.tokens is None:
             raise login_required_error()
         if state.tokens.refresh_token is None or state.ended:
-            raise not_renewable()
+            raise TokenRefreshError("This sign-in cannot be renewed. Sign in again.", code="no_refresh_token")
         if self._owner.forked and (state.unsaved or not self._records.store.shared):
-            raise TokenRefreshError(
-                "A forked process must not renew the token that its parent uses too. Read session.access_token before "
-                "forking.",
-                code="forked",
-            )
+            raise TokenRefreshError(code="forked")
         return state.tokens.refresh_token
 
 

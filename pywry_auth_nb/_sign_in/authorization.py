@@ -9,24 +9,22 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._io.http import is_safe
+from .._wire.error_codes import is_known
 from ..errors import AuthenticationError, AuthFlowCancelled, TokenError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .._wire.error_codes import ErrorCode
     from ..pkce import PKCEChallenge
     from ..tokens import OAuthTokenSet
 
 _MAX_CODE = 4096
 
-#: Authorization errors (RFC 6749 §4.1.2.1, OIDC Core §3.1.2.6) that have something to say to the person.
-ERRORS = {
-    "invalid_scope": "The provider does not grant these scopes. Check them against the client's registration.",
-    "unauthorized_client": "The provider does not allow this client to sign people in. Check its registration.",
-    "invalid_request": "The provider did not understand the request. Check the client's registration.",
-    "server_error": "The provider had an internal problem. Try again in a moment.",
-    "temporarily_unavailable": "The provider is overloaded. Try again in a moment.",
-}
+#: Authorization errors (RFC 6749 §4.1.2.1, OIDC Core §3.1.2.6) that the table of codes has words for.
+ERRORS: frozenset[ErrorCode] = frozenset(
+    {"invalid_scope", "unauthorized_client", "invalid_request", "server_error", "temporarily_unavailable"}
+)
 
 
 class AuthFlowState(str, Enum):
@@ -107,18 +105,14 @@ class Pending:
 def code_in(params: Mapping[str, str]) -> str:
     """Return the authorization code of a sound response (RFC 6749 §4.1.2, RFC 9207 §2.4, RFC 9700 §2.1.2)."""
     if any(name in params for name in ("response", "access_token", "id_token")):
-        _invalid("it has parts that nobody asked for")
+        _invalid("it has parts that were not asked for")
     code, error = params.get("code", ""), params.get("error")
     if error is not None and code:
         _invalid("it is a success and an error at once")
     if error == "access_denied":
-        raise AuthFlowCancelled("The provider says that access was declined. Sign in again to go on.", code=error)
+        raise AuthFlowCancelled(code="access_denied")
     if error is not None:
-        known = error in ERRORS
-        raise AuthenticationError(
-            ERRORS[error] if known else "The provider refused to sign you in. Try again, or ask its operator.",
-            code=error if known else "provider_error",
-        )
+        raise AuthenticationError(code=error if is_known(error) and error in ERRORS else "provider_error")
     if not code or len(code) > _MAX_CODE:
         _invalid("it has no usable code")
     return code
@@ -127,12 +121,8 @@ def code_in(params: Mapping[str, str]) -> str:
 def check_redirect_uri(redirect_uri: str) -> None:
     """Refuse to let a code travel in the clear (RFC 9700 §2.1): https, or http to this machine."""
     if not is_safe(redirect_uri):
-        raise AuthenticationError(
-            "Jupyter is reached over plain http, so a sign-in could be read on the way. Use https; behind a proxy set "
-            "c.ServerApp.trust_xheaders = True, or c.PywryAuth.redirect_uri.",
-            code="insecure_redirect_uri",
-        )
+        raise AuthenticationError(code="insecure_redirect_uri")
 
 
 def _invalid(why: str) -> NoReturn:
-    raise TokenError(f"The provider's answer is not valid: {why}. Sign in again.", code="invalid_response")
+    raise TokenError(code="invalid_response", reason=why)

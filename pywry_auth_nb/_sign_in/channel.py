@@ -63,7 +63,7 @@ async def _complete(content: dict[str, Any]) -> dict[str, Any]:
     open_here = (reference() for reference in _sign_ins.valuerefs())
     sign_ins = next((each for each in open_here if each and each.knows(params.get("state", ""))), None)
     if sign_ins is None:
-        raise AuthenticationError("No such sign-in is open. Sign in again.", code="unknown_flow")
+        raise AuthenticationError(code="unknown_flow")
     await sign_ins.complete(params)
     return {"name": sign_ins.engine.state.display_name}
 
@@ -90,7 +90,7 @@ async def _userinfo(content: dict[str, Any]) -> dict[str, Any]:
     engine = _asked(content).engine
     who = _who(engine)
     if not engine.state.is_renewable(time.time()) or who["user_id"] is None:
-        raise AuthenticationError("Nobody is signed in.", code="not_authenticated")
+        raise AuthenticationError(code="not_authenticated")
     return {**who, "user_info": engine.state.user}
 
 
@@ -98,7 +98,7 @@ async def _refresh(content: dict[str, Any]) -> dict[str, Any]:
     try:
         tokens = await _asked(content).engine.refresh()
     except LoginRequired:
-        raise AuthenticationError("Nobody is signed in.", code="not_authenticated") from None
+        raise AuthenticationError(code="not_authenticated") from None
     except TokenRefreshError as error:
         if error.code == "no_refresh_token":
             raise
@@ -136,7 +136,7 @@ def _asked(content: dict[str, Any]) -> SignIns:
     """Return the sign-ins that a request is about."""
     sign_ins = _sign_ins.get(content.get("flow", ""))
     if sign_ins is None:
-        raise AuthenticationError("This sign-in widget is gone. Run its cell again.", code="no_session")
+        raise AuthenticationError(code="no_session")
     return sign_ins
 
 

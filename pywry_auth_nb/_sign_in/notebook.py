@@ -37,16 +37,12 @@ def login(engine: SessionEngine, show: Callable[[], object], timeout: float) -> 
         show()
     if not signed_in:
         if not shown:
-            raise LoginRequired(
-                "Nobody is signed in, and there is no front end here where somebody could. Open the notebook in "
-                "JupyterLab or Notebook 7 and sign in there.",
-                code="no_front_end",
-            )
+            raise LoginRequired(code="no_front_end")
         left = max(0.0, until - time.monotonic())
         run(engine.wait_signed_in(left), left + _MOMENT)
     state = engine.state  # one moment: tokens and user belong together
     if state.tokens is None:
-        raise AuthFlowCancelled("Somebody signed in, and out again at once. Sign in again.")
+        raise AuthFlowCancelled("The session was signed out again at once. Sign in again.")
     return AuthFlowResult(success=True, tokens=state.tokens, user_info=state.user)
 
 

@@ -226,7 +226,7 @@ class SignIns:
 
     def _cancel(self) -> None:
         if self.is_open:
-            error = AuthFlowCancelled("The sign-in was cancelled. Sign in again to go on.")
+            error = AuthFlowCancelled()
             ended = self._close_all()
             self._fail(error)
             for pending in ended:
@@ -252,19 +252,13 @@ class SignIns:
         """Take a pending sign-in out: each state is good for one answer."""
         pending = self._pending.pop(state, None)
         if pending is None:
-            used = state in self._used
-            raise AuthenticationError(
-                "This sign-in is over, or another took its place."
-                if used
-                else "No such sign-in is open. Sign in again.",
-                code="already_used" if used else "unknown_flow",
-            )
+            raise AuthenticationError(code="already_used" if state in self._used else "unknown_flow")
         self._used.append(state)
         return pending
 
     def _expire(self, state: str, lifetime: float) -> None:
         if state in self._pending:
-            self._end(state, AuthFlowTimeout("Nobody finished the sign-in in time. Sign in again.", lifetime))
+            self._end(state, AuthFlowTimeout(None, lifetime))
 
     def _fail(self, error: AuthenticationError) -> None:
         """Note that one sign-in failed, and whether another is still open."""

@@ -92,10 +92,7 @@ def _open_browser(url: str, patience: float) -> bool:
 def _ask_to_open(url: str) -> None:
     """Print ``url`` in a terminal. Not in a notebook: output is saved there, and its machine may be another one."""
     if current_kernel() is not None:
-        raise AuthenticationError(
-            "This kernel's machine has no browser. Use session.login(), or display the session, and sign in there.",
-            code="no_browser",
-        )
+        raise AuthenticationError(code="no_browser")
     print(f"To sign in, open this address in a browser on this machine:\n\n{url}\n", flush=True)  # noqa: T201
 
 
@@ -131,7 +128,7 @@ async def _begin(sign_ins: SignIns, server: OAuthCallbackServer, timeout: float)
 
 def _outcome(sign_ins: SignIns, request: AuthorizationRequest, until: float, timeout: float) -> AuthFlowResult:
     """Wait for how a sign-in ends, and make it end when its time is up."""
-    late = AuthFlowTimeout(f"Nobody signed in within {timeout:.0f} s. Sign in again.", timeout)
+    late = AuthFlowTimeout(None, timeout)
     wait(request.outcome, until - time.monotonic())
     if not request.outcome.done():
         _give_up(sign_ins, request, late, _MOMENT + STORE_DEADLINE)  # more than a moment only if tokens are being saved

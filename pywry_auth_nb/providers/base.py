@@ -10,11 +10,11 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
 
+from .._io.cells import warn_if_in_a_cell
 from .._io.http import Answer, HttpClient, check_url
 from .._io.loop import on_loop
 from .._wire.error_codes import is_known
 from ..errors import TokenError, TokenRefreshError
-from ..settings import warn_if_in_a_cell
 from ..tokens import Secret, parse_token_response
 
 if TYPE_CHECKING:

@@ -8,9 +8,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import comm
-import ipykernel  # noqa: F401 - the package looks whether it is loaded
+import ipykernel
+import ipykernel.ipkernel  # noqa: F401 - it sets comm's functions when it is imported
+import ipywidgets
 import keyring.core
 import pytest
+from comm.base_comm import CommManager
 from IPython.core.interactiveshell import InteractiveShell
 from keyring.backend import KeyringBackend
 from traitlets.config import Config
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 class EmptyKeyring(KeyringBackend):
     """An unlocked keyring in this process."""
 
+    viable = False  # keyring must not find it by itself
     priority = 1  # type: ignore[assignment]
 
     def __init__(self) -> None:
@@ -84,8 +88,11 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, internet: Inter
 def front_end(internet: Internet, environment: pytest.MonkeyPatch) -> Iterator[FrontEnd]:
     """A kernel's surroundings, and Ada in front of them."""
     front_end = FrontEnd(internet)
+    comms = CommManager()
     environment.setattr(comm, "create_comm", front_end.create_comm)
+    environment.setattr(comm, "get_comm_manager", lambda: comms)
     yield front_end
+    ipywidgets.Widget.close_all()
     front_end.close()
 
 

@@ -27,7 +27,7 @@ from pywry_auth_nb import (
     get_token_store,
     reset_token_store,
 )
-from pywry_auth_nb.settings import warn_if_in_a_cell
+from pywry_auth_nb._io.cells import warn_if_in_a_cell
 from tests.support.cases import case
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def test_a_literal_secret_in_a_cell_earns_a_warning(shell: InteractiveShell, whe
     with pytest.warns(UserWarning, match="PYWRY_OAUTH2__CLIENT_SECRET") as caught:
         GitHubProvider("me", client_secret=SECRET)
     assert all("CANARY" not in str(warning.message) for warning in caught)
-    assert all("settings.py" in warning.filename for warning in caught), "Python prints the line a warning points at"
+    assert all("cells.py" in warning.filename for warning in caught), "Python prints the line a warning points at"
 
 
 def test_a_secret_from_elsewhere_earns_none(shell: InteractiveShell) -> None:
