@@ -7,12 +7,14 @@ BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo hub test lint types imports js python programs screenshots soak bench clean
+.PHONY: help demo hub test test-fast coverage lint types imports js python programs screenshots soak bench clean
 
 help:
 	@echo "make demo   JupyterLab with the quickstart notebook and a provider to sign in at"
 	@echo "make hub    a JupyterHub with two users, and the same provider: PORT=8000"
 	@echo "make test   all tests: lint, types, import contracts, JavaScript, Python, notebooks, real browser"
+	@echo "make test-fast   the Python tests that need no browser, hub or service: a minute"
+	@echo "make coverage    all Python tests, with the lines and branches that they reach"
 	@echo "make lint | types | imports | js | python   one part of them"
 	@echo "make soak MINUTES=60 STORE=redis|forgetful|file|keyring SEED=… CRUEL=1   four kernels share a sign-in under faults"
 	@echo "make bench ROUNDS=30   what reading a token costs, beside other libraries: a table, not a test"
@@ -25,6 +27,16 @@ hub: $(VENV)/.test tests/e2e/node_modules/.installed
 	python examples/jupyterhub/run.py --port $(or $(PORT),8000)
 
 test: lint types imports js python
+
+# Without a browser, a hub, a Jupyter server, Redis or a keyring: for while one works.
+test-fast: $(VENV)/.test
+	pytest -n 4 --dist loadfile -m "not e2e and not service and not jupyter and not slow"
+
+coverage: $(VENV)/.test tests/e2e/node_modules/.installed programs
+	coverage erase
+	COVERAGE_PROCESS_START=$(abspath pyproject.toml) coverage run -m pytest -n 3 --dist loadfile
+	coverage combine --quiet
+	coverage report
 
 # -- the parts --------------------------------------------------------------------------------------------------------
 

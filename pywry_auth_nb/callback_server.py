@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pywry_auth_nb")
 
 _PATH = "/callback"
+_MEMBERS = ("code", "state", "error", "error_description")
 _HTTP_PORT = 80
 _PLACE = "notebook or program"
 _MAX_CONNECTIONS = 32
@@ -53,7 +54,7 @@ class OAuthCallbackServer:
         port: Where to listen; 0 for any free port, which is what providers must allow for (§7.3).
         handle: Takes an answer, as soon as it comes and on a thread of its own: gets the query, each name once, and
             returns the page to show and whether the waiting is over. When left out, the first answer that has a
-            ``state``, and a ``code`` or an ``error``, ends the waiting, and the page says no more than that it came.
+            ``state`` and a ``code``, or an ``error``, ends the waiting, and the page says no more than that it came.
 
     Raises:
         ConfigurationError: ``host`` is not loopback, or ``port`` is none.
@@ -104,15 +105,15 @@ class OAuthCallbackServer:
                 self._server = _Server(self.host, self.port, self._receive)
         return self.redirect_uri
 
-    def wait_for_callback(self, timeout: float = 120.0) -> dict[str, str] | None:
+    def wait_for_callback(self, timeout: float = 120.0) -> dict[str, str | None] | None:
         """Wait for the provider's answer.
 
         Args:
             timeout: Seconds to wait at most.
 
         Returns:
-            Its parameters as they came (``code``, ``state``, ``iss``, ``error``, ``error_description``, …), yet to be
-            checked; or None when time is up or the server was stopped.
+            Its parameters as they came, yet to be checked: ``code``, ``state``, ``error`` and ``error_description``,
+            None where absent, and what else there was (``iss``, …); or None when time is up or the server was stopped.
 
         Raises:
             AuthenticationError: Code ``not_started``.
@@ -120,7 +121,7 @@ class OAuthCallbackServer:
         if not self._over.is_set():
             _ = self.redirect_uri
             self._over.wait(timeout)
-        return self._answer
+        return None if self._answer is None else {**dict.fromkeys(_MEMBERS), **self._answer}
 
     def stop(self) -> None:
         """End all connections and free the port. Takes a moment at most, and may be called again, from any thread."""
@@ -164,9 +165,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def _take_anything(params: dict[str, str]) -> tuple[pages.Page, bool]:
-    """Take the first thing that has the form of an answer (RFC 6749 §4.1.2): nobody has told us which state is ours."""
+    """Take the first thing that has the form of an answer (RFC 6749 §4.1.2): which state is ours is not known here.
+
+    An error may come without a state: some providers send it so.
+    """
     code, error = params.get("code"), params.get("error")
-    if not params.get("state") or bool(code) == bool(error):
+    if bool(code) == bool(error) or (code and not params.get("state")):
         return pages.failed("bad_request"), False
     if error:
         return pages.failed("access_denied" if error == "access_denied" else "provider_error"), True

@@ -57,7 +57,7 @@ class AccessTokenTrait(ComputedTrait):
         __tracebackhide__ = True  # IPython's traceback ends in the cell
         if obj is None:
             return self
-        token, until = obj._engine.fresh  # type: ignore[attr-defined]  # noqa: SLF001 - of its own class
+        token, _, until = obj._engine.fresh  # type: ignore[attr-defined]  # noqa: SLF001 - of its own class
         return token if time.time() < until else self._read(obj)
 
 
@@ -196,8 +196,8 @@ class SessionManager(t.HasTraits):
             TokenExpiredError: The token is over and could not be renewed; ``code`` says why.
         """
         __tracebackhide__ = True
-        token, until = self._engine.fresh
-        if token is not None and time.time() < until:
+        token, _, until = self._engine.fresh
+        if time.time() < until:
             return token
         return await self._engine.get_access_token()
 
@@ -217,7 +217,8 @@ class SessionManager(t.HasTraits):
             TokenExpiredError: The token is over and could not be renewed.
         """
         __tracebackhide__ = True
-        return {"Authorization": bearer(self.access_token)}
+        _, header, until = self._engine.fresh
+        return {"Authorization": header if time.time() < until else bearer(self.access_token)}
 
     def userinfo(self) -> dict[str, Any]:
         """Ask the provider who is signed in, and wait for the answer (OIDC Core §5.3). ``session.user`` does not ask.

@@ -57,7 +57,7 @@ export function faceOf(traits: LoginTraits, local: LocalState, route: Route): Fa
       return { ...base, ...authorizing(route) };
     case "signed_in":
     case "refreshing":
-      return { ...base, ...signedIn(traits) };
+      return { ...base, ...signedIn(traits, route) };
     default:
       return { ...base, ...(local.opened ? opened(route) : signedOut(traits, local, route)) };
   }
@@ -111,14 +111,16 @@ function authorizing(route: Route) {
   };
 }
 
-function signedIn(traits: LoginTraits) {
+function signedIn(traits: LoginTraits, route: Route) {
+  // An error while signed in is one that does not pass by itself: a token that has expired and cannot be renewed now.
+  const stuck = traits.error_code !== "" || traits.error_text !== "";
   return {
     tone: traits.status === "refreshing" ? ("busy" as const) : ("on" as const),
     text: traits.name ? "Signed in as" : "Signed in.",
     name: traits.name,
     // The same for both states: a refresh in the background is not worth an interruption.
     spoken: traits.name ? `Signed in as ${traits.name}.` : "Signed in.",
-    link: null,
+    link: stuck ? linkTo(route, "Sign in again", "", false) : null,
     action: "logout" as const,
     counting: true,
   };

@@ -71,6 +71,14 @@ describe("each state", () => {
     expect(draw(new FakeModel({ status })).words()).toContain("Not signed in. Sign in");
   });
 
+  it("offers another sign-in where the token cannot be renewed", () => {
+    const stuck = { status: "signed_in", name: "Ada", error_code: "provider_unavailable", login_path: LOGIN };
+    const view = draw(new FakeModel(stuck));
+    expect(view.link.textContent?.trim()).toBe("Sign in again");
+    expect(view.link.hidden).toBe(false);
+    expect(draw(new FakeModel({ ...stuck, error_code: "" })).link.hidden).toBe(true);
+  });
+
   it.each(["signed_out", "authorizing", "signed_in", "reauth_required"])("an error stands above %s", (status) => {
     const model = new FakeModel({ status });
     const { words, part } = draw(model);

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .._io import fork
 from .._io.loop import call_later, call_soon, get_loop, ignore_result, jitter, on_loop
 from ..errors import AuthenticationError, TokenExpiredError, TokenRefreshError
+from ..tokens import bearer
 from .commands import Commands
 from .failures import login_required_error
 from .record_sync import RecordSync
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .notifier import Notifier
 
 PATIENCE = 3.0  # seconds that a reader waits for a new token while the old one is still good
+_NOT_FRESH = ("", "", -math.inf)
 _NAP = 30.0  # seconds: clocks stand still in suspend, so look at the wall clock that often
 
 
@@ -50,7 +52,7 @@ class SessionEngine:
 
     Attributes:
         state: What the session is now. Only :meth:`apply` assigns it.
-        fresh: The access token, and the epoch second until which a read may return it as it is.
+        fresh: The access token, the header that carries it, and the epoch second until which a read returns them.
         on_reauth_required: Called once when only a new sign-in helps.
     """
 
@@ -66,7 +68,7 @@ class SessionEngine:
     ) -> None:
         self.provider = provider
         self.state = SessionState()
-        self.fresh: tuple[str | None, float] = (None, -math.inf)
+        self.fresh = _NOT_FRESH
         self.on_reauth_required: Callable[[], None] | None = None
         self.notifier = notifier
         self.forked = False
@@ -138,7 +140,10 @@ class SessionEngine:
 
     def _note_fresh(self) -> None:
         tokens = self.state.tokens
-        self.fresh = (None if tokens is None else tokens.access_token, self.state.fresh_until(self.buffer))
+        self.fresh = _NOT_FRESH
+        if tokens is not None:
+            token = tokens.access_token
+            self.fresh = (token, bearer(token), self.state.fresh_until(self.buffer))
 
     def _wait_until(self, due: float) -> None:
         """See to the token when it is ``due`` by the wall clock, as long as this object lives."""
@@ -190,6 +195,11 @@ class SessionEngine:
         """Take note of the record's stamp in the store."""
         self._sync.stamp_seen(stamp)
 
+    def record_changed(self) -> None:
+        """Take note that the record in the store has changed."""
+        if not self.state.unsaved:
+            self._sync.start()
+
     def store_failed(self, error: TokenStoreError) -> None:
         """Take note that the store cannot be asked."""
         self._sync.store_failed(error)
@@ -197,7 +207,7 @@ class SessionEngine:
     def _forget_loop(self) -> None:
         """In a forked child: nothing is under way, and the first read begins anew."""
         self.forked = self._dormant = True
-        self.fresh = (None, -math.inf)
+        self.fresh = _NOT_FRESH
         self._timer = None
         self._tasks.clear()
         self._commands.forget_loop()

@@ -200,11 +200,11 @@ class OAuthProvider(ABC):
         """
 
     def claims(self, tokens: OAuthTokenSet) -> dict[str, Any]:  # noqa: ARG002 - for providers with ID tokens
-        """Return what the tokens themselves say about their owner, without asking anybody. Plain OAuth: nothing."""
+        """Return what the tokens themselves say about their owner, without a request. Plain OAuth: nothing."""
         return {}
 
     async def fetch_user(self, tokens: OAuthTokenSet) -> dict[str, Any]:
-        """Return who these tokens belong to: the UserInfo claims, or ``{}`` when there is nobody to ask.
+        """Return who these tokens belong to: the UserInfo claims, or ``{}`` when there is no endpoint to ask.
 
         Raises:
             TokenError: The provider could not be asked, or contradicts itself.
@@ -244,7 +244,11 @@ class OAuthProvider(ABC):
         Returns:
             Whether the provider confirmed it; False also when it has no revocation endpoint.
         """
-        await self.prepare()
+        try:
+            await self.prepare()
+        except TokenError:
+            if not self.revocation_url:
+                raise
         if not self.revocation_url:
             return False
         form = {"token": token, "token_type_hint": token_type_hint}

@@ -108,6 +108,12 @@ class TokenStore(ABC):
         """Return the stamps of all ``keys``: what one process asks for all its sessions every two seconds."""
         return {key: await self.stamp(key) for key in keys}
 
+    async def listen(self, changed: Callable[[str], object]) -> None:
+        """Call ``changed`` with the key after every change, until the connection ends; where the store cannot, return.
+
+        What is heard comes sooner than :meth:`stamps` would show it, and may be lost on its way.
+        """
+
     async def try_lease(self, key: str) -> Lease | None:
         """Take the lease of ``key`` for one refresh, or return None while somebody else has it; never waits for it."""
         local_lease = LocalLease.take(f"{id(self)} {key}")

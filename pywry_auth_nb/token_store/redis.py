@@ -17,7 +17,7 @@ from .lease import Lease, LocalLease
 from .redis_client import RedisClient, string_or_nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection
+    from collections.abc import Awaitable, Callable, Collection
 
 IDLE_SECONDS = 30 * 24 * 3600.0
 #: Seconds for which one kernel may renew while the others wait: a whole refresh, and less than a session renews early.
@@ -26,8 +26,8 @@ LEASE = 40.0
 _LONGEST = 10 * 365 * 24 * 3600.0  # seconds; Redis refuses times beyond its calendar
 _PAGE = 500  # keys that Redis looks at in one step of a scan
 
-#: Puts ARGV[2] in place of ARGV[1] ("" for nothing, or for what is no string) for ARGV[3] milliseconds; done already is
-#: done, too, since the answer to a first try may have been lost.
+#: Puts ARGV[2] in place of ARGV[1] ("" for nothing, or for what is no string) for ARGV[3] milliseconds, and says so on
+#: the channel ARGV[4] ("" for none). Done already is done, too, since the answer to a first try may have been lost.
 _SWAP = """
 local current = redis.pcall('GET', KEYS[1])
 if type(current) ~= 'string' then
@@ -37,6 +37,9 @@ if current ~= ARGV[1] and current ~= ARGV[2] then
   return 0
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+if ARGV[4] ~= '' then
+  redis.pcall('PUBLISH', ARGV[4], KEYS[1])
+end
 return 1
 """
 
@@ -105,6 +108,8 @@ class RedisTokenStore(PackedStore):
         self._redis = RedisClient(redis_url, pool_size)
         self._idle_seconds = idle_seconds
         self._freeing: set[asyncio.Future[None]] = set()
+        self._channel = _bytes(f"{prefix}:oauth:changed")
+        self._may_listen = True
 
     @on_loop
     async def close(self) -> None:
@@ -135,7 +140,8 @@ class RedisTokenStore(PackedStore):
 
     async def _swap(self, key: str, old: bytes | None, new: bytes, lifetime: float | None) -> bool:
         milliseconds = max(int(min(lifetime or self._idle_seconds, _LONGEST) * 1000), 1)
-        arguments = (self._name(key), old or b"", new, milliseconds)
+        channel = self._channel if self._may_listen else b""
+        arguments = (self._name(key), old or b"", new, milliseconds, channel)
         return bool(await self._redis.ask(lambda client: client.eval(_SWAP, 1, *arguments)))
 
     async def _stamps(self, keys: Collection[str]) -> dict[str, object]:
@@ -143,6 +149,29 @@ class RedisTokenStore(PackedStore):
 
     async def _stamp(self, name: bytes, client: Any) -> object:
         return await client.eval(_STAMP, 1, name)
+
+    @on_loop
+    async def listen(self, changed: Callable[[str], object]) -> None:
+        """Call ``changed`` with the key after every change, until the connection ends.
+
+        Without the permission to subscribe (``&PREFIX:oauth:changed +subscribe +publish``) it returns at once, and so
+        it does on a cluster.
+
+        Raises:
+            TokenStoreError: The connection ended.
+        """
+        start = self._name("")
+
+        def heard(name: bytes) -> None:
+            if (key := _text(name[len(start) :])) is not None:
+                changed(key)
+
+        try:
+            await self._redis.listen(self._channel, heard)
+        except TokenStoreError as error:
+            if error.code != "store_forbidden":
+                raise
+            self._may_listen = False
 
     async def _remove(self, key: str) -> None:
         await self._redis.ask(lambda client: client.delete(self._name(key)))

@@ -33,6 +33,7 @@ T = TypeVar("T")
 _CONNECT_TIMEOUT = 2.0  # seconds
 _ANSWER_TIMEOUT = 3.0
 _RETRIES = 2
+_LISTEN = 1.0  # seconds of one wait for a message; less than an answer may take
 _SERVER = re.compile(
     r"(rediss?://[^/]+(/[0-9]*)?|rediss?\+cluster://[^/]+(/0?)?|rediss?\+sentinel://[^/]+/[\w.-]+(/[0-9]*)?|unix:///.+)",
     re.ASCII,
@@ -81,6 +82,30 @@ class RedisClient:
             return await _within_deadline(self._in_turn(operation))
         except (RedisError, RedisClusterException, OSError, asyncio.TimeoutError) as error:
             raise self._explained(error) from None
+
+    async def listen(self, channel: bytes, heard: Callable[[bytes], object]) -> None:
+        """Call ``heard`` with every message on ``channel``, until the connection ends; on a cluster, return.
+
+        Raises:
+            TokenStoreError: It ended, or the user may not listen.
+        """
+        from redis.exceptions import RedisError
+
+        client = self._client = self._client or _new_client(self._url)
+        if not hasattr(client, "connection_pool"):  # redis-py's cluster does not listen
+            return
+        subscription = client.pubsub(ignore_subscribe_messages=True)
+        try:
+            await _within_deadline(subscription.subscribe(channel))
+            while True:
+                message = await subscription.get_message(timeout=_LISTEN)
+                if message is not None:
+                    heard(message["data"])
+        except (RedisError, OSError, asyncio.TimeoutError) as error:
+            raise self._explained(error) from None
+        finally:
+            with suppress(Exception):  # a server that is gone cannot be said goodbye to
+                await subscription.aclose()
 
     async def close(self) -> None:
         """Close the connections."""

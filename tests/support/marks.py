@@ -20,6 +20,8 @@ PLACES = {
     "faults": "slow",
     "soak": "slow",
     "stores/test_redis_many.py": "service",
+    "unit/test_leaks.py": "slow",
+    "unit/test_loop.py": "slow",
     "unit/test_machine.py": "slow",
     "unit/test_notebooks.py": "slow",
     "unit/test_packaging.py": "slow",

@@ -122,7 +122,7 @@ def receive() -> None:
     """The loopback server by itself."""
     with OAuthCallbackServer("127.0.0.1", 0) as server:
         assert_type(server.redirect_uri, str)
-        assert_type(server.wait_for_callback(timeout=120.0), dict[str, str] | None)
+        assert_type(server.wait_for_callback(timeout=120.0), dict[str, str | None] | None)
 
 
 def fail(error: AuthenticationError) -> str:

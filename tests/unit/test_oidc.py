@@ -1383,6 +1383,20 @@ def test_keys_are_fetched_although_the_old_loop_died_with_the_lock(op: Idp, http
 # -- revoke -------------------------------------------------------------------------------------------------------
 
 
+def test_revoking_needs_the_revocation_endpoint_alone(op: Idp) -> None:
+    """Where its address is given, no discovery and no other endpoint is needed, and a provider that is down is none."""
+    alone = GenericOIDCProvider(CLIENT, revocation_url=f"{op.issuer}/revoke")
+    beside_a_dead_issuer = GenericOIDCProvider(
+        CLIENT, issuer_url="http://127.0.0.1:1", revocation_url=f"{op.issuer}/revoke"
+    )
+
+    for provider in (alone, beside_a_dead_issuer):
+        assert asyncio.run(provider.revoke_token("CANARY-t")) is True
+    assert op.requests_to("/revoke") == 2
+    with pytest.raises(TokenError):
+        asyncio.run(GenericOIDCProvider(CLIENT, issuer_url="http://127.0.0.1:1").revoke_token("CANARY-t"))
+
+
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token"])
 def test_revoking_names_the_token_and_the_client(
     client: Callable[..., GenericOIDCProvider], op: Idp, hint: str

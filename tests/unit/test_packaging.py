@@ -6,6 +6,7 @@ import ast
 import email
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -281,3 +282,36 @@ def test_the_installed_package_is_the_wheels(installed: Path, tmp_path: Path) ->
     assert where.startswith(str(installed.parents[1]))
     assert version == pywry_auth_nb.__version__
     assert size > 1000
+
+
+# -- who may know whom ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("session", "from . import server"),
+        ("_session/state", "from .. import widget"),
+        ("tokens", "from ._io import http"),
+        ("server/rate", "from .. import errors"),
+        ("a_new_room", "import json"),
+    ],
+)
+def test_an_import_that_is_not_allowed_breaks_the_contract(tmp_path: Path, module: str, line: str) -> None:
+    """Every module stands in one of the nine levels, and knows only those below it."""
+    shutil.copytree(ROOT / "pywry_auth_nb", tmp_path / "pywry_auth_nb", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with (tmp_path / "pywry_auth_nb" / f"{module}.py").open("a", encoding="utf-8") as planted:
+        planted.write(f"\n\n{line}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()", "--no-cache"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "BROKEN" in done.stdout or "a_new_room" in done.stdout

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import traitlets
+from traitlets import HasTraits
 
 from pywry_auth_nb import (
     AuthFlowManager,
@@ -26,6 +27,9 @@ from pywry_auth_nb import (
     TokenExpiredError,
     TokenRefreshError,
 )
+from pywry_auth_nb._io.loop import get_loop
+from pywry_auth_nb._session import watcher
+from pywry_auth_nb._sign_in import notebook
 from tests.conftest import sign_in
 from tests.support.aging import age, expire
 from tests.support.idp import Answer, Idp
@@ -33,6 +37,8 @@ from tests.support.stores import GatedStore
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pywry_auth_nb.token_store import Record
 
 
@@ -534,3 +540,139 @@ def test_login_does_not_take_an_ended_session_for_a_good_one(signed_in: SessionM
         asyncio.run(signed_in.refresh())
     with pytest.raises(LoginRequired):
         signed_in.login(timeout=5)
+
+
+# -- reading costs nothing, and an outage is not for ever -----------------------------------------------------------
+
+
+class Untouchable(MemoryTokenStore):
+    """A store that says when it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    async def read(self, key: str) -> Record:
+        """Count, and return what is kept."""
+        self.asked += 1
+        return await super().read(key)
+
+
+def test_reading_a_fresh_token_asks_nothing(provider: GenericOIDCProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the store nor the background loop: also where that hangs, a read returns at once."""
+    monkeypatch.setattr(watcher, "WATCH", 3600.0)
+    store = Untouchable()
+    session = SessionManager(provider, store)
+    asyncio.run(session.save_tokens(tokens()))
+    until(lambda: not session._engine.is_doing("sync"))
+    asked, hanging = store.asked, threading.Event()
+    get_loop().call_soon_threadsafe(hanging.wait, 10)
+    try:
+        read = [session.access_token for _ in range(100)]
+        headers = session.headers
+        awaited = asyncio.run(session.get_access_token())
+    finally:
+        hanging.set()
+
+    assert set(read) == {awaited} == {"CANARY-at"}
+    assert headers == {"Authorization": "Bearer CANARY-at"}
+    assert store.asked == asked
+
+
+def test_tokens_that_have_expired_when_they_come_cause_no_storm(signed_in: SessionManager, idp: Idp) -> None:
+    """H085: ``expires_in: 0`` makes eight readers ask the provider once a second, and each is told why."""
+    idp.lifetime = 0
+    expire(signed_in)
+    before, codes = idp.requests_to("/token"), set()
+    end = time.monotonic() + 1.5
+
+    def read() -> None:
+        while time.monotonic() < end:
+            with pytest.raises(TokenExpiredError) as caught:
+                _ = signed_in.access_token
+            codes.add(caught.value.code)
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(8) as pool:
+        for reader in [pool.submit(read) for _ in range(8)]:
+            reader.result(30)
+
+    assert idp.requests_to("/token") - before <= 3
+    assert codes == {"token_expired"}
+
+
+def test_a_read_after_an_outage_tries_again(signed_in: SessionManager, idp: Idp) -> None:
+    """However long the outage was: a second after the last try, a read asks the provider, and has its token."""
+    idp.answers["/token"] = Answer({}, status=503)
+    expire(signed_in)
+    for _ in range(6):
+        with pytest.raises(TokenRefreshError):
+            asyncio.run(signed_in.refresh())
+    assert signed_in._engine.state.backoff.not_before > time.time() + 10, "the background waits for long"
+    idp.answers.clear()
+
+    until(lambda: attempt(lambda: signed_in.access_token), seconds=5)
+
+
+def attempt(read: Callable[[], str]) -> str | None:
+    """Return what a read returns, or None where it raises."""
+    try:
+        return read()
+    except TokenExpiredError:
+        return None
+
+
+def test_retry_after_binds_readers_as_well(signed_in: SessionManager, idp: Idp) -> None:
+    """RFC 9110 §10.2.3: a provider that wants to be left alone for a minute is."""
+    idp.answers["/token"] = Answer({}, status=503, headers={"Retry-After": "60"})
+    expire(signed_in)
+    with pytest.raises(TokenExpiredError) as caught:
+        _ = signed_in.access_token
+    before = idp.requests_to("/token")
+    time.sleep(1.2)  # longer than the pause of a read
+    with pytest.raises(TokenExpiredError):
+        _ = signed_in.access_token
+
+    assert caught.value.retry_after == 60
+    assert idp.requests_to("/token") == before
+
+
+def test_login_never_returns_an_expired_token(
+    signed_in: SessionManager, flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refresh that failed is no sign-in: ``login()`` waits for a token to work with, here of a new sign-in."""
+    shown: list[Any] = []
+    monkeypatch.setattr(notebook, "has_front_end", lambda: True)
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    idp.answers["/token"] = Answer({}, status=503)
+    expire(signed_in)
+    with pytest.raises(AuthFlowTimeout):
+        signed_in.login(timeout=0.5)
+    assert signed_in.error is not None
+    idp.answers.clear()
+
+    def click() -> None:
+        until(lambda: len(shown) == 2)
+        sign_in(flow, idp)
+
+    clicking = threading.Thread(target=click)
+    clicking.start()
+    result = signed_in.login(timeout=30)
+    clicking.join(30)
+
+    assert result.tokens is not None
+    assert not result.tokens.is_expired
+
+
+#: What people may use of a session; docs/coming-from-pywry.md and the README have it.
+API = {
+    *("access_token", "allowed_origins", "auth", "display_name", "error", "expires_at", "from_settings"),
+    *("get_access_token", "headers", "initialize", "login", "logout", "on_reauth_required", "provider", "refresh"),
+    *("refresh_buffer_seconds", "save_tokens", "session_key", "session_store", "status", "store_key", "token_store"),
+    *("user", "userinfo"),
+}
+
+
+def test_what_tab_shows_is_the_api(session: SessionManager) -> None:
+    """``dir(session)`` has the API beside what traitlets brings, and nothing else."""
+    assert {name for name in dir(session) if not name.startswith("_")} - set(dir(HasTraits)) == API
