@@ -7,7 +7,7 @@ BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo hub test test-fast coverage lint types imports js python programs screenshots soak bench clean
+.PHONY: help demo hub test test-fast coverage lint types imports js state python programs screenshots soak bench clean
 
 help:
 	@echo "make demo   JupyterLab with the quickstart notebook and a provider to sign in at"
@@ -26,7 +26,7 @@ demo: $(VENV)/.demo
 hub: $(VENV)/.test tests/e2e/node_modules/.installed
 	python examples/jupyterhub/run.py --port $(or $(PORT),8000)
 
-test: lint types imports js python
+test: lint types imports js state python
 
 # Without a browser, a hub, a Jupyter server, Redis or a keyring: for while one works.
 test-fast: $(VENV)/.test
@@ -34,7 +34,7 @@ test-fast: $(VENV)/.test
 
 coverage: $(VENV)/.test tests/e2e/node_modules/.installed programs
 	coverage erase
-	COVERAGE_PROCESS_START=$(abspath pyproject.toml) coverage run -m pytest -n 3 --dist loadfile
+	coverage run -m pytest -n 3 --dist loadfile
 	coverage combine --quiet
 	coverage report
 
@@ -56,6 +56,11 @@ js: js/node_modules/.installed
 	rm -rf $(VENV)/static-before && cp -r pywry_auth_nb/static $(VENV)/static-before
 	cd js && npm run --silent build
 	diff -r $(VENV)/static-before pywry_auth_nb/static && rm -r $(VENV)/static-before
+
+# What decides in a session has every branch tested.
+state: $(VENV)/.test
+	COVERAGE_FILE=$(VENV)/.coverage-state coverage run --include='*/_session/state.py' -m pytest -q -p no:xdist tests/unit/test_state.py
+	COVERAGE_FILE=$(VENV)/.coverage-state coverage report --include='*/_session/state.py' --fail-under=100
 
 python: $(VENV)/.test tests/e2e/node_modules/.installed programs
 	pytest -n 3 --dist loadfile

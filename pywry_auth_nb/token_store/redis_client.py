@@ -68,6 +68,7 @@ class RedisClient:
         self._pool_size = pool_size
         self._client: Any = None
         self._turns = asyncio.Semaphore(pool_size)
+        self._listeners: set[Any] = set()  # tasks
         fork.in_child(self._forget_client)
 
     async def ask(self, operation: Callable[[Any], Awaitable[T]]) -> T:
@@ -94,7 +95,8 @@ class RedisClient:
         client = self._client = self._client or _new_client(self._url)
         if not hasattr(client, "connection_pool"):  # redis-py's cluster does not listen
             return
-        subscription = client.pubsub(ignore_subscribe_messages=True)
+        subscription, listener = client.pubsub(ignore_subscribe_messages=True), asyncio.current_task()
+        self._listeners.add(listener)
         try:
             await _within_deadline(subscription.subscribe(channel))
             while True:
@@ -104,12 +106,17 @@ class RedisClient:
         except (RedisError, OSError, asyncio.TimeoutError) as error:
             raise self._explained(error) from None
         finally:
+            self._listeners.discard(listener)
             with suppress(Exception):  # a server that is gone cannot be said goodbye to
                 await subscription.aclose()
 
     async def close(self) -> None:
         """Close the connections."""
         client, self._client = self._client, None
+        if self._listeners:
+            for listener in self._listeners:
+                listener.cancel()
+            await asyncio.wait(list(self._listeners))
         if client is not None:
             with suppress(Exception):  # a server that is gone cannot be said goodbye to
                 await client.aclose()
@@ -134,6 +141,7 @@ class RedisClient:
         fork.leave_alone(self._client)
         self._client = None
         self._turns = asyncio.Semaphore(self._pool_size)
+        self._listeners.clear()
 
     def _explained(self, error: BaseException) -> TokenStoreError:
         causes = list(_causes(error))

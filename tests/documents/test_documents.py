@@ -55,6 +55,7 @@ NOT_RUN = {
     ("README.md", "widget ──link──▶ server: pywry-auth/login ──ask──▶ kernel: new state, nonce, PKCE verifier"): (
         "a drawing"
     ),
+    ("docs/architecture.md", "pywry_auth_nb/"): "a listing of folders",
     ("docs/jupyterhub.md", "https://HUB/hub/user-redirect/pywry-auth/callback"): "an address to register",
 }
 #: Programs in shell blocks that are not here, and why.

@@ -57,8 +57,8 @@ def test_the_demo_signs_in_and_stops(demo: tuple[subprocess.Popen[bytes], str], 
     popup = popup_after(page, link.click)
     popup.get_by_text("Ada").first.click()
     page.get_by_text("Signed in as").first.wait_for(timeout=15_000)
-    page.get_by_text("<AccessToken ***>").wait_for(timeout=30_000)
-    page.get_by_text("200 {'email': 'ada@example.org'").wait_for()
+    page.locator(".jp-OutputArea-output", has_text="<AccessToken ***>").wait_for(timeout=30_000)
+    page.locator(".jp-OutputArea-output", has_text="200 {'email': 'ada@example.org'").wait_for()
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
     for address in addresses[:2]:

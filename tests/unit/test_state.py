@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +19,8 @@ from pywry_auth_nb.token_store import NOTHING, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+E = TypeVar("E", bound=Exception)
 
 NOW = 1_000_000.0
 BUFFER = 300.0
@@ -44,12 +46,20 @@ def ended(**changes: Any) -> SessionState:
     return state.ended_with(state.record.as_ended(), TokenRefreshError(code="invalid_grant"))
 
 
+def raised(error: E) -> E:
+    """The error, with the frame in which it was raised."""
+    with pytest.raises(type(error)):
+        raise error
+    assert error.__traceback__ is not None
+    return error
+
+
 def failed(state: SessionState, error: TokenRefreshError = NETWORK, *, now: float = NOW) -> SessionState:
     """The state after one more failed refresh, with the longest pause."""
     return state.refresh_failed(error, now=now, dice=1.0, only_after_expiry=False)
 
 
-# -- what it means --------------------------------------------------------------------------------------------------
+# -- what it means ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -267,14 +277,12 @@ def test_pauses_double_up_to_a_minute(failures: int, pause: float) -> None:
 
 def test_a_backoff_remembers_the_latest_failure_and_how_many_there_were() -> None:
     """Without the frames in which it was raised: their variables may be tokens."""
-    try:
-        raise TokenRefreshError(code="timeout") from ValueError("CANARY")
-    except TokenRefreshError as error:
-        backoff = in_a_row(2).failed(error, now=NOW, dice=0.0, only_after_expiry=False)
+    error = raised(TokenRefreshError(code="timeout"))
+    error.__cause__ = ValueError("CANARY")
+    backoff = in_a_row(2).failed(error, now=NOW, dice=0.0, only_after_expiry=False)
     assert backoff.failures == 3
-    assert backoff.failure is not None
-    assert backoff.failure.code == "timeout"
-    assert backoff.failure.__traceback__ is backoff.failure.__cause__ is None
+    assert backoff.failure is error
+    assert error.__traceback__ is error.__cause__ is None
 
 
 def test_an_expired_token_pauses_a_second() -> None:
@@ -328,7 +336,7 @@ def test_five_thousand_failures_overflow_nothing() -> None:
     assert backoff.next_try == NOW + 60
 
 
-# -- signing in and out -------------------------------------------------------------------------------------------------
+# -- signing in and out -----------------------------------------------------------------------------------------------
 
 BUSY = replace(
     failed(showing(error=NETWORK, authorizing=True, refreshing=True, predecessors=("old",), rejected_at=NOW)),
@@ -370,7 +378,7 @@ def test_a_stored_sign_in_ends_that_of_before_being_local() -> None:
     assert not after.local_only
 
 
-def test_a_sign_out_shows_no_one() -> None:
+def test_a_sign_out_shows_no_user() -> None:
     """No tokens, no user, no error and no pause; what was begun is void by the command before."""
     after = BUSY.commanded().signed_out(Record(20, 20))
     assert after == SessionState(Record(20, 20), epoch=BUSY.epoch + 1, command=BUSY.command + 1)
@@ -386,17 +394,14 @@ def test_a_sign_in_in_the_browser_replaces_the_error() -> None:
 @pytest.mark.parametrize("authorizing", [True, False])
 def test_a_failed_sign_in_shows_why(authorizing: bool) -> None:
     """Without frames; another sign-in may still be open; the tokens of before stay."""
-    try:
-        raise AuthFlowTimeout(None, 1.0)
-    except AuthFlowTimeout as error:
-        after = showing(authorizing=True).sign_in_failed(error, authorizing=authorizing)
-        assert after.error is error
-    assert after.error.__traceback__ is None
-    assert after.authorizing is authorizing
-    assert after.tokens == tokens()
+    error = raised(AuthFlowTimeout(None, 1.0))
+    assert showing(authorizing=True).sign_in_failed(error, authorizing=authorizing) == showing(
+        error=error, authorizing=authorizing
+    )
+    assert error.__traceback__ is None
 
 
-# -- refreshing -----------------------------------------------------------------------------------------------------------
+# -- refreshing -------------------------------------------------------------------------------------------------------
 
 
 def test_refreshed_tokens_take_the_place_of_the_old() -> None:
@@ -419,7 +424,7 @@ def test_refreshed_tokens_that_are_not_stored_are_used_all_the_same() -> None:
 
 
 def test_the_last_sixteen_access_tokens_are_predecessors() -> None:
-    """Whoever asks with an older one gets none."""
+    """For a token that is older the answer is None."""
     state = showing(tokens("at-0"))
     for number in range(1, 21):
         state = state.refreshed(state.record, state.record.renewed(tokens(f"at-{number}")), now=NOW)
@@ -505,12 +510,10 @@ def test_an_ended_sign_in_says_why_and_keeps_its_access_token() -> None:
     """Until that expires; there are no pauses any more."""
     before = replace(failed(showing()), refreshing=True)
     record = before.record.as_ended()
-    try:
-        raise TokenRefreshError(code="invalid_grant")
-    except TokenRefreshError as error:
-        after = before.ended_with(record, error)
-        assert after == replace(showing(), record=record, error=error, ended_by=error)
-        assert error.__traceback__ is None
+    error = raised(TokenRefreshError(code="invalid_grant"))
+    after = before.ended_with(record, error)
+    assert after == showing(record=record, error=error, ended_by=error)
+    assert error.__traceback__ is None
     assert after.tokens is not None
     assert after.tokens.access_token == "CANARY-at"
 
@@ -554,7 +557,7 @@ def test_a_predecessor_is_answered_with_the_token_that_replaced_it() -> None:
     assert SessionState(predecessors=("CANARY-old",)).token_instead_of("CANARY-old") is None
 
 
-# -- the store ------------------------------------------------------------------------------------------------------------
+# -- the store --------------------------------------------------------------------------------------------------------
 
 
 def test_saved_notes_that_other_kernels_can_know() -> None:
@@ -572,7 +575,7 @@ def test_saved_keeps_an_error_that_is_not_about_storing() -> None:
     assert showing(local_only=True, error=STORE_DOWN).saved().error is STORE_DOWN
 
 
-def test_a_store_that_cannot_be_read_is_shown_to_who_is_signed_out() -> None:
+def test_a_store_that_cannot_be_read_is_shown_when_signed_out() -> None:
     """Once for each code; a session with tokens works without the store."""
     state = SessionState().store_failed(STORE_DOWN)
     assert state == SessionState(error=STORE_DOWN)
@@ -585,11 +588,9 @@ def test_a_store_that_cannot_be_read_is_shown_to_who_is_signed_out() -> None:
 
 def test_a_failure_of_the_store_is_shown_without_frames() -> None:
     """Their variables may be tokens."""
-    try:
-        raise TokenStoreError
-    except TokenStoreError as error:
-        SessionState().store_failed(error)
-        assert error.__traceback__ is None
+    error = raised(TokenStoreError())
+    assert SessionState().store_failed(error).error is error
+    assert error.__traceback__ is None
 
 
 @pytest.mark.parametrize(
@@ -620,7 +621,7 @@ def test_a_store_that_returned_ends_no_pause_of_the_provider(state: SessionState
     assert state.store_returned() is state
 
 
-# -- what another kernel did ----------------------------------------------------------------------------------------------
+# -- what another kernel did ------------------------------------------------------------------------------------------
 
 
 def test_another_sign_in_begins_an_epoch() -> None:
@@ -670,7 +671,7 @@ def test_tokens_that_are_adopted_expired_pause_as_well() -> None:
     assert showing().adopted(Record(20, 20), None, now=NOW).backoff == Backoff()
 
 
-# -- reconcile ------------------------------------------------------------------------------------------------------------
+# -- reconcile --------------------------------------------------------------------------------------------------------
 
 
 def name_of(tokens: OAuthTokenSet) -> dict[str, Any]:
@@ -793,7 +794,7 @@ def test_an_empty_store_is_what_a_session_without_tokens_expects(state: SessionS
     assert not compare(state, NOTHING, keeps=keeps).save
 
 
-# -- any sequence of events -----------------------------------------------------------------------------------------------
+# -- any sequence of events -------------------------------------------------------------------------------------------
 
 WORDS = {"signed_out", "authorizing", "signed_in", "refreshing", "reauth_required"}
 MENDABLE = {"store_version", "store_key"}
@@ -1170,7 +1171,7 @@ def replace_if(old: Record, new: Record) -> Callable[[Record], Record | None]:
 def test_sessions_stay_in_order_and_agree_in_the_end() -> None:
     """Whatever happens to three sessions, their store, their clock and their provider, in whatever order."""
     options = settings(
-        max_examples=40,
+        max_examples=60,
         stateful_step_count=40,
         derandomize=True,
         database=None,
