@@ -102,7 +102,7 @@ class Kernel:
         return cell
 
     async def offer(self, issuer: str, name: str = "session") -> str:
-        """Run the cells of somebody who wants to sign in, and return the widget's login path."""
+        """Run the cells of a user who wants to sign in, and return the widget's login path."""
         return await self.run(SETUP.format(client=CLIENT, issuer=issuer, name=name))
 
     def signal(self, number: int) -> None:
@@ -204,7 +204,7 @@ def browser(new_browser: Callable[..., Browser]) -> Browser:
 
 @pytest.fixture
 def stranger(new_browser: Callable[..., Browser]) -> Browser:
-    """A browser that nobody knows."""
+    """A browser without a login."""
     return new_browser(signed_in=False)
 
 

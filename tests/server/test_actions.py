@@ -71,7 +71,7 @@ async def test_logout_while_a_cell_runs(browser: Browser, kernel: Kernel, login_
 async def test_an_answer_after_cancelling_is_refused(
     browser: Browser, kernel: Kernel, login_path: str, idp: Idp
 ) -> None:
-    """Whoever has cancelled is not signed in by an answer that comes late."""
+    """An answer that comes after cancelling signs no user in."""
     params = idp.authorize(await browser.begin(login_path))
     await browser.post(action("cancel", login_path))
     response = await browser.open(callback(params))

@@ -51,8 +51,8 @@ async def sign_in(browser: Browser, login_path: str, idp: Idp) -> None:
     assert response.code == 200
 
 
-async def test_nobody_is_signed_in(cookie_browser: Browser, login_path: str) -> None:
-    """What each route says when nobody is: signing out is a success all the same."""
+async def test_signed_out(cookie_browser: Browser, login_path: str) -> None:
+    """What each route answers without a sign-in: signing out succeeds all the same."""
     responses = {name: await ask(cookie_browser, name, login_path) for name in NAMES}
     answers = {name: said(response) for name, response in responses.items()}
 
@@ -66,7 +66,7 @@ async def test_nobody_is_signed_in(cookie_browser: Browser, login_path: str) -> 
     }
 
 
-async def test_somebody_is_signed_in(cookie_browser: Browser, kernel: Kernel, login_path: str, idp: Idp) -> None:
+async def test_signed_in(cookie_browser: Browser, kernel: Kernel, login_path: str, idp: Idp) -> None:
     """A1, A2, A19: after a real sign-in, with the browser's real cookie, the routes see the session until sign-out."""
     idp.claims["email"] = "ada@example.org"
     await sign_in(cookie_browser, login_path, idp)
@@ -129,7 +129,7 @@ async def test_a_refresh_that_fails(browser: Browser, login_path: str, idp: Idp)
 
 
 async def test_nothing_to_refresh_with(browser: Browser, login_path: str, idp: Idp) -> None:
-    """400 ``no_refresh_token``; the session is as good as it was."""
+    """400 ``no_refresh_token``; the session is unchanged."""
     idp.token_extra = {"refresh_token": ...}
     await sign_in(browser, login_path, idp)
 
@@ -145,7 +145,7 @@ print(session.status)
 """
 
 
-#: What a provider may say about somebody, and by what they are known.
+#: What a provider may say about a user, and the name that the route returns.
 PEOPLE: list[tuple[Any, str | None]] = [
     ({"sub": "s", "id": 7, "login": "l", "email": "e"}, "s"),
     ({"id": 7, "login": "l", "email": "e"}, "7"),
@@ -172,12 +172,12 @@ async def test_who_it_is(browser: Browser, kernel: Kernel, login_path: str) -> N
 
 
 @pytest.mark.parametrize(("refresh_token", "authenticated"), [(None, False), ("CANARY", True)])
-async def test_a_token_that_is_over(
+async def test_an_expired_token(
     browser: Browser, kernel: Kernel, login_path: str, refresh_token: str | None, authenticated: bool
 ) -> None:
-    """Somebody whose token is over is signed in if it can be renewed."""
+    """A user whose token has expired counts as signed in if it can be refreshed."""
     tokens = {"access_token": "CANARY", "expires_in": 60, "issued_at": time.time() - 120}
-    await kernel.run("session._engine._wait_until = lambda due: None")  # nobody tends to it
+    await kernel.run("session._engine._wait_until = lambda due: None")  # the background no longer refreshes
     await kernel.run(SAVE.format(tokens={**tokens, "refresh_token": refresh_token}, user={"sub": "ada"}))
 
     assert said(await ask(browser, "status", login_path))[1]["authenticated"] is authenticated
@@ -215,7 +215,7 @@ async def test_other_sites_may_not_act(
 
 
 async def test_a_session_is_named_by_its_key_alone(browser: Browser, kernel: Kernel, login_path: str, idp: Idp) -> None:
-    """B14: without the key nobody learns of a session, and a path is one path."""
+    """B14: a session is found only by its key, and a path is one path."""
     await sign_in(browser, login_path, idp)
     for name in NAMES:
         assert said(await ask(browser, name, login_path + "x")) == (404, "no_session")
@@ -255,7 +255,7 @@ async def test_run_deploy_names_the_session(browser: Browser, kernel: Kernel, id
 
 
 async def test_run_deploy_knows_a_stored_session(browser: Browser, kernel: Kernel, idp: Idp) -> None:
-    """Somebody who signed in earlier is signed in for the status route, before anything is displayed."""
+    """The status route knows a stored sign-in before a widget is displayed."""
     await kernel.offer(idp.issuer)
     stored = json.dumps({"access_token": "CANARY", "expires_in": 3600})
     url = await kernel.run(
@@ -290,7 +290,7 @@ channel._REQUESTS[protocol.{request}] = answer
 async def test_no_reply_of_a_kernel_gets_a_token_out(
     browser: Browser, kernel: Kernel, login_path: str, request_name: str
 ) -> None:
-    """What a kernel says is passed on by name, so that nothing else can slip through."""
+    """Only named members of a kernel's reply are passed on, so that no token can come with them."""
     reply = {"access_token": "CANARY", "success": False, "message": "CANARY", "user_id": "ada", "authenticated": True}
     await kernel.run(LIAR.format(reply=reply, request=request_name))
     route = request_name.lower()
@@ -315,7 +315,7 @@ async def test_no_reply_of_a_kernel_gets_a_token_out(
 async def test_no_reply_of_a_kernel_breaks_the_login_route(
     browser: Browser, kernel: Kernel, login_path: str, reply: dict[str, Any]
 ) -> None:
-    """A kernel runs anybody's code: what it says is looked at before a browser is sent there."""
+    """A kernel runs untrusted code: its reply is checked before a browser is redirected."""
     await kernel.run(LIAR.format(reply=reply, request="BEGIN"))
 
     assert outcome(await browser.open(login_path)) == (400, "internal")

@@ -37,7 +37,7 @@ MALFORMED = {
 
 
 async def test_a_malformed_callback_is_refused(browser: Browser) -> None:
-    """What cannot be read in exactly one way is not read at all."""
+    """A callback that can be read in more than one way is refused."""
     for name, (query, headers) in MALFORMED.items():
         with case(name):
             response = await browser.open(f"pywry-auth/callback?{query}", headers=headers)
@@ -103,7 +103,7 @@ async def test_a_reload(browser: Browser) -> None:
 
 
 async def test_declined(browser: Browser, kernel: Kernel, login_path: str, idp: Idp) -> None:
-    """Somebody who says no at the provider is told that nobody was signed in, and so is the session."""
+    """A user who declines at the provider is told that no sign-in took place, and so is the session."""
     params = idp.authorize(await browser.begin(login_path), code=None, error="access_denied")
 
     assert outcome(await browser.open(callback(params))) == (400, "access_denied")
@@ -111,7 +111,7 @@ async def test_declined(browser: Browser, kernel: Kernel, login_path: str, idp: 
     assert await kernel.run("print(type(session.error).__name__)") == "AuthFlowCancelled"
 
 
-#: What a provider, or somebody in between, may make of an answer: changes, and the code on the page.
+#: What a provider, or an attacker in between, may make of an answer: changes, and the code on the page.
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "code and error": ({"error": "access_denied"}, "invalid_response"),
     "JARM": ({"response": "a.b.c"}, "invalid_response"),
@@ -141,7 +141,7 @@ async def test_a_broken_answer_is_never_exchanged(browser: Browser, login_path: 
     assert idp.requests_to("/token") == 0
 
 
-async def test_what_nobody_asked_for_is_ignored(browser: Browser, login_path: str, idp: Idp) -> None:
+async def test_unrequested_parameters_are_ignored(browser: Browser, login_path: str, idp: Idp) -> None:
     """Providers add parameters of their own (RFC 6749 §4.1.2: the client must ignore them)."""
     extra = {"session_state": "s", "hd": "example.org", "authuser": "0", "prompt": "none", "scope": "openid"}
     response = await browser.open(callback(idp.authorize(await browser.begin(login_path), **extra)))

@@ -36,7 +36,7 @@ async def test_attributes(browser: Browser, kernel: Kernel, login_path: str, jp_
 
 
 async def test_they_do_not_pile_up(browser: Browser, login_path: str, idp: Idp) -> None:
-    """Somebody who clicks again and again keeps at most eight of them, and the latest is always good."""
+    """After many clicks a browser has at most eight of them, and the latest is always valid."""
     for _ in range(20):
         url = await browser.begin(login_path)
         assert len(browser.flow_cookies()) <= 8
@@ -47,7 +47,7 @@ async def test_they_do_not_pile_up(browser: Browser, login_path: str, idp: Idp) 
 async def test_a_bad_one_is_refused(
     browser: Browser, login_path: str, idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is signed, for one state and for ten minutes: no other will do, nor will it do later."""
+    """It is signed for one state and for ten minutes: another or an expired cookie is refused."""
     urls = [await browser.begin(login_path) for _ in range(2)]
     params = idp.authorize(urls[0])
     mine, others = (cookie_for(query_of(url)["state"]) for url in urls)

@@ -1,4 +1,4 @@
-"""Who may use the routes: the owner of this server, signed in to Jupyter, who may execute code. Nobody else, no how."""
+"""Who may use the routes: the owner of this server, signed in to Jupyter, who may execute code."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def call(browser: Browser, method: str, path: str, **headers: str) -> HTTP
 
 
 async def test_the_owner_may(cookie_browser: Browser) -> None:
-    """Somebody signed in to Jupyter gets as far as the question whether there is such a kernel, sign-in or address."""
+    """A user signed in to Jupyter passes the guard: the answer depends on the kernel, sign-in or address alone."""
     for method, path in ROUTES:
         with case(method, path):
             assert code_of(await call(cookie_browser, method, path)) in {
@@ -76,7 +76,7 @@ TO_LOGIN = ("GET", "pywry-auth/stopped")
 
 
 async def test_a_stranger_may_not(stranger: Browser) -> None:
-    """Somebody not signed in to Jupyter is told so, also with an XSRF token, which anybody can get."""
+    """A browser not signed in to Jupyter is refused, also with an XSRF token, which every browser can get."""
     for method, path in [route for route in ROUTES if route != TO_LOGIN]:
         with case(method, path):
             await stranger.open("login")
@@ -87,7 +87,7 @@ async def test_a_stranger_may_not(stranger: Browser) -> None:
 
 
 async def test_a_stranger_at_a_server_that_was_stopped(stranger: Browser) -> None:
-    """Whoever comes back too late signs in first; nothing of the query comes along."""
+    """A browser that comes back too late signs in first; nothing of the query is kept."""
     response = await call(stranger, *TO_LOGIN)
 
     assert response.code == 302
@@ -106,7 +106,7 @@ class ReadOnly(Authorizer):
 
 
 @with_settings(authorizer_class=ReadOnly)
-async def test_somebody_who_may_only_read_may_not(browser: Browser) -> None:
+async def test_a_user_who_may_only_read_may_not(browser: Browser) -> None:
     """A sign-in gives a kernel tokens, so it takes what running code there takes."""
     for method, path in ROUTES:
         with case(method, path):
@@ -118,7 +118,7 @@ async def test_somebody_who_may_only_read_may_not(browser: Browser) -> None:
 
 
 async def test_another_user_of_the_hub_may_not(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a hub, a server answers sign-ins of its owner alone, whoever else was let in."""
+    """On a hub, a server answers sign-ins of its owner alone, although JupyterHub lets another user in."""
     for method, path in ROUTES:
         with case(method, path):
             monkeypatch.setenv("JUPYTERHUB_USER", "alice")
@@ -154,7 +154,7 @@ async def test_a_stranger_is_never_sent_elsewhere(stranger: Browser) -> None:
 
 
 async def test_another_host_name_is_refused(browser: Browser) -> None:
-    """A name that somebody has pointed at this server (DNS rebinding) is not served, and the page is ours."""
+    """A request under another host name (DNS rebinding) is refused, with a page of ours."""
     for method, path in ROUTES:
         with case(method, path):
             response = await call(browser, method, path, Host="evil.example")
@@ -201,7 +201,7 @@ class Open(PywryAuthHandler):
     """A handler whose author forgot the guard."""
 
     async def get(self) -> None:
-        """Answer anybody."""
+        """Answer every request."""
 
 
 class Public(PywryAuthHandler):
@@ -209,7 +209,7 @@ class Public(PywryAuthHandler):
 
     @allow_unauthenticated
     async def post(self) -> None:
-        """Answer anybody."""
+        """Answer every request."""
 
 
 class Redirecting(PywryAuthHandler):
@@ -243,11 +243,11 @@ class Lenient(PywryAuthHandler):
     """A guarded handler that makes its own rules."""
 
     async def check_user(self) -> None:
-        """Let everybody in."""
+        """Allow every request."""
 
     @guarded
     async def get(self) -> None:
-        """Answer anybody."""
+        """Answer every request."""
 
 
 def test_every_method_is_guarded() -> None:
@@ -259,7 +259,7 @@ def test_every_method_is_guarded() -> None:
 
 
 def test_who_sends_on_before_asking_who_it_is() -> None:
-    """Only the callback, and the page for those who come too late, do anything for a browser that nobody knows."""
+    """Only the callback, and the page for late answers, do anything for a browser without a login."""
     sending = [handler.__name__ for handler in CLASSES if handler.send_on is not PywryAuthHandler.send_on]
 
     assert sending == ["CallbackHandler", "StoppedHandler"]

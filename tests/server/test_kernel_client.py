@@ -63,7 +63,7 @@ def stopped(kernel: Kernel, login_path: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_kernel_that_dies_meanwhile(browser: Browser, stopped: Kernel, login_path: str) -> None:
-    """A kernel that is killed while somebody waits for it is noticed within a second."""
+    """A kernel that is killed while a request waits for it is noticed within a second."""
     waiting = asyncio.ensure_future(browser.open(login_path))
     await asyncio.sleep(0.2)
     stopped.signal(signal.SIGKILL)
@@ -75,7 +75,7 @@ async def test_a_kernel_that_dies_meanwhile(browser: Browser, stopped: Kernel, l
 async def test_a_kernel_that_is_shut_down_meanwhile(
     browser: Browser, stopped: Kernel, login_path: str, jp_serverapp: Any
 ) -> None:
-    """A kernel that is shut down while somebody waits for it has stopped: that is no fault of the server."""
+    """A kernel that is shut down while a request waits for it is reported as stopped, not as a server error."""
     waiting = asyncio.ensure_future(browser.open(login_path))
     await asyncio.sleep(0.1)
     await jp_serverapp.kernel_manager.shutdown_kernel(stopped.id, now=True)

@@ -84,7 +84,7 @@ async def test_reading_in_a_loop_of_the_cells_own(kernel: Kernel, browser: Brows
 
 
 async def test_interrupting_a_read(kernel: Kernel, browser: Browser, login_path: str, idp: Idp) -> None:
-    """R42: the stop button ends a cell that waits for a token; the refresh completes, and the next cell has it."""
+    """R42: the stop button ends a cell that waits for a token; the refresh completes for the next cell."""
     await sign_in(kernel, browser, login_path, idp)
     await kernel.run(EXPIRE)
     gate = threading.Event()

@@ -42,12 +42,12 @@ async def test_no_such_kernel(browser: Browser, query: str) -> None:
     "query", ["kernel=a&kernel=b", "kernel=%ff", "flow=" + "x" * 8192], ids=["twice", "no UTF-8", "8 KiB"]
 )
 async def test_a_malformed_link_is_refused(browser: Browser, query: str) -> None:
-    """What cannot be read in exactly one way is not read at all."""
+    """A login link that can be read in more than one way is refused."""
     assert outcome(await browser.open(f"pywry-auth/login?{query}")) == (400, "bad_request")
 
 
 async def test_a_prefetched_link_is_refused(browser: Browser) -> None:
-    """A browser that guesses where somebody might click does not get as far as a kernel."""
+    """A browser that prefetches the link does not reach a kernel."""
     response = await browser.open("pywry-auth/login?kernel=k&flow=f", headers={"Sec-Purpose": "prefetch"})
 
     assert outcome(response) == (400, "bad_request")
@@ -151,8 +151,8 @@ async def test_a_provider_with_an_endless_address(browser: Browser, login_path: 
 
 
 async def test_a_provider_that_is_down(browser: Browser, kernel: Kernel) -> None:
-    """Nobody listens at the issuer: the page says that the network is to be checked."""
-    path = await kernel.offer("http://127.0.0.1:9")  # discard, which nobody serves any more
+    """A refused connection to the issuer: the page says to check the network."""
+    path = await kernel.offer("http://127.0.0.1:9")  # discard, which has no server any more
 
     assert outcome(await browser.open(path)) == (502, "network")
 

@@ -80,7 +80,7 @@ async def test_a_whole_sign_in(
 
 @pytest.mark.parametrize("jp_server_config", [{}, STRICT], indirect=True, ids=["lax", "strict"])
 async def test_a_wrong_address(browser: Browser, stranger: Browser) -> None:
-    """An answer to an address that is registered wrongly, or of somebody nobody knows, is not written down either.
+    """An answer to a wrongly registered address, or from a browser without a login, is not logged either.
 
     The scan after every test reads the log. A redirect to Jupyter's login page would carry the query in ``next=``,
     which is logged as it stands.

@@ -109,7 +109,7 @@ async def test_a_wrong_address_has_a_page_of_ours(browser: Browser) -> None:
 
 
 async def test_the_redirect_is_not_kept(browser: Browser, login_path: str) -> None:
-    """Nobody keeps the answer that holds the state, and the provider does not hear which page it came from."""
+    """The redirect that holds the state is not cached, and the provider does not learn which page it came from."""
     response = await browser.open(login_path)
 
     assert response.body == b""

@@ -1,4 +1,4 @@
-"""How many sign-ins somebody may begin in a minute, and that nobody's many are in anybody else's way."""
+"""How many sign-ins a user may begin in a minute, and that one user's many do not block another's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Clock:
     now = 1000.0
 
     def monotonic(self) -> float:
-        """Say what time it is."""
+        """Return the time."""
         return self.now
 
 
@@ -89,11 +89,11 @@ async def test_too_many_get_a_page(
 
     assert outcome(refused) == (429, "rate_limited")
     assert 0 < int(refused.headers["Retry-After"]) <= 60
-    assert other.code == 302, "somebody else from the same address"
+    assert other.code == 302, "another user from the same address"
     assert outcome(finished) == (200, "")
 
 
-async def test_a_flood_evicts_nobody_else(browser: Browser, kernel: Kernel, login_path: str, idp: Idp) -> None:
+async def test_a_flood_evicts_no_other_session(browser: Browser, kernel: Kernel, login_path: str, idp: Idp) -> None:
     """B15: a session keeps at most eight sign-ins, and none of another session gives way to them."""
     victim = idp.authorize(await browser.begin(login_path))
     flooded = await kernel.offer(idp.issuer, "other")
@@ -123,7 +123,7 @@ async def test_tokens_are_counted_together(browser: Browser, login_path: str) ->
 
 @with_settings(max_logins_per_minute=3)
 async def test_links_that_lead_nowhere_count_for_nothing(cookie_browser: Browser, login_path: str) -> None:
-    """Another page, or a link of a kernel that is gone, cannot use up somebody's sign-ins."""
+    """Another page, or a link of a kernel that is gone, cannot use up a user's sign-ins."""
     for path in ("pywry-auth/login?kernel=x&flow=y", login_path[:-3] + "xyz") * 5:
         assert (await cookie_browser.open(path)).code == 404
 

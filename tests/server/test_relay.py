@@ -1,4 +1,4 @@
-"""Answers that come to another server of the same hub user, or to somebody who must sign in to Jupyter first."""
+"""Answers that reach another server of the same hub user, or a browser that must sign in to Jupyter first."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_state_names_its_server() -> None:
 
 
 def test_no_state_leads_astray() -> None:
-    """What is no name of a server gets into no state, and out of none that somebody made up."""
+    """An invalid server name is neither written into a state nor read from a forged one."""
     for name in ["", *EVIL]:
         with case(name):
             from base64 import urlsafe_b64encode
@@ -112,7 +112,7 @@ async def test_a_stranger_is_relayed_with_the_whole_answer(stranger: Browser, mo
 
 
 async def test_no_answer_leaves_the_users_servers(stranger: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A state that somebody made up sends nobody anywhere."""
+    """A forged state redirects to no address outside the user's servers."""
     for name in EVIL:
         with case(name):
             from base64 import urlsafe_b64encode
@@ -129,7 +129,7 @@ BROKEN_QUERIES = ["code=a&code=b", "code=" + "x" * 9000]
 
 
 async def test_a_broken_answer_is_not_relayed(stranger: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What no kernel would be asked about goes nowhere."""
+    """A malformed answer is not relayed."""
     for query in BROKEN_QUERIES:
         with case(query):
             hub(monkeypatch, DEFAULT)
@@ -139,7 +139,7 @@ async def test_a_broken_answer_is_not_relayed(stranger: Browser, monkeypatch: py
 
 
 async def test_a_prefetch_is_not_relayed(stranger: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does a page that nobody looks at."""
+    """A prefetched callback is not relayed."""
     hub(monkeypatch, DEFAULT)
     path = callback({"state": state_for(TOKEN, "second"), "code": "c"})
 
@@ -190,7 +190,7 @@ async def sign_in_to_jupyter(browser: Browser, token: str) -> HTTPResponse:
 async def test_sign_in_to_jupyter_and_go_on(
     cookie_browser: Browser, kernel: Kernel, login_path: str, idp: Idp, jp_serverapp: object
 ) -> None:
-    """Whoever is not known to Jupyter any more signs in there and comes back: the answer is still good."""
+    """A user whose Jupyter login has expired signs in there and comes back: the answer is still accepted."""
     params, response = await signed_out_half_way(cookie_browser, login_path, idp)
 
     assert response.code == 302
@@ -239,7 +239,7 @@ async def test_a_forged_answer_is_not_taken_back(cookie_browser: Browser, login_
 
 
 async def test_an_answer_too_long_to_leave(cookie_browser: Browser, login_path: str, idp: Idp) -> None:
-    """What no cookie can hold ends on a page that says what to do."""
+    """An answer too long for a cookie ends on a page that says what to do."""
     params = idp.authorize(await cookie_browser.begin(login_path), session_state="x" * 3000)
     for name in [name for name in cookie_browser.cookies if not name.startswith("pywry-auth-")]:
         del cookie_browser.cookies[name]
@@ -269,5 +269,5 @@ async def test_a_folder_of_that_name(on_a_hub: None, browser: Browser, jp_root_d
 
 
 async def test_the_page_of_a_stopped_server(browser: Browser) -> None:
-    """Whoever comes back to a server that was stopped meanwhile is told so."""
+    """A browser that comes back to a stopped server gets a page that says so."""
     assert outcome(await browser.open("pywry-auth/stopped")) == (404, "kernel_gone")

@@ -275,7 +275,7 @@ class Proxy(ThreadServer):
 
 
 class SecretService(Server):
-    """A D-Bus session bus with gnome-keyring on it, and no desktop that could ask anybody for a password."""
+    """A D-Bus session bus with gnome-keyring on it, and no desktop that could ask for a password."""
 
     def environment(self) -> dict[str, str]:
         """Return the bus's address."""

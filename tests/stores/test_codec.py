@@ -199,7 +199,7 @@ WRONG_BESIDE: list[dict[str, Any]] = [
 
 
 def test_wrong_types_beside_the_tokens() -> None:
-    """A15: Nor is anything converted there; a place in the order that is none must not win over all others."""
+    """A15: Nor is anything converted there; an invalid place in the order must not win over all others."""
     for changes in WRONG_BESIDE:
         with case(changes):
             assert code_of(PLAIN, written(**changes)) == "store_unreadable"
@@ -238,7 +238,7 @@ def test_tampering(data: st.DataObject) -> None:
 
 
 def test_a_moved_record() -> None:
-    """A record that somebody copied under another user's name does not open there."""
+    """A record that is copied under another user's name does not open there."""
     mine = ENCRYPTED.encode(SMALL, "ada:oauth:tokens:default")
 
     assert code_of(ENCRYPTED, mine, "ada:oauth:tokens:default") == "record"
@@ -246,7 +246,7 @@ def test_a_moved_record() -> None:
 
 
 def test_no_downgrade() -> None:
-    """With a key configured, plain text is refused: whoever can write to the store must not choose the tokens."""
+    """With a key configured, plain text is refused: an attacker with access to the store must not choose the tokens."""
     both = json.dumps(RECORD | json.loads(ENCRYPTED.encode(SMALL, NAME)) | {"data": ""}).encode()
 
     assert code_of(ENCRYPTED, PLAIN.encode(SMALL, NAME)) == "store_unreadable"
@@ -277,7 +277,7 @@ NO_KEYS: dict[str, str] = {
 
 
 def test_what_is_no_key() -> None:
-    """It is refused with how to make one, and is not repeated."""
+    """An invalid key is refused with how to make one, and is not repeated."""
     for name, key in NO_KEYS.items():
         with case(name):
             with pytest.raises(TokenStoreError, match="make_encryption_key") as caught:
@@ -318,7 +318,7 @@ NO_JSON: list[dict[str, Any]] = [{"x": object()}, {"x": float("nan")}, {"x": b"C
 
 
 def test_what_json_cannot_hold() -> None:
-    """Tokens that somebody made with strange extras are refused before anything is written."""
+    """Tokens whose extra members JSON cannot hold are refused before anything is written."""
     for raw in NO_JSON:
         with case(raw):
             for strange in (

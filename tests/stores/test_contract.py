@@ -14,7 +14,7 @@ from pywry_auth_nb import OAuthTokenSet
 if TYPE_CHECKING:
     from pywry_auth_nb import TokenStore
 
-#: Keys that trip whoever builds a path, a pattern, an attribute or a header of them.
+#: Keys that break naive code that builds a path, a pattern, an attribute or a header of them.
 KEYS = [
     "default",
     "",
@@ -50,7 +50,7 @@ async def test_small_tokens(store: TokenStore, expires_in: float | None) -> None
 
 
 async def test_nothing_there(store: TokenStore) -> None:
-    """A key that nobody used is no error, neither to read nor to delete."""
+    """Reading or deleting a key that was never used raises no error."""
     assert await store.load("nobody") is None
     assert not await store.exists("nobody")
     await store.delete("nobody")
@@ -97,7 +97,7 @@ async def test_keys_are_any_strings(store: TokenStore) -> None:
 
 
 def test_from_several_event_loops(store: TokenStore, tokens: OAuthTokenSet) -> None:
-    """A10: Each asyncio.run has a loop of its own, and a store has none that it insists on."""
+    """A10: A store works under several asyncio.run calls, each of which has its own loop."""
     asyncio.run(store.save("default", tokens))
 
     assert asyncio.run(store.load("default")) == tokens

@@ -1,4 +1,4 @@
-"""Files: for their owner alone, whole at every moment, and never in the way of the next program."""
+"""Files: private to their owner, whole at every moment, and never locked by a program that has ended."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_the_default_folder(tmp_path: Path) -> None:
 @posix
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o722, 0o1777])
 def test_a_folder_that_others_may_write_to(store: FileTokenStore, folder: Path, mode: int) -> None:
-    """Neither written to nor read: others could lay their own tokens there."""
+    """A folder that others may write to is neither written nor read: they could put their own tokens there."""
     save(store)
     folder.chmod(mode)
 
@@ -111,15 +111,15 @@ def test_a_link(store: FileTokenStore, folder: Path, tmp_path: Path, name: str) 
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may give a folder to another user")
-def test_a_folder_of_somebody_else(store: FileTokenStore, folder: Path) -> None:
-    """Whoever owns the folder can change what is in it."""
+def test_a_folder_of_another_user(store: FileTokenStore, folder: Path) -> None:
+    """A folder of another user is refused: its owner can change what is in it."""
     folder.mkdir()
     os.chown(folder, 12345, 12345)
 
     assert "another user" in str(refused(lambda: save(store)))
 
 
-def test_a_path_that_is_none(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_a_folder(tmp_path: Path) -> None:
     """Where no folder can be made, the error names the path and the reason."""
     (tmp_path / "file").touch()
 
@@ -269,7 +269,7 @@ def test_a_file_of_another_name(store: FileTokenStore, folder: Path) -> None:
 
 
 def test_a_folder_that_does_not_answer(store: FileTokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network drive that hangs costs a deadline, not the kernel."""
+    """A network drive that hangs raises after a deadline and does not block the kernel."""
     monkeypatch.setattr(base, "DEADLINE", 0.2)
     monkeypatch.setattr(store, "_read_file", lambda _key: time.sleep(1))
 

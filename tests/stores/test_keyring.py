@@ -1,4 +1,4 @@
-"""The keyring: found wanting before anybody signs in, and whole whatever happens in the middle of a write."""
+"""The keyring: checked before the first sign-in, and consistent after a write that was interrupted."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_the_self_test_leaves_nothing(fake: FakeKeyring) -> None:
 
 
 def test_a_keyring_that_hangs(fake: FakeKeyring, monkeypatch: pytest.MonkeyPatch) -> None:
-    """R27: One that waits for a password that nobody enters costs a deadline: in the constructor and later."""
+    """R27: A keyring that waits for a password raises after a deadline: in the constructor and later."""
 
     def workers() -> set[threading.Thread]:
         return {thread for thread in threading.enumerate() if thread.name == "pywry-auth-io"}
@@ -293,7 +293,7 @@ def _try(action: Callable[[], object]) -> bool:
 
 
 def test_chunks_that_are_lost(fake: FakeKeyring) -> None:
-    """A record whose chunk somebody removed or changed is an error, not garbage; signing in again replaces it."""
+    """A record with a removed or changed chunk is an error; signing in again replaces it."""
     store = KeyringTokenStore()
     save(store, "x" * 3000)
     (chunk,) = [service for service in fake.entries if service.endswith("/1")]
@@ -321,7 +321,7 @@ def test_many_keys(fake: FakeKeyring) -> None:
 
 
 def test_deleting_that_fails(fake: FakeKeyring, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is reported: PyWry swallowed it, and said "logged out" while the secret stayed."""
+    """The failure is reported: PyWry swallowed it, and said "logged out" while the secret stayed."""
     store = KeyringTokenStore()
     save(store)
 
@@ -387,7 +387,7 @@ for number in range(10**6):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # keyring leaves a socket where it fails
 def test_locked_and_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """R27: A collection that is locked where nobody can unlock it, and a daemon that died, are errors with advice."""
+    """R27: A collection that is locked and cannot be unlocked, and a daemon that died, are errors with advice."""
     import secretstorage
 
     monkeypatch.setattr(base, "DEADLINE", 3.0)
@@ -424,7 +424,7 @@ def test_read_secret(fake: FakeKeyring) -> None:
 
 
 def test_read_secret_without_a_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is an error of its own, and one with a deadline."""
+    """Without a keyring it raises its own error; one that hangs raises after a deadline."""
     assert refused(lambda: _keyring.read_secret("service", "user")).code == "store_missing"
 
     def hang(*_: Any) -> None:
@@ -437,7 +437,7 @@ def test_read_secret_without_a_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_locks_lie_in_the_users_folder(fake: FakeKeyring) -> None:
-    """In the home of whoever runs it, for that user alone."""
+    """Lock files are in the home of the user who runs the process, readable by that user alone."""
     store = KeyringTokenStore()
     save(store)
 

@@ -57,7 +57,7 @@ LIFETIMES: list[tuple[dict[str, Any], int]] = [
 
 
 def test_how_long(store: RedisTokenStore, redis_server: RedisServer) -> None:
-    """A16: As long as the refresh token, if the provider says; never as short as the access token."""
+    """A16: A record lives as long as the refresh token, if the provider says; never as briefly as the access token."""
     for fields, seconds in LIFETIMES:
         with case(fields):
             redis_server.cli("flushall")
@@ -122,14 +122,14 @@ def test_a_prefix_is_literal(redis_server: RedisServer) -> None:
 
 
 def test_a_prefix_that_hides_in_another() -> None:
-    """A prefix that could make one user's key of another's is refused."""
+    """A prefix with which one user's key could equal another user's is refused."""
     for prefix in ["a:oauth:", ":oauth:tokens", "pywry:oauth:lock:x"]:
         with case(prefix), pytest.raises(ConfigurationError, match=":oauth:"):
             RedisTokenStore(prefix=prefix)
 
 
 def test_names_that_are_not_ours(store: RedisTokenStore, redis_server: RedisServer) -> None:
-    """A thousand keys are listed once each, in several steps; what is no text is not ours."""
+    """A thousand keys are listed once each, in several steps; names that are not text are skipped."""
     command = f"for i = 1, 1000 do redis.call('set', '{NAME}' .. i, '') end redis.call('set', '{NAME}\\255', '')"
     redis_server.cli("eval", command, "0")
 
@@ -140,7 +140,7 @@ def test_names_that_are_not_ours(store: RedisTokenStore, redis_server: RedisServ
 
 
 def test_wrong_password() -> None:
-    """No password, or a wrong one, is a matter of permission, and nothing repeats it."""
+    """A missing or wrong password is a permission error, and no message repeats it."""
     with RedisServer("--requirepass", "CANARY-right") as server:
         for user in ("", "ada:CANARY-wrong@", ":CANARY-wrong@"):
             with case(user):
@@ -183,7 +183,7 @@ NO_URLS = [
 
 
 def test_what_is_no_url() -> None:
-    """It is refused at once; a password with special characters, too, of which a part would pass for the host."""
+    """It is refused at once, also a password with unescaped characters, part of which would be read as the host."""
     for url in NO_URLS:
         with case(url):
             with pytest.raises(ConfigurationError, match="%XX") as caught:
@@ -200,7 +200,7 @@ def test_what_is_no_url() -> None:
 
 
 def test_a_moved_record(redis_server: RedisServer) -> None:
-    """Whoever can write to the server cannot hand one user's encrypted tokens to another."""
+    """An encrypted record that is copied under another user's key does not open there."""
     key = make_encryption_key()
     ada, bob = (RedisTokenStore(redis_server.url, prefix, encryption_key=key) for prefix in ("ada", "bob"))
     save(ada)
@@ -213,7 +213,7 @@ def test_a_moved_record(redis_server: RedisServer) -> None:
 
 
 def test_tls(tmp_path: Path) -> None:
-    """``rediss://`` is TLS, and a certificate that nobody vouches for is refused."""
+    """``rediss://`` is TLS, and a certificate of an unknown authority is refused."""
     certificate(tmp_path)
     port, cert, key = free_port(), str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
     options = ["--tls-port", str(port), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert]
@@ -233,7 +233,7 @@ def test_tls(tmp_path: Path) -> None:
 
 
 def test_a_record_of_another_type(store: RedisTokenStore, redis_server: RedisServer) -> None:
-    """Something else under our name is an error, and not of another kind than ours."""
+    """A value of another Redis type under our key is one of our errors."""
     redis_server.cli("hset", NAME, "field", "CANARY")
 
     assert refused_cleanly(loaded, store).code == "store_unreadable"

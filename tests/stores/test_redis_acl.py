@@ -1,4 +1,4 @@
-"""The permissions that docs/token-stores.md gives a Redis user: enough for everything, and for nobody else's tokens."""
+"""The permissions that docs/token-stores.md gives a Redis user: enough for the user's own tokens, and no others."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ COMMANDS: list[tuple[Any, ...]] = [
 
 
 def test_commands_of_adas_own(server: RedisServer, ada: RedisTokenStore) -> None:
-    """Nor does a script or another command get her there: scripts have the permissions of who runs them."""
+    """A script or another command does not reach Bob's tokens: a script has the permissions of the user who runs it."""
     for command in COMMANDS:
         with case(command):
             before = server.cli("get", BOBS)

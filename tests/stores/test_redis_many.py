@@ -71,7 +71,7 @@ def test_a_user_of_a_cluster(cluster: RedisCluster, url: str, opened: Callable[.
 
 
 def test_many_callers_of_a_cluster(url: str, opened: Callable[..., RedisTokenStore]) -> None:
-    """32 at once all succeed, also on one connection."""
+    """32 callers at once all succeed, also on one connection."""
     store = opened(url, pool_size=1)
 
     async def call(number: int) -> bool:
@@ -88,7 +88,7 @@ def test_many_callers_of_a_cluster(url: str, opened: Callable[..., RedisTokenSto
 def test_the_wrong_kind_of_url(
     cluster: RedisCluster, redis_server: RedisServer, opened: Callable[..., RedisTokenStore]
 ) -> None:
-    """Where a URL of one kind leads to a server of another, it is said what to write."""
+    """Where a URL of one kind leads to a server of another, the error says what to write."""
     port = free_port()
     redis_server.cli("config", "set", "bind", "127.0.0.1")
     redis_server.cli("config", "set", "port", str(port))
@@ -111,7 +111,7 @@ def _complaint(store: RedisTokenStore) -> str:
 
 
 def test_a_node_that_dies(opened: Callable[..., RedisTokenStore], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its keys cannot be had, which is said in time; the first node of the URL need not be there."""
+    """Reading its keys raises within the deadline; the first node of the URL need not be up."""
     monkeypatch.setattr(redis_client, "DEADLINE", 4.0)
     with RedisCluster("--cluster-require-full-coverage", "no") as cluster:
         store = opened(f"redis+cluster://{cluster.nodes[0]},{cluster.nodes[1]}")
@@ -133,10 +133,10 @@ def test_a_node_that_dies(opened: Callable[..., RedisTokenStore], monkeypatch: p
 
 
 def test_a_failover(opened: Callable[..., RedisTokenStore]) -> None:
-    """When the master dies, its replica takes its place, and nothing needs to be done here."""
+    """When the master dies, the store uses the replica that takes its place."""
     with WatchedRedis() as servers:
-        nobody = free_port()
-        url = f"redis+sentinel://127.0.0.1:{nobody},127.0.0.1:{servers.sentinel}/{servers.NAME}/0"
+        unused = free_port()
+        url = f"redis+sentinel://127.0.0.1:{unused},127.0.0.1:{servers.sentinel}/{servers.NAME}/0"
         store = opened(url)
         everything(store)
         save(store)
@@ -181,7 +181,7 @@ def test_passwords_and_names_of_sentinels(opened: Callable[..., RedisTokenStore]
 def test_over_tls(
     kind: type[RedisCluster | WatchedRedis], tmp_path: Path, opened: Callable[..., RedisTokenStore]
 ) -> None:
-    """``rediss`` is TLS to all of them, and a certificate that nobody vouches for is refused."""
+    """``rediss`` is TLS to all of them, and a certificate of an unknown authority is refused."""
     certificate(tmp_path)
     with kind(tls=tmp_path) as servers:
         if isinstance(servers, RedisCluster):

@@ -1,4 +1,4 @@
-"""A Redis server that is away, full, slow, busy, another one by now, or came back: a typed error, soon, and no harm."""
+"""A Redis server that is down, full, slow, busy, replaced or back again: a typed error, soon, and no lost record."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def read(store: RedisTokenStore) -> Record:
 # -- away -------------------------------------------------------------------------------------------------------------
 
 
-def test_nobody_there() -> None:
-    """A server that does not run is said so at the first use, soon, and by its address."""
+def test_a_server_that_is_not_running() -> None:
+    """A server that is not running is reported at the first use, soon, with its address."""
     store = RedisTokenStore(f"redis://:CANARY@127.0.0.1:{free_port()}/0")
     actions = (*changes(store), *looks(store))
 
@@ -70,7 +70,7 @@ def test_nobody_there() -> None:
 
 
 def test_killed_and_started_again(server: RedisServer, store: RedisTokenStore) -> None:
-    """R23, R24: An outage is an error while it lasts, and nothing needs to be done after it; what is gone is gone."""
+    """R23, R24: An outage is an error while it lasts; then the store works again, without the lost records."""
     save(store)
 
     server.stop(signal.SIGKILL)
@@ -84,7 +84,7 @@ def test_killed_and_started_again(server: RedisServer, store: RedisTokenStore) -
 
 
 def test_restarted_between_two_uses(server: RedisServer, store: RedisTokenStore) -> None:
-    """A restart that nobody saw is not noticed."""
+    """A restart between two uses raises no error."""
     save(store)
     server.stop()
     server.start()
@@ -140,7 +140,7 @@ def test_out_of_memory(server: RedisServer, store: RedisTokenStore) -> None:
 
 
 def test_eviction(server: RedisServer, store: RedisTokenStore) -> None:
-    """R24: A server that makes room by forgetting has nothing then: not a sign-out, and not an error."""
+    """R24: A record that the server evicted reads as missing: neither as a sign-out nor as an error."""
     save(store)
     server.cli("config", "set", "maxmemory-policy", "allkeys-lru")
     server.cli("config", "set", "maxmemory", "1")
@@ -230,7 +230,7 @@ def test_a_server_that_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
     still: Callable[[RedisServer], Callable[[], object]],
 ) -> None:
-    """P5: It costs a deadline, for each of many callers; when it goes on, so do we, and no lease is left behind."""
+    """P5: Each of many callers waits for one deadline; when it answers again, calls succeed and no lease is left."""
     monkeypatch.setattr(redis_client, "DEADLINE", 0.5)
     save(store)
     goes_on = still(server)
@@ -246,11 +246,11 @@ def test_a_server_that_does_not_answer(
     goes_on()
     monkeypatch.undo()
     until(lambda: loaded(store) == "CANARY-at", "it does not come back")
-    until(lambda: asyncio.run(store.try_lease("default")), "a lease that nobody has")
+    until(lambda: asyncio.run(store.try_lease("default")), "a lease that is free")
 
 
 def test_slow_answers(far_store: RedisTokenStore, proxy: Proxy) -> None:
-    """A network that takes its time is no error."""
+    """A slow network causes no error."""
     proxy.delay = 0.3
     save(far_store)
 
@@ -262,7 +262,7 @@ def test_slow_answers(far_store: RedisTokenStore, proxy: Proxy) -> None:
 
 
 def test_pausing_writes_only(server: RedisServer, store: RedisTokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """During a planned failover Redis lets writers wait: what reads goes on, what writes is told in time."""
+    """During a planned failover Redis makes writers wait: reads succeed, and writes raise within their deadline."""
     save(store)
     monkeypatch.setattr(redis_client, "DEADLINE", 0.3)
     server.cli("client", "pause", "1500", "write")
@@ -289,7 +289,7 @@ def test_a_lost_answer_to_a_swap(far_store: RedisTokenStore, proxy: Proxy, lost:
 
 
 def test_a_lost_answer_to_a_lease(far_store: RedisTokenStore, store: RedisTokenStore, proxy: Proxy) -> None:
-    """A lease that was given, but whose answer was lost, is not taken for somebody else's."""
+    """A lease that was granted, but whose answer was lost, is recognised as this store's own."""
     proxy.loses = [b"EVAL"]
 
     lease = asyncio.run(far_store.try_lease("default"))
@@ -304,7 +304,7 @@ def test_a_lost_answer_to_a_lease(far_store: RedisTokenStore, store: RedisTokenS
 def test_a_lease_whose_term_is_over(
     store: RedisTokenStore, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who gives back a lease that has ended by itself does not take it from the one who has it now."""
+    """Releasing a lease whose term has ended does not release it for its new holder."""
     monkeypatch.setattr(redis, "LEASE", 0.2)
     mine = asyncio.run(store.try_lease("default"))
     assert mine is not None

@@ -122,7 +122,7 @@ def quick(session: SessionManager) -> str:
 
 
 def test_an_outage_while_the_token_is_good(kernels: Kernels, server: RedisServer) -> None:
-    """R23, P4: It is invisible; a server that comes back empty is given what it lost, and nobody renews for that."""
+    """R23, P4: Readers do not notice it; a server that comes back empty gets its records back without a refresh."""
     token = kernels.signed_in()
     first, second = kernels.start(), kernels.start()
     assert quick(first) == quick(second) == token
@@ -134,13 +134,13 @@ def test_an_outage_while_the_token_is_good(kernels: Kernels, server: RedisServer
     server.start()
     assert server.cli("dbsize") == "0"
 
-    until(lambda: kernels.kept() == token, "nobody puts it back")
+    until(lambda: kernels.kept() == token, "no kernel puts it back")
     assert quick(kernels.start()) == token
     assert kernels.refreshes == 0
 
 
 def test_an_outage_when_the_token_is_over(kernels: Kernels, server: RedisServer) -> None:
-    """R23: Nobody renews while nobody can know who else does; a read says why, in time; then it goes on by itself."""
+    """R23: No kernel refreshes without a lease; a read raises within its deadline; both work again after the outage."""
     kernels.signed_in(life=5)
     first, second = kernels.start(), kernels.start()
     quick(first)
@@ -161,7 +161,7 @@ def test_an_outage_when_the_token_is_over(kernels: Kernels, server: RedisServer)
 
 
 def test_a_kernel_that_starts_in_an_outage(kernels: Kernels, server: RedisServer) -> None:
-    """R23: It says why nobody is signed in, and signs in by itself when the server is back."""
+    """R23: Its error names the outage, and it loads the stored sign-in when the server is back."""
     token = kernels.signed_in()
     server.signal(signal.SIGSTOP)
     session = kernels.start()
@@ -178,7 +178,7 @@ def test_a_kernel_that_starts_in_an_outage(kernels: Kernels, server: RedisServer
 
 
 def test_a_sign_in_that_cannot_be_stored(kernels: Kernels, server: RedisServer) -> None:
-    """R23: It counts in this kernel, says so, and reaches the others when there is room."""
+    """R23: It is used in this kernel, which reports it, and reaches the others when the server has room."""
     first, second = kernels.start(), kernels.start()
     server.cli("config", "set", "maxmemory", "1")
 
@@ -197,7 +197,7 @@ def test_a_sign_in_that_cannot_be_stored(kernels: Kernels, server: RedisServer) 
 def test_new_tokens_that_cannot_be_stored(
     kernels: Kernels, server: RedisServer, idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """P3: They are kept in memory, nobody renews the spent ones, and they are stored as soon as that is possible."""
+    """P3: They are kept in memory, no kernel uses the spent ones, and they are stored when the server takes them."""
     monkeypatch.setattr(refresher, "LEASE_DEADLINE", 1.0)
     old = kernels.signed_in()
     first, second = kernels.start(), kernels.start()
@@ -206,7 +206,7 @@ def test_new_tokens_that_cannot_be_stored(
 
     renewing = threading.Thread(target=lambda: asyncio.run(first.refresh()))
     renewing.start()
-    until(lambda: kernels.refreshes == 1, "nobody asks the provider")
+    until(lambda: kernels.refreshes == 1, "no kernel asks the provider")
     server.cli("config", "set", "maxmemory", "1")
     renewing.join(20)
 
@@ -230,7 +230,7 @@ def test_new_tokens_that_cannot_be_stored(
 
 
 def test_a_server_that_only_reads(kernels: Kernels, server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a replica nobody renews, since nobody can have the lease; once it is promoted, it works."""
+    """On a read-only replica no kernel can get the lease, so none refreshes; once it is promoted, they do."""
     monkeypatch.setattr(refresher, "LEASE_DEADLINE", 1.0)
     token = kernels.signed_in()
     session = kernels.start()
@@ -248,14 +248,14 @@ def test_a_server_that_only_reads(kernels: Kernels, server: RedisServer, monkeyp
 
 
 def test_a_server_that_forgot(kernels: Kernels, server: RedisServer) -> None:
-    """R24: What was evicted is put back by whoever has it: it is not taken for a sign-out, and nobody renews."""
+    """R24: A kernel puts an evicted record back: it is not taken for a sign-out, and no refresh is needed."""
     token = kernels.signed_in()
     first, second = kernels.start(), kernels.start()
     assert quick(first) == quick(second) == token
 
     for _ in range(2):
         server.cli("flushall")
-        until(lambda: kernels.kept() == token, "nobody puts it back")
+        until(lambda: kernels.kept() == token, "no kernel puts it back")
 
     assert quick(first) == quick(second) == token
     assert first.status == second.status == "signed_in"
@@ -275,7 +275,7 @@ def test_a_server_that_went_back_in_time(kernels: Kernels, server: RedisServer) 
 
     for _ in range(2):
         server.cli("set", name, before)
-        until(lambda: kernels.kept() == new, "nobody puts it back")
+        until(lambda: kernels.kept() == new, "no kernel puts it back")
 
     until(lambda: quick(first) == quick(second) == new)
     assert kernels.refreshes == asked == 1
@@ -286,7 +286,7 @@ def test_a_server_that_went_back_in_time(kernels: Kernels, server: RedisServer) 
 def test_a_sign_out_that_cannot_be_stored(
     kernels: Kernels, server: RedisServer, idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R23: It counts here at once and says what is missing; it reaches the store, and the others, when that is back."""
+    """R23: It takes effect here at once, says what is missing, and reaches the store when the server is back."""
     monkeypatch.setattr(redis_client, "DEADLINE", 1.0)
     kernels.signed_in()
     first, second = kernels.start(), kernels.start()
@@ -323,7 +323,7 @@ def test_a_slow_network(far_kernels: tuple[Kernels, Proxy]) -> None:
 
 
 def test_a_pause(kernels: Kernels, server: RedisServer) -> None:
-    """A server that answers nobody for some seconds does not stop who reads a token that is good."""
+    """A server that does not answer for some seconds does not delay the read of a valid token."""
     token = kernels.signed_in()
     session = kernels.start()
     assert quick(session) == token

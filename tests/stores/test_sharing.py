@@ -78,7 +78,7 @@ def held(program: subprocess.Popen[str]) -> subprocess.Popen[str]:
 
 
 def counted(old: Record) -> Record:
-    """Return the next record of ``old``, with tokens that nobody else has."""
+    """Return the next record of ``old``, with new tokens."""
     return old.renewed(OAuthTokenSet(f"CANARY-{secrets.token_hex(4)}"))
 
 
@@ -117,7 +117,7 @@ def test_what_was_put_is_read(place: Place, record: Record) -> None:
 
 
 def test_nothing_there(store: TokenStore) -> None:
-    """Where nothing is, a record says so by its place in the order, before all others."""
+    """An empty store reads as a record that comes before all others."""
     assert read(store) == NOTHING
     assert read(store).generation == 0
 
@@ -134,7 +134,7 @@ def test_what_was_saved_is_read(store: TokenStore, tokens: OAuthTokenSet) -> Non
 
 
 def test_a_swap_needs_what_it_read(place: Place) -> None:
-    """It is refused when something else lies there by now, from whichever store object, and nothing changes."""
+    """It is refused, without a change, when another record is there by now, whichever store object wrote it."""
     one, other = place.store(), place.store()
     first = put(one, FIRST)
     second = put(other, SECOND)
@@ -148,7 +148,7 @@ def test_a_swap_needs_what_it_read(place: Place) -> None:
 
 
 def test_a_swap_after_a_removal(place: Place) -> None:
-    """What was removed meanwhile is not brought back by who read it before."""
+    """A swap based on a record that was removed meanwhile does not bring it back."""
     one, other = place.store(), place.store()
     first = put(one, FIRST)
     asyncio.run(other.delete("default"))
@@ -160,7 +160,7 @@ def test_a_swap_after_a_removal(place: Place) -> None:
 
 @shared
 def test_a_swap_that_was_done_already(store: PackedStore) -> None:
-    """Whoever tries again because the answer was lost is told that it is done, and only then."""
+    """A retry after a lost answer succeeds if the swap was done, and only then."""
     packed = [store._codec.encode(record, "name") for record in (FIRST, SECOND)]
 
     async def swapped(old: bytes | None, new: bytes) -> bool:
@@ -195,7 +195,7 @@ def test_what_cannot_be_read(store: PackedStore, junk: bytes) -> None:
 
 @shared
 def test_a_record_of_a_newer_version(store: PackedStore) -> None:
-    """It says so by a code of its own; who signs in replaces it."""
+    """It raises an error with its own code; a sign-in replaces it."""
     run(store._swap("default", None, b'{"v":99,"generation":5}', None), 30)
 
     found = read(store)
@@ -207,7 +207,7 @@ def test_a_record_of_a_newer_version(store: PackedStore) -> None:
 
 
 def test_a_sign_out(place: Place, tokens: OAuthTokenSet) -> None:
-    """To who only keeps tokens it is as if nothing was there; who shares the store can tell it from something lost."""
+    """``load`` returns None for it, while sessions that share the store can tell it from a lost record."""
     store = place.store()
     asyncio.run(store.save("other", tokens))
     gone = put(store, FIRST).signed_out()
@@ -263,7 +263,7 @@ for _ in range(4):
 
 
 def test_one_of_many_swaps(place: Place) -> None:
-    """Of eight who replace the same record at once, one does."""
+    """Of eight threads that replace the same record at once, one succeeds."""
     first = put(place.store(), FIRST)
     done: list[bool] = []
 
@@ -277,7 +277,7 @@ def test_one_of_many_swaps(place: Place) -> None:
 
 
 def test_a_change_of_nothing(store: TokenStore) -> None:
-    """Who looks, and then leaves what is there, writes nothing."""
+    """A change that returns None writes nothing."""
     put(store, FIRST)
     before = asyncio.run(store.stamp("default"))
 
@@ -286,7 +286,7 @@ def test_a_change_of_nothing(store: TokenStore) -> None:
 
 
 def test_too_many_others(store: TokenStore) -> None:
-    """Who never comes to it gives up, with an error that says so."""
+    """A change that loses every race gives up with its own error."""
     put(store, FIRST)
     calls = iter(range(10**6))
 
@@ -303,7 +303,7 @@ def test_too_many_others(store: TokenStore) -> None:
 
 
 def test_stamps(place: Place) -> None:
-    """A stamp is another one after every change, and the same as long as there was none, for any store object."""
+    """A stamp changes with every change of the record and only then, for any store object."""
     store, other = place.store(), place.store()
     seen: list[object] = []
 
@@ -334,7 +334,7 @@ def test_stamps(place: Place) -> None:
 
 @shared
 def test_stamps_of_another_process(place: Place) -> None:
-    """What another program does is seen."""
+    """A change by another process changes the stamp."""
     store = place.store()
     put(store, FIRST)
     before = asyncio.run(store.stamp("default"))
@@ -361,7 +361,7 @@ def test_stamps_of_quick_changes(store: TokenStore) -> None:
 
 
 def test_one_lease(place: Place) -> None:
-    """One at a time has it, whichever store object is asked; each key has one of its own; released, it is free."""
+    """One caller at a time has the lease of a key, whichever store object it uses; released, it is free."""
     one, other = place.store(), place.store()
     mine = taken(one)
     assert mine is not None
@@ -378,7 +378,7 @@ def test_one_lease(place: Place) -> None:
 
 
 def test_one_of_many_leases(place: Place) -> None:
-    """Of eight who ask at once, one gets it."""
+    """Of eight threads that ask at once, one gets it."""
     leases: list[Lease | None] = []
     stores = [place.store() for _ in range(8)]
 
@@ -402,7 +402,7 @@ def test_a_lease_of_another_process(place: Place) -> None:
 
 @shared
 def test_a_holder_that_is_killed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """R03: Its lease is free at once, where the operating system knows; in Redis when its term is over."""
+    """R03: Its lease is free at once, where the operating system notices; in Redis when its term has ended."""
     holder = held(place.start(f"redis.LEASE = 1.5\n{HOLD}"))
     begun = time.monotonic()
     store = place.store()
@@ -419,7 +419,7 @@ def test_a_holder_that_is_killed(place: Place, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_lease_that_is_dropped(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease that nobody has any more is nobody's: at once, in Redis when its term is over."""
+    """A lease whose object is gone is free: at once, in Redis when its term has ended."""
     monkeypatch.setattr(redis, "LEASE", 0.5)
     store = place.store()
     assert taken(store) is not None
@@ -430,7 +430,7 @@ def test_a_lease_that_is_dropped(place: Place, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("delay", [0.0, 0.0002, 0.0005, 0.001, 0.002, 0.005])
 def test_a_caller_that_is_cancelled(place: Place, delay: float) -> None:
-    """Whoever is cancelled while asking has no lease, and does not keep it from others."""
+    """A caller that is cancelled while asking gets no lease, and leaves it free for others."""
     store = place.store()
 
     async def give_up() -> None:
