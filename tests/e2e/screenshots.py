@@ -64,7 +64,11 @@ def states(notebook: NotebookPage, provider: Provider) -> Iterator[str]:
     page.wait_for_timeout(800)
     yield "refreshing"
     notebook.wait(2)
-    provider.control(delays={}, answers={"/token": {"status": 400, "body": {"error": "invalid_grant"}}})
+    provider.control(delays={}, answers={"/token": {"status": 400, "body": {"error": "invalid_client"}}})
+    notebook.run_and_wait(2)
+    notebook.widget(1).locator(".pywry-auth-error").wait_for()
+    yield "cannot-renew"
+    provider.control(answers={"/token": {"status": 400, "body": {"error": "invalid_grant"}}})
     notebook.run_and_wait(2)
     notebook.widget(1).get_by_text("Sign in again").first.wait_for()
     yield "sign-in-ended"
