@@ -68,7 +68,7 @@ def test_google_does_not_renew_for_a_late_refusal(signed_in: SessionManager, idp
     assert credentials.token == signed_in.access_token != old
 
 
-def test_google_is_told_when_nobody_is_signed_in(session: SessionManager, api: Api) -> None:
+def test_google_is_told_when_signed_out(session: SessionManager, api: Api) -> None:
     """The session's own error comes through."""
     with AuthorizedSession(as_google_credentials(session)) as client, pytest.raises(LoginRequired):
         client.get(api.url)

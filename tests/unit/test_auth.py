@@ -67,7 +67,7 @@ def test_the_token_is_sent(ask: Callable[..., int], signed_in: SessionManager, a
 def test_an_old_token_is_renewed_before_it_is_sent(
     ask: Callable[..., int], signed_in: SessionManager, api: Api, idp: Idp
 ) -> None:
-    """A token that is over is never sent."""
+    """An expired token is never sent."""
     old = signed_in.access_token
     expire(signed_in)
 
@@ -114,7 +114,7 @@ def test_a_401_is_shown_when_renewing_fails(
 
 
 @every_client
-def test_nobody_signed_in_sends_nothing(ask: Callable[..., int], session: SessionManager, api: Api) -> None:
+def test_a_signed_out_session_sends_nothing(ask: Callable[..., int], session: SessionManager, api: Api) -> None:
     """Without a session the request is not made."""
     with pytest.raises(LoginRequired):
         ask(session, api.url)
@@ -161,7 +161,7 @@ def test_a_redirect_takes_the_token_to_no_other_origin(
 
 @every_client
 def test_a_redirected_request_is_not_repeated(ask: Callable[..., int], signed_in: SessionManager, api: Api) -> None:
-    """What was done before a redirect is not done twice."""
+    """A request that was redirected is not repeated after a 401."""
     api.redirects["/order"] = (303, "/done")
     api.refuse = lambda _: True
 
@@ -271,7 +271,7 @@ def test_userinfo_asks_the_provider(signed_in: SessionManager, idp: Idp) -> None
     assert idp.requests_to("/userinfo") == before + 1
 
 
-def test_userinfo_of_somebody_else_is_refused(signed_in: SessionManager, idp: Idp) -> None:
+def test_userinfo_of_another_user_is_refused(signed_in: SessionManager, idp: Idp) -> None:
     """B2: UserInfo must name who signed in (OIDC Core §5.3.2)."""
     idp.answers["/userinfo"] = Answer({"sub": "mallory"})
 
@@ -280,14 +280,14 @@ def test_userinfo_of_somebody_else_is_refused(signed_in: SessionManager, idp: Id
     assert caught.value.code == "userinfo_sub"
 
 
-def test_userinfo_needs_somebody(session: SessionManager, provider: GenericOIDCProvider) -> None:
-    """Nobody signed in: nobody to ask about."""
+def test_userinfo_needs_a_signed_in_user(session: SessionManager, provider: GenericOIDCProvider) -> None:
+    """``session.userinfo()`` raises ``LoginRequired`` when signed out."""
     with pytest.raises(LoginRequired):
         session.userinfo()
 
 
 def test_a_pipe_can_be_sent(signed_in: SessionManager, api: Api) -> None:
-    """What cannot tell where it stands is sent, and not repeated."""
+    """A body that cannot be rewound is sent once, and not repeated."""
     reader, writer = os.pipe()
     os.write(writer, b"piped")
     os.close(writer)
@@ -336,8 +336,8 @@ NO_ORIGINS = [
 ]
 
 
-def test_an_allowed_origin_that_is_none_is_refused_at_once(provider: GenericOIDCProvider) -> None:
-    """It would never match, and the person would not know why."""
+def test_an_invalid_allowed_origin_is_refused_at_once(provider: GenericOIDCProvider) -> None:
+    """An allowed origin that could never match raises an error when it is set."""
     for origins in NO_ORIGINS:
         with case(origins), pytest.raises(ConfigurationError, match="allowed_origins"):
             SessionManager(provider, allowed_origins=origins)
@@ -371,7 +371,7 @@ def test_origins_are_compared_as_they_are_sent(session: SessionManager) -> None:
 def test_a_request_of_one_person_is_not_repeated_as_another(
     session: SessionManager, flow: AuthFlowManager, api: Api, idp: Idp
 ) -> None:
-    """Somebody else signs in before the 401 comes: the request was not theirs."""
+    """A request of one user that gets a 401 after another user has signed in is not repeated."""
     sign_in(flow, idp)
     ada = session.access_token
 

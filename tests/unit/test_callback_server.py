@@ -1,4 +1,4 @@
-"""`OAuthCallbackServer`: takes one answer of a provider, and nothing that anybody else sends disturbs it."""
+"""`OAuthCallbackServer`: takes one answer of a provider, and no other request disturbs it."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_it_takes_an_answer(server: OAuthCallbackServer) -> None:
 
 
 def test_all_that_came_is_kept(server: OAuthCallbackServer) -> None:
-    """B4: ``iss`` (RFC 9207) and what nobody knows are not dropped; an error is not a success."""
+    """B4: ``iss`` (RFC 9207) and unknown parameters are kept; an error is not a success."""
     status, text = answer(server, "error=access_denied&error_description=No%20%C3%A9&state=s&iss=https://op&hd=x")
 
     assert server.wait_for_callback(0) == {
@@ -124,7 +124,7 @@ def test_an_error_may_come_without_a_state(server: OAuthCallbackServer) -> None:
     }
 
 
-def test_nobody_comes(server: OAuthCallbackServer) -> None:
+def test_no_answer_arrives(server: OAuthCallbackServer) -> None:
     """``wait_for_callback`` ends in time, with None."""
     began = time.monotonic()
 
@@ -215,7 +215,7 @@ def test_only_loopback() -> None:
 
 
 def test_only_ports() -> None:
-    """A port that is none is found at once."""
+    """An invalid port is refused at once."""
     for port in [-1, 65536, "80", True, None]:
         with case(port), pytest.raises(ConfigurationError):
             OAuthCallbackServer(port=port)  # type: ignore[arg-type]
@@ -225,7 +225,7 @@ def test_only_ports() -> None:
 
 
 def test_every_page_is_locked_up(server: OAuthCallbackServer) -> None:
-    """Pages are the Jupyter server's, headers too: nothing is kept, framed or told on, nobody learns our version."""
+    """Pages are the Jupyter server's, headers too: no caching, no framing, no referrer, no version."""
     for target, status in [("/", 200), ("/callback", 400), ("/x", 404), (f"/callback?{GOOD_QUERY}", 200)]:
         got, text, response = visit(server, target)
 
@@ -302,7 +302,7 @@ def test_a_prefetch_uses_nothing_up(server: OAuthCallbackServer) -> None:
 
 
 def test_another_host_name_is_refused(server: OAuthCallbackServer) -> None:
-    """B11, T20: a name that somebody has pointed at this machine (DNS rebinding) is not served; ours are."""
+    """B11, T20: a request under another host name (DNS rebinding) is refused; loopback names are served."""
     port = port_of(server)
     for host in ("evil.example", f"evil.example:{port}", "127.0.0.1", f"127.0.0.1:{port + 1}", f"127.0.0.2:{port}", ""):
         status, text = answer(server, Host=host)
@@ -401,7 +401,7 @@ def test_a_handler_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.Monke
 # -- its hook ---------------------------------------------------------------------------------------------------
 
 
-def test_the_hook_says_what_is_shown_and_when_it_is_over() -> None:
+def test_the_hook_says_what_is_shown_and_when_the_waiting_ends() -> None:
     """``handle`` gets each well-formed query, on another thread, and only what it accepts ends the waiting."""
     seen: list[tuple[dict[str, str], str]] = []
 

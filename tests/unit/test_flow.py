@@ -172,7 +172,7 @@ def test_pkce_can_be_left_out(provider: GenericOIDCProvider) -> None:
 
 
 def test_an_open_sign_in_shows(flow: AuthFlowManager) -> None:
-    """From the click on, the session says that somebody is signing in."""
+    """From the click on, the session's status is ``authorizing``."""
     assert flow.flow_state is AuthFlowState.PENDING
     begin(flow)
 
@@ -199,7 +199,7 @@ def test_a_provider_that_is_down_opens_nothing(flow: AuthFlowManager, idp: Idp, 
 
 
 def test_a_provider_that_cannot_be_trusted_any_more_keeps_the_session(flow: AuthFlowManager, idp: Idp) -> None:
-    """Who was signed in stays so when a new sign-in cannot even begin."""
+    """A session that is signed in stays so when a new sign-in cannot begin."""
     sign_in(flow, idp)
     token = flow.session.access_token
     idp.metadata = {"issuer": "https://evil.example"}
@@ -270,7 +270,7 @@ def test_a_manager_without_a_session_makes_one(provider: GenericOIDCProvider, id
     assert asyncio.run(store.list_keys()) == [manager.session.store_key]
 
 
-def test_parameters_that_nobody_knows_are_ignored(flow: AuthFlowManager, idp: Idp) -> None:
+def test_unknown_parameters_are_ignored(flow: AuthFlowManager, idp: Idp) -> None:
     """H030: providers add ``session_state`` and the like (RFC 6749 §4.1.2)."""
     params = idp.authorize(begin(flow).url, session_state="x", hd="example.org", scope="openid", error_uri="y")
 
@@ -293,7 +293,7 @@ def test_parameters_that_nobody_knows_are_ignored(flow: AuthFlowManager, idp: Id
     ],
 )
 def test_an_unknown_state_changes_nothing(flow: AuthFlowManager, idp: Idp, params: dict[str, str]) -> None:
-    """B11, H012, H013, H020: who does not know the state can neither finish a sign-in nor end one."""
+    """B11, H012, H013, H020: an answer without the right state can neither finish a sign-in nor end one."""
     request = begin(flow)
     before = len(idp.requests)
     error = refused(flow, params)
@@ -402,7 +402,7 @@ def test_an_issuer_that_was_not_promised_must_still_match(flow: AuthFlowManager,
 
 
 def test_declining_is_a_cancellation(flow: AuthFlowManager, idp: Idp) -> None:
-    """B15, H019: the person said no at the provider; that sign-in is over, and nothing was exchanged."""
+    """B15, H019: the user declined at the provider; that sign-in has ended, and nothing was exchanged."""
     params = {"error": "access_denied", "state": begin(flow).state, "iss": idp.issuer}
     error = refused(flow, params)
 
@@ -454,7 +454,7 @@ def test_the_provider_s_words_are_never_repeated(flow: AuthFlowManager, idp: Idp
     ids=["code and error", "JARM", "implicit access token", "hybrid ID token", "empty code", "no code", "huge code"],
 )
 def test_a_malformed_answer_is_refused(flow: AuthFlowManager, idp: Idp, override: dict[str, str | None]) -> None:
-    """H018, H026 to H029: what nobody asked for, or what says two things at once, is never exchanged."""
+    """H018, H026 to H029: an answer of the wrong form, or that says two things at once, is never exchanged."""
     error = refused(flow, idp.authorize(begin(flow).url, **override))
 
     assert isinstance(error, TokenError)
@@ -464,7 +464,7 @@ def test_a_malformed_answer_is_refused(flow: AuthFlowManager, idp: Idp, override
 
 
 def test_a_code_for_another_challenge_is_worth_nothing(flow: AuthFlowManager, idp: Idp) -> None:
-    """T04: a stolen code that is put into our callback was bound to somebody else's verifier."""
+    """T04: a stolen code that is put into our callback was bound to another sign-in's verifier."""
     victim = query(begin(flow))
     stolen = idp.authorize(begin(flow).url)["code"]
     error = refused(flow, {"code": stolen, "state": victim["state"], "iss": idp.issuer})
@@ -508,12 +508,12 @@ def test_after_a_failure_one_can_try_again(flow: AuthFlowManager, idp: Idp) -> N
 
 
 def test_a_failed_sign_in_keeps_the_session(flow: AuthFlowManager, idp: Idp) -> None:
-    """Who was signed in stays signed in when another attempt goes wrong, and sees why it did."""
+    """A session that is signed in stays so when another attempt fails, and shows its error."""
     sign_in(flow, idp)
     token = flow.session.access_token
     request = begin(flow)
     assert flow.session.status == "authorizing"
-    assert flow.session.access_token == token, "usable while somebody is at the provider"
+    assert flow.session.access_token == token, "usable while the user is at the provider"
     error = refused(flow, {"error": "access_denied", "state": request.state, "iss": idp.issuer})
 
     assert (flow.session.status, flow.session.error) == ("signed_in", error)
@@ -582,7 +582,7 @@ def test_two_answers_at_once_make_one_session(flow: AuthFlowManager, idp: Idp) -
 
 
 def test_a_failure_does_not_end_an_exchange_under_way(flow: AuthFlowManager, idp: Idp) -> None:
-    """While one answer is being exchanged, declining in another tab does not say that nobody is signing in."""
+    """While one answer is being exchanged, declining in another tab leaves the status at ``authorizing``."""
     good, bad = begin(flow), begin(flow)
     params = idp.authorize(good.url)
     gate = threading.Event()
@@ -659,7 +659,7 @@ def test_cancelling_nothing_does_nothing(flow: AuthFlowManager, idp: Idp) -> Non
 
 
 def test_tokens_that_arrive_after_a_cancellation_are_revoked(flow: AuthFlowManager, idp: Idp) -> None:
-    """The exchange was under way: what it brings is given back, and nobody is signed in."""
+    """The tokens of an exchange that was under way are revoked, and the session stays signed out."""
     params = idp.authorize(begin(flow).url)
     gate = threading.Event()
     idp.answers["/token"] = Answer(gate=gate)
@@ -727,7 +727,7 @@ def test_a_cancelled_exchange_does_not_disturb_the_next_sign_in(flow: AuthFlowMa
 
 
 def test_signing_out_voids_an_exchange_under_way(flow: AuthFlowManager, idp: Idp) -> None:
-    """B10, T33: who signs out while an answer is being exchanged is signed out; the tokens that come are revoked."""
+    """B10, T33: a sign-out while an answer is being exchanged wins; the tokens that come are revoked."""
     params = idp.authorize(begin(flow).url)
     gate = threading.Event()
     idp.answers["/token"] = Answer(gate=gate)
@@ -747,7 +747,7 @@ def test_signing_out_voids_an_exchange_under_way(flow: AuthFlowManager, idp: Idp
 
 
 def test_signing_out_gives_up_what_is_open(flow: AuthFlowManager, idp: Idp) -> None:
-    """T33: after signing out the session does not say that somebody is signing in, and a late answer is refused."""
+    """T33: signing out ends the status ``authorizing``, and a late answer is refused."""
     params = idp.authorize(begin(flow).url)
     asyncio.run(flow.session.logout())
 
@@ -756,8 +756,8 @@ def test_signing_out_gives_up_what_is_open(flow: AuthFlowManager, idp: Idp) -> N
     assert flow.session.status == "signed_out"
 
 
-def test_nobody_comes_back(flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """H016: after its lifetime a sign-in is over: the status is what it was, and a late answer is refused."""
+def test_the_user_does_not_come_back(flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H016: after its lifetime a sign-in has ended: the status is what it was, and a late answer is refused."""
     asyncio.run(flow.provider.prepare())  # its time counts, too
     monkeypatch.setattr("pywry_auth_nb._sign_in.sign_ins.LIFETIME", 0.3)
     request = begin(flow)
@@ -771,7 +771,7 @@ def test_nobody_comes_back(flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.
 
 
 def test_a_time_out_keeps_the_session(flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who was signed in stays signed in when nobody comes back from another attempt."""
+    """A session that is signed in stays so when another attempt times out."""
     sign_in(flow, idp)
     monkeypatch.setattr("pywry_auth_nb._sign_in.sign_ins.LIFETIME", 0.3)
     begin(flow)
@@ -846,7 +846,7 @@ def test_who_waits_hears_how_it_ended(
 
 
 def test_an_answer_whose_reader_gave_up_leaves_nothing_open(flow: AuthFlowManager, idp: Idp) -> None:
-    """Whoever waits for ``complete`` may stop waiting: then the session does not say for ever that it signs in."""
+    """Cancelling ``complete`` closes the sign-in: the status does not stay ``authorizing``."""
     params = idp.authorize(begin(flow).url)
     idp.answers["/token"] = Answer(delay=8)
 
@@ -867,7 +867,7 @@ class FullStore(MemoryTokenStore):
         raise OSError(28, "No space left on device")
 
 
-def test_a_store_that_cannot_save_costs_nobody_the_session(provider: GenericOIDCProvider, idp: Idp) -> None:
+def test_a_store_that_cannot_save_does_not_end_the_session(provider: GenericOIDCProvider, idp: Idp) -> None:
     """R23: when the tokens cannot be kept, they live in this kernel's memory; a refresh loses no rotated token."""
     flow = AuthFlowManager(provider, session_manager=SessionManager(provider, FullStore()))
     complete(flow, idp.authorize(begin(flow).url))
@@ -883,7 +883,7 @@ def test_a_store_that_cannot_save_costs_nobody_the_session(provider: GenericOIDC
 def test_an_answer_whose_reader_gave_up_while_it_is_stored_is_a_success(
     provider: GenericOIDCProvider, idp: Idp
 ) -> None:
-    """From the moment on at which tokens are good, a sign-in is not given up half way."""
+    """A sign-in that is cancelled while its tokens are being stored still succeeds."""
     store = GatedStore()
     flow = AuthFlowManager(provider, session_manager=SessionManager(provider, store))
     params = idp.authorize(begin(flow).url)
@@ -1015,7 +1015,7 @@ def test_two_managers_of_one_session_agree(session: SessionManager, idp: Idp) ->
 
 
 def test_an_ended_sign_in_keeps_nothing_alive(provider: GenericOIDCProvider, idp: Idp) -> None:
-    """R41: managers and sessions whose sign-ins are over can be collected long before their deadline."""
+    """R41: managers and sessions whose sign-ins have ended can be collected long before their deadline."""
     managers = [AuthFlowManager(provider) for _ in range(10)]
     for manager in managers:
         sign_in(manager, idp)

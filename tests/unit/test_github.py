@@ -72,7 +72,7 @@ def test_the_addresses_are_github_s() -> None:
 
 
 def test_a_whole_sign_in(rp: GitHubProvider, op: GitHubLookalike) -> None:
-    """Sign in, be somebody, sign out; no nonce and no expiry, since GitHub has neither."""
+    """Sign in, read the profile, sign out; no nonce and no expiry, since GitHub has neither."""
     session = whole_sign_in(rp, op)
 
     assert "nonce" not in rp.build_authorize_url(REDIRECT_URI, "s")

@@ -61,7 +61,7 @@ def test_offline_access_and_consent_are_asked_for() -> None:
 
 
 def test_a_whole_sign_in(client: Callable[..., GoogleProvider], op: GoogleLookalike) -> None:
-    """Sign in, be somebody, refresh, sign out: with what Google leaves out of its answers."""
+    """Sign in, read the profile, refresh, sign out: with what Google leaves out of its answers."""
     rp = client()
     session = SessionManager(rp)
     flow = AuthFlowManager(rp, session_manager=session)
@@ -145,7 +145,7 @@ def test_both_forms_of_the_issuer_are_accepted(client: Callable[..., GoogleProvi
 
 
 def test_other_issuers_are_not(client: Callable[..., GoogleProvider], op: GoogleLookalike) -> None:
-    """B3, H142: neither somebody else nor a part of the name."""
+    """B3, H142: neither another issuer nor a part of Google's is accepted."""
     for iss in ["accounts.google.com", "https://127.0.0.1", "//127.0.0.1", "", None]:
         with case(iss):
             op.be_honest()
@@ -167,7 +167,7 @@ def test_the_short_form_is_for_id_tokens_alone(client: Callable[..., GoogleProvi
 
 
 def test_revoking_one_token_ends_both(client: Callable[..., GoogleProvider], op: GoogleLookalike) -> None:
-    """B7: ``revoke_token`` sends the token alone; that the second one is dead by then is no failure."""
+    """B7: ``revoke_token`` sends the token alone; that the second one is then invalid is not a failure."""
     rp = client()
     tokens = exchange(rp, op)
 

@@ -393,7 +393,7 @@ def test_an_unknown_certificate_is_refused(tmp_path: Path) -> None:
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:
-    """A server's TLS context with a certificate that nobody vouches for."""
+    """A server's TLS context with a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.timezone.utc)
@@ -457,7 +457,7 @@ def test_a_broken_connection_is_a_typed_error() -> None:
 
 
 def test_a_refused_connection_is_a_typed_error() -> None:
-    """H076: nobody listens."""
+    """H076: no server listens at the address."""
     with RawServer(b"") as server:
         url = server.url
 
@@ -524,7 +524,7 @@ def test_a_success_without_json_is_a_typed_error() -> None:
 
 
 def test_an_error_without_json_is_an_error_without_body() -> None:
-    """H071: a failure keeps its status; a body that nobody can read is None."""
+    """H071: a failure keeps its status; a body that is not JSON is None."""
     replies = [reply(body, "Connection: close", status="503 Busy") for body in NO_JSON.values()]
     with RawServer(in_turn(replies)) as server:
         answers = [ask(server.url, max_bytes=2_000_000) for _ in replies]
@@ -543,7 +543,7 @@ def test_a_success_may_be_empty_where_the_caller_says_so() -> None:
 
 
 def test_any_json_value_is_decoded() -> None:
-    """Whether it is an object is for the caller to see."""
+    """Any JSON value is decoded; the caller checks that it is an object."""
     for body in [b"[]", b'"x"', b"1", b"true", b'\n\t {"a": 1e3}\r\n']:
         with case(body):
             assert answering(body).body == json.loads(body)
@@ -579,7 +579,7 @@ def test_json_that_says_it_is_something_else_is_refused() -> None:
 
 
 def test_only_200_is_success() -> None:
-    """H065: other statuses come back as they are, with their JSON, and are no success."""
+    """H065: other statuses are returned with their JSON, and are not a success."""
     for status in [201, 202, 206, 400, 401, 403, 404, 408, 418, 429, 500, 502, 503, 504]:
         with case(status):
             answer = answering(b'{"error": "x"}', status=f"{status} X")

@@ -81,7 +81,7 @@ def test_to_a_server_that_does_not_run(user: User, ready: bool | None) -> None:
 
 @pytest.mark.parametrize("name", ["third", "../bob", "..", "bob/", "%2e%2e", ""])
 def test_to_a_server_that_is_not_there(user: User, name: str) -> None:
-    """A name that somebody made up makes no server, and leads to nobody else's."""
+    """A forged server name starts no server, and does not lead to another user's."""
     del user.spawners[""]
     url = urlsplit(lead(user, f"{TOKEN}.{urlsafe_b64encode(name.encode()).decode()}") or "")
 

@@ -104,7 +104,7 @@ def refusal(session: SessionManager) -> LoginRequired:
 
 
 def test_the_token_is_there(hub: HubApi) -> None:
-    """Reading the token is enough: nobody clicks, and the session knows whose it is and how long it lives."""
+    """Reading the token is enough: no click is needed, and the session knows its user and lifetime."""
     session = SessionManager(HubTokenSource())
 
     assert session.access_token == "CANARY-at-1"
@@ -118,7 +118,7 @@ def test_the_token_is_there(hub: HubApi) -> None:
     assert hub.idp.last(USER).headers["authorization"] == f"token {API_TOKEN}"
 
 
-def test_login_and_initialize_ask_nobody(hub: HubApi) -> None:
+def test_login_and_initialize_need_no_click(hub: HubApi) -> None:
     """Every way in works, also without a front end."""
     assert SessionManager(HubTokenSource()).login().success
     assert asyncio.run(SessionManager(HubTokenSource()).initialize()) is not None
@@ -217,8 +217,8 @@ def test_how_long_it_lives(hub: HubApi, where: str) -> None:
     "extra",
     [{}, {"expires_at": None}, {"expires_at": True}, {"token_response": []}, {"token_response": {"expires_in": 3600}}],
 )
-def test_nobody_knows_how_long_it_lives(hub: HubApi, extra: dict[str, Any]) -> None:
-    """Then the hub is asked again after five minutes: a lifetime without its beginning says nothing."""
+def test_an_unknown_lifetime(hub: HubApi, extra: dict[str, Any]) -> None:
+    """The hub is asked again after five minutes; a lifetime without its beginning counts as unknown."""
     hub.says({"access_token": "CANARY-x", **extra})
     session = SessionManager(HubTokenSource())
     _ = session.access_token
@@ -227,7 +227,7 @@ def test_nobody_knows_how_long_it_lives(hub: HubApi, extra: dict[str, Any]) -> N
 
 
 def test_a_new_token_after_the_old_one(hub: HubApi) -> None:
-    """The token is read again when it is over and not before, since the hub would not renew it before."""
+    """The token is read again when it has expired and not before, since the hub would not refresh it earlier."""
     hub.keeps(age=3593, expires_in=3600)
     session = SessionManager(HubTokenSource(), refresh_buffer_seconds=60)
     assert session.access_token == "CANARY-at-1"
@@ -241,7 +241,7 @@ def test_a_new_token_after_the_old_one(hub: HubApi) -> None:
 
 
 def test_a_hub_that_takes_its_time(hub: HubApi) -> None:
-    """While the hub has not renewed a token that is over, readers wait."""
+    """While the hub has not refreshed an expired token, readers wait."""
     hub.keeps(age=3600, expires_in=3600)
     session = SessionManager(HubTokenSource())
     running = asyncio.new_event_loop()
@@ -365,8 +365,8 @@ def test_what_answers_is_no_hub(hub: HubApi) -> None:
     assert "is no JupyterHub" in error.message
 
 
-def test_signing_out_overtakes_a_sign_in_that_asks_nobody(hub: HubApi) -> None:
-    """Who signs out while the hub is asked is signed out, and nobody is told otherwise."""
+def test_signing_out_overtakes_a_silent_sign_in(hub: HubApi) -> None:
+    """A sign-out while the hub is asked wins, and no waiting reader gets a token."""
     gate = threading.Event()
     session = SessionManager(HubTokenSource())
     hub.idp.answers[USER] = Answer(hub.idp.answers[USER].body, gate=gate)
@@ -380,8 +380,8 @@ def test_signing_out_overtakes_a_sign_in_that_asks_nobody(hub: HubApi) -> None:
     assert session.status == "signed_out"
 
 
-def test_two_sign_ins_that_ask_nobody(hub: HubApi) -> None:
-    """A double click, or a click while a cell reads the token, is one sign-in, and nobody is told that it failed."""
+def test_two_silent_sign_ins(hub: HubApi) -> None:
+    """A double click, or a click while a cell reads the token, is one sign-in, and neither reports a failure."""
     session = SessionManager(HubTokenSource(), SlowToSave())
 
     async def both() -> list[Any]:
@@ -403,7 +403,7 @@ class SlowToSave(MemoryTokenStore):
 
 
 def test_a_hub_that_does_not_answer_in_time(hub: HubApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody is signed in, that is what a read says, whatever the reason."""
+    """A read of a session that is signed out raises ``LoginRequired``, whatever the reason."""
     monkeypatch.setattr("pywry_auth_nb.providers.jupyterhub.HttpClient", partial(HttpClient, deadline=0.3))
     hub.idp.answers[USER] = Answer({}, delay=8)
 
@@ -434,7 +434,7 @@ def test_no_hub(hub: HubApi, monkeypatch: pytest.MonkeyPatch, name: str) -> None
 
 
 def test_it_opens_nothing(hub: HubApi) -> None:
-    """Nobody is sent to a provider."""
+    """``HubTokenSource`` builds no authorize URL."""
     with pytest.raises(TokenError) as caught:
         HubTokenSource().build_authorize_url("http://127.0.0.1/cb", "state")
     assert caught.value.code == "hub_signs_in"
@@ -509,7 +509,7 @@ def test_a_sign_out_elsewhere_is_kept(hub: HubApi, tmp_path: Path) -> None:
 
 
 def test_a_store_that_cannot_tell(hub: HubApi, tmp_path: Path) -> None:
-    """Where the store cannot be read, nobody knows whether somebody signed out: nothing is taken, or written over."""
+    """A store that cannot be read may hold a sign-out: no token is taken from the hub, and no record is replaced."""
     folder = tmp_path / "tokens"
     first = SessionManager(HubTokenSource(), FileTokenStore(folder, encryption_key="QQ" * 21 + "Q="))
     _ = first.access_token
@@ -521,7 +521,7 @@ def test_a_store_that_cannot_tell(hub: HubApi, tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
-def test_somebody_else_at_the_hub(hub: HubApi) -> None:
+def test_another_user_at_the_hub(hub: HubApi) -> None:
     """If another person's sign-in is kept under this user, the session ends and says so; signing in again is theirs."""
     session = SessionManager(HubTokenSource())
     _ = session.access_token
@@ -559,7 +559,7 @@ def test_another_clock(hub: HubApi, ahead: float, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("when", [10**400, 1.8e12, -5, float("1e308"), "1893456000", [1]])
 def test_no_time_at_all(hub: HubApi, when: Any) -> None:
-    """A time that is none counts as unknown."""
+    """An invalid time counts as unknown."""
     hub.says({"access_token": "CANARY-x", "expires_at": when})
     session = SessionManager(HubTokenSource())
     _ = session.access_token
@@ -569,14 +569,14 @@ def test_no_time_at_all(hub: HubApi, when: Any) -> None:
 
 @pytest.mark.parametrize("token", ["", "a b", "x\n", "\u00e9"])
 def test_no_token_at_all(hub: HubApi, token: str) -> None:
-    """What cannot be sent as a token is none."""
+    """A value that cannot be sent as a token is refused."""
     hub.says({"access_token": token})
 
     assert refusal(SessionManager(HubTokenSource())).code == "hub_auth_state_missing"
 
 
 def test_patience_of_login(hub: HubApi) -> None:
-    """``login(timeout)`` gives up when its time is over, and says so in its own words."""
+    """``login(timeout)`` raises its own error when its time is up."""
     hub.keeps(age=4000, expires_in=3600)
     begun = time.monotonic()
     with pytest.raises(AuthFlowTimeout):
@@ -603,13 +603,13 @@ def test_a_dead_sign_in_is_asked_for_less_often(hub: HubApi, monkeypatch: pytest
 
 
 def test_it_is_not_copied(hub: HubApi) -> None:
-    """It has a token in it."""
+    """``HubTokenSource`` cannot be pickled: it holds the hub's token."""
     with pytest.raises(TypeError):
         pickle.dumps(HubTokenSource())
 
 
 def test_others_need_a_person(session: SessionManager) -> None:
-    """With any other provider, taking says that a person must sign in."""
+    """With any other provider a silent sign-in fails with ``person_needed``."""
     with pytest.raises(TokenError) as caught:
         asyncio.run(session._engine.acquire_silently())
 

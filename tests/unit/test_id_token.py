@@ -281,7 +281,7 @@ def test_a_sign_in_succeeds_after_a_refused_one(rp: GenericOIDCProvider, op: Idp
 
 @pytest.mark.parametrize("value", [..., None], ids=["H095-missing", "H095-null"])
 def test_an_answer_without_id_token_is_refused(rp: GenericOIDCProvider, op: Idp, value: Any) -> None:
-    """B2, H095: without it nobody has repeated our nonce (OIDC Core §3.1.3.3)."""
+    """B2, H095: without it the provider has not repeated our nonce (OIDC Core §3.1.3.3)."""
     op.token_extra["id_token"] = value
 
     assert refused(rp, op) == "id_token_missing"
@@ -520,7 +520,7 @@ def raw_signature(
 
 
 def stranger(_: Idp) -> Any:
-    """A key that nobody has published."""
+    """A key that the provider has not published."""
     return key("rsa:2048")
 
 
@@ -774,7 +774,7 @@ def test_validation_names_the_rule(rp: GenericOIDCProvider, op: Idp) -> None:
 
 
 def test_validation_accepts_a_token_that_is_not_fresh(rp: GenericOIDCProvider, op: Idp) -> None:
-    """A token by itself need not come from a moment ago; it must only not be over."""
+    """A token by itself need not come from a moment ago; it must only not have expired."""
     assert check(rp, op.id_token(iat=int(time.time()) - 3000))["sub"] == "ada"
 
 
@@ -782,7 +782,7 @@ NO_ID_TOKENS = ["", ".", "..", "x", "é.é.é", "a.b.c", "\0", "\ud800.\ud800.\u
 
 
 def test_validation_of_anything_is_a_typed_error(rp: GenericOIDCProvider) -> None:
-    """Any string that is no ID token is ``id_token_malformed``."""
+    """Any string other than an ID token is ``id_token_malformed``."""
     for token in NO_ID_TOKENS:
         with case(token):
             with pytest.raises(TokenError) as caught:

@@ -1,4 +1,4 @@
-"""The background loop: callable from anywhere, silent about what it did, and never in anybody's way."""
+"""The background loop: callable from any thread and loop, without frames in its errors, and never blocking a caller."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ async def dead_refresh(session: SessionManager, flow: AuthFlowManager, idp: Idp)
 
 
 async def awaited_reading(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
-    """A token that is over and has a dead refresh token, read with await."""
+    """An expired token with a revoked refresh token, read with await."""
     await session.save_tokens(OAuthTokenSet("CANARY-at", refresh_token="CANARY-no", expires_in=10, issued_at=1))
     await session.get_access_token()
 
@@ -357,7 +357,7 @@ def test_a_queue_keeps_its_order() -> None:
 
 
 def test_a_blocked_queue_blocks_itself_alone() -> None:
-    """Somebody's observer that never returns holds up neither the loop nor another queue."""
+    """An observer that never returns holds up neither the loop nor another queue."""
     release, reached = threading.Event(), threading.Event()
     Serial()(release.wait)
     Serial()(reached.set)

@@ -47,7 +47,7 @@ def prepare(rp: MicrosoftProvider) -> None:
     asyncio.run(rp.prepare())
 
 
-def anybodys_key(op: MicrosoftLookalike) -> None:
+def key_without_issuer(op: MicrosoftLookalike) -> None:
     """Publish the key without saying for whom it signs."""
     op.answers["/keys"] = Answer({"keys": [{k: v for k, v in op.jwk().items() if k != "issuer"}]})
 
@@ -74,7 +74,7 @@ def test_the_addresses_are_known_beforehand() -> None:
 
 
 def test_a_whole_sign_in(client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike) -> None:
-    """A6: with the default tenant: sign in, be somebody of one tenant, refresh, sign out."""
+    """A6: with the default tenant: sign in as a user of one tenant, refresh, sign out."""
     rp = client()
     session = SessionManager(rp)
     flow = AuthFlowManager(rp, session_manager=session)
@@ -142,7 +142,7 @@ def test_an_issuer_must_be_that_of_its_tenant(client: Callable[..., MicrosoftPro
         with case(name):
             op.be_honest()
             op.claims = claims | ({"iss": op.issuer_of(claims["iss"])} if "iss" in claims else {})
-            anybodys_key(op)
+            key_without_issuer(op)
 
             assert code(exchange, client(), op) == "id_token_iss"
 
@@ -156,7 +156,7 @@ def test_another_authority_is_another_issuer(client: Callable[..., MicrosoftProv
         with case(iss):
             op.be_honest()
             op.claims = {"iss": iss.format(CONTOSO)}
-            anybodys_key(op)
+            key_without_issuer(op)
 
             for where in ("common", "organizations", CONTOSO, "contoso.example"):
                 assert code(exchange, client(where), op) == "id_token_iss"
@@ -195,7 +195,7 @@ def test_a_key_s_owner_must_be_text(client: Callable[..., MicrosoftProvider], op
     op.key_owner = None
     assert code(exchange, client(), op) == "id_token_signature"
 
-    anybodys_key(op)
+    key_without_issuer(op)
     assert code(exchange, client(), op) == ""
 
 
@@ -222,7 +222,7 @@ def test_metadata_is_of_the_tenant_that_was_asked(
             assert code(prepare, client(where)) == expected
 
 
-def test_metadata_of_somebody_else_is_refused(client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike) -> None:
+def test_another_issuer_s_metadata_is_refused(client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike) -> None:
     """H035: also where Microsoft's own rule is looser than OpenID Connect's."""
     for issuer in [None, 5, ["x"], "https://evil.example/{tenantid}/v2.0", ...]:
         with case(issuer):
@@ -335,7 +335,7 @@ def test_an_error_is_known_by_its_number(client: Callable[..., MicrosoftProvider
 
 
 def test_a_refresh_stays_in_its_tenant(client: Callable[..., MicrosoftProvider], op: MicrosoftLookalike) -> None:
-    """B2: with ``common`` a token of another tenant is another person, though ``sub`` be the same."""
+    """B2: with ``common`` a token of another tenant is another user's, even if ``sub`` is the same."""
     rp = client()
     old = exchange(rp, op)
     op.tid = FABRIKAM
@@ -361,5 +361,5 @@ def test_the_other_methods(client: Callable[..., MicrosoftProvider], op: Microso
 
 
 def test_a_tenant_that_is_not_there_is_an_error(client: Callable[..., MicrosoftProvider]) -> None:
-    """Discovery says so before anybody is sent anywhere."""
+    """Discovery reports an unknown tenant before the browser is redirected."""
     assert code(prepare, client("nobody.example")) == "discovery_failed"

@@ -1,4 +1,4 @@
-"""The notebooks we ship run from top to bottom, also where nobody can sign in."""
+"""The notebooks we ship run from top to bottom, also where no user can sign in."""
 
 from __future__ import annotations
 

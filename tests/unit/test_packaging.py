@@ -59,7 +59,7 @@ def loaded_by(statement: str) -> tuple[set[str], float]:
 
 
 def test_importing_the_package_loads_nothing() -> None:
-    """``import pywry_auth_nb`` is one line in many notebooks, also where nobody signs in."""
+    """``import pywry_auth_nb`` loads no dependency, so notebooks that never sign in stay fast."""
     modules, seconds = loaded_by("import pywry_auth_nb")
     ours = {name for name in modules if name.startswith("pywry_auth_nb")}
 
@@ -249,7 +249,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_extension_is_enabled_once_installed(installed: Path, tmp_path: Path) -> None:
-    """``pip install`` is all that a server needs: nobody has to enable anything."""
+    """``pip install`` enables the server extension, without a second step."""
     where = {"HOME": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTER_PREFER_ENV_PATH": "1"}
     code = "from jupyter_server.extension.serverextension import main; main(['list'])"
     done = subprocess.run(

@@ -51,7 +51,7 @@ def test_a_passing_outage_is_invisible(signed_in: SessionManager, idp: Idp) -> N
 def test_a_long_outage_is_told_once_and_ends_by_itself(
     session: SessionManager, flow: AuthFlowManager, idp: Idp
 ) -> None:
-    """P4, R21: when the token is over, the reason is shown once however often it is tried, and gone afterwards."""
+    """P4, R21: when the token has expired, the reason is shown once however often it is tried, and gone afterwards."""
     idp.lifetime = 2
     sign_in(flow, idp)
     shown: list[str | None] = []
@@ -71,7 +71,7 @@ def test_a_long_outage_is_told_once_and_ends_by_itself(
 
 @pytest.mark.parametrize("code", ["invalid_client", "unauthorized_client", "invalid_scope"])
 def test_a_wrong_registration_is_told_at_once_and_not_hammered(signed_in: SessionManager, idp: Idp, code: str) -> None:
-    """Where somebody must change a registration first, they hear of it; asking again every minute would not help."""
+    """An error that only a changed registration can fix is shown at once, and not retried every minute."""
     idp.answers["/token"] = Answer({"error": code}, status=400)
     with pytest.raises(TokenRefreshError) as caught:
         asyncio.run(signed_in.refresh())
@@ -88,7 +88,7 @@ def test_a_wrong_registration_is_told_at_once_and_not_hammered(signed_in: Sessio
     assert signed_in.status == "signed_in", "the token is still good"
 
 
-def test_tokens_of_somebody_else_are_revoked(signed_in: SessionManager, idp: Idp) -> None:
+def test_tokens_of_another_user_are_revoked(signed_in: SessionManager, idp: Idp) -> None:
     """C23: what comes with a refreshed ID token of another person is ended at the provider, not just dropped."""
     idp.claims = {"sub": "mallory"}
     with pytest.raises(TokenRefreshError) as caught:
@@ -124,7 +124,7 @@ def test_a_callback_may_sign_in_anew(session: SessionManager, flow: AuthFlowMana
 def test_threads_and_loops_at_expiry_share_one_refresh(
     session: SessionManager, flow: AuthFlowManager, idp: Idp
 ) -> None:
-    """A10, B9, R35: 32 threads and 3 event loops find the token over: one request, one token, no error, no hang."""
+    """A10, B9, R35: 32 threads and 3 event loops find the token expired: one request, one token, no error, no hang."""
     sign_in(flow, idp)
     expire(session)
     idp.delay = 0.2
@@ -194,7 +194,7 @@ def store() -> BrokenStore:
     return BrokenStore()
 
 
-def test_a_store_that_cannot_be_read_says_so_before_anybody_signs_in(
+def test_a_store_that_cannot_be_read_says_so_before_the_sign_in(
     provider: GenericOIDCProvider, store: BrokenStore
 ) -> None:
     """R23: its own sentence is what the widget shows; reading is tried again, and works when the store is back."""
@@ -212,7 +212,7 @@ def test_a_store_that_cannot_be_read_says_so_before_anybody_signs_in(
     assert session.error is None
 
 
-def test_a_store_that_cannot_save_costs_nobody_the_session(
+def test_a_store_that_cannot_save_does_not_end_the_session(
     provider: GenericOIDCProvider, store: BrokenStore, idp: Idp
 ) -> None:
     """R31: signing in succeeds, in memory, and says what that means."""
@@ -297,7 +297,7 @@ def test_logout_says_when_the_store_keeps_the_tokens(
 
 
 def test_logout_of_what_cannot_be_read_is_not_complete(provider: GenericOIDCProvider, store: BrokenStore) -> None:
-    """Tokens that nobody here can read are not revoked, and that is said."""
+    """A sign-out that cannot read the stored tokens says that they are not revoked."""
     store.broken["read"] = TokenStoreError("The key is another one.", code="store_key")
     result = log_out(SessionManager(provider, store))
 
@@ -305,7 +305,7 @@ def test_logout_of_what_cannot_be_read_is_not_complete(provider: GenericOIDCProv
     assert not result.complete
 
 
-def test_logout_of_nobody_is_fine(session: SessionManager) -> None:
+def test_logout_when_signed_out_succeeds(session: SessionManager) -> None:
     """There is nothing to revoke."""
     assert log_out(session) == LogoutResult("none", "none", "deleted")
 
@@ -333,7 +333,7 @@ def test_a_session_keeps_one_copy(signed_in: SessionManager) -> None:
 
 
 def test_two_providers_never_share_tokens(idp: Idp, provider: GenericOIDCProvider) -> None:
-    """One store, one session key, another provider or client: nobody is signed in there, and nothing is sent there."""
+    """One store, one session key, another provider or client: it finds no sign-in and sends no token there."""
     store = MemoryTokenStore()
     sign_in(AuthFlowManager(provider, store), idp)
     with Idp() as other:

@@ -51,7 +51,7 @@ def tokens(**changes: Any) -> OAuthTokenSet:
 
 
 def test_reading_without_a_session_raises_at_once(session: SessionManager) -> None:
-    """Nobody is signed in: ``LoginRequired``, quickly, and the provider hears nothing."""
+    """A read raises ``LoginRequired`` at once when signed out, without a request to the provider."""
     started = time.monotonic()
 
     with pytest.raises(LoginRequired) as caught:
@@ -87,7 +87,7 @@ def test_the_traits_say_who_is_signed_in(signed_in: SessionManager) -> None:
 
 
 def test_traits_are_read_only(session: SessionManager) -> None:
-    """Nobody but the session changes its traits."""
+    """Only the session changes its traits."""
     with pytest.raises(traitlets.TraitError):
         session.status = "signed_in"
 
@@ -121,7 +121,7 @@ def test_a_token_near_its_end_is_renewed_before_it_is_read(
 
 
 def test_many_readers_cause_one_refresh(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
-    """B9: Thirty-two threads that find the token over share one refresh, and all get the same new token."""
+    """B9: Thirty-two threads that find the token expired share one refresh, and all get the same new token."""
     sign_in(flow, idp)
     expire(session)
     idp.delay = 0.2
@@ -150,7 +150,7 @@ def test_reading_works_inside_a_running_event_loop(session: SessionManager, flow
 
 
 def test_the_background_renews_by_itself(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
-    """A token of 2 s is replaced though nobody reads it, and not more often than it must be."""
+    """A token of 2 s is refreshed without a read, and not more often than it must be."""
     idp.lifetime = 2
     started = time.monotonic()
     sign_in(flow, idp)
@@ -201,7 +201,7 @@ def test_an_outage_keeps_the_session(signed_in: SessionManager, idp: Idp) -> Non
     until(lambda: signed_in.error is None)
 
 
-def test_a_new_token_that_is_over_when_it_comes(signed_in: SessionManager, idp: Idp) -> None:
+def test_a_new_token_that_has_expired_when_it_comes(signed_in: SessionManager, idp: Idp) -> None:
     """A process that stood still for longer than a token lives asks for another one, instead of raising."""
     idp.refresh_tokens["CANARY-next"] = True
     late = {"access_token": "CANARY-at-late", "token_type": "Bearer", "expires_in": 1, "refresh_token": "CANARY-next"}
@@ -230,14 +230,14 @@ def test_invalid_grant_ends_the_session_once(session: SessionManager, flow: Auth
     assert code_of_reading(session) == "invalid_grant"
     asyncio.run(flow.begin("http://localhost/callback"))
     assert session.status == "authorizing"
-    assert code_of_reading(session) == "invalid_grant", "the reason is forgotten while somebody signs in"
+    assert code_of_reading(session) == "invalid_grant", "the reason is forgotten while a sign-in is open"
     time.sleep(0.1)
     assert (len(called), idp.requests_to("/token")) == (1, before)
     flow.cancel()
 
 
 def code_of_reading(session: SessionManager) -> str:
-    """Return why the token is over."""
+    """Read the token, which must fail, and return the error's code."""
     with pytest.raises(TokenExpiredError) as caught:
         _ = session.access_token
     return caught.value.code
@@ -257,7 +257,7 @@ def test_a_token_without_refresh_ends_when_it_ends(session: SessionManager, flow
     assert idp.requests_to("/token") == 1
 
 
-def test_a_refresh_that_names_somebody_else_ends_the_session(signed_in: SessionManager, idp: Idp) -> None:
+def test_a_refresh_that_names_another_user_ends_the_session(signed_in: SessionManager, idp: Idp) -> None:
     """C23: a refreshed ID token with another subject is refused with everything that came with it."""
     old = signed_in.access_token
     idp.claims = {"sub": "mallory"}
@@ -305,7 +305,7 @@ def test_logout_during_a_refresh_wins(signed_in: SessionManager, idp: Idp) -> No
 def test_logout_returns_although_the_provider_hangs(
     signed_in: SessionManager, idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Revoking has a deadline; the session is over at once."""
+    """Revoking has a deadline; the session has ended at once."""
     monkeypatch.setattr("pywry_auth_nb.providers.base._REVOKE_DEADLINE", 0.3)
     idp.answers["/revoke"] = Answer(delay=9)
     started = time.monotonic()
@@ -347,13 +347,13 @@ def test_a_refreshed_id_token_that_breaks_a_rule_ends_the_session(signed_in: Ses
 
 
 def test_waiting_for_a_sign_in_has_a_deadline(session: SessionManager) -> None:
-    """Nobody comes: ``AuthFlowTimeout``."""
+    """Waiting for a sign-in raises ``AuthFlowTimeout`` after its deadline."""
     with pytest.raises(AuthFlowTimeout):
         asyncio.run(session._engine.wait_signed_in(0.05))
 
 
 def test_waiting_ends_with_the_sign_in(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
-    """A waiting thread goes on as soon as somebody has signed in."""
+    """A waiting thread goes on as soon as the sign-in has succeeded."""
     waiting = threading.Thread(target=lambda: asyncio.run(session._engine.wait_signed_in(10)))
     waiting.start()
     sign_in(flow, idp)
@@ -515,7 +515,7 @@ def test_a_sign_in_while_the_old_session_ends_is_kept(provider: GenericOIDCProvi
 
 
 def test_tokens_of_a_refused_sign_in_are_revoked(flow: AuthFlowManager, idp: Idp) -> None:
-    """C11: when UserInfo names somebody else, the tokens that came are ended at the provider."""
+    """C11: when UserInfo names another user, the tokens that came are revoked."""
     idp.answers["/userinfo"] = Answer({"sub": "eve"})
     with pytest.raises(Exception, match="two different users"):
         sign_in(flow, idp)
@@ -534,7 +534,7 @@ def test_a_refused_revocation_does_not_spare_the_other_token(signed_in: SessionM
 
 
 def test_login_does_not_take_an_ended_session_for_a_good_one(signed_in: SessionManager, idp: Idp) -> None:
-    """After the end ``login()`` asks again; here there is nobody to ask."""
+    """After the session has ended ``login()`` asks for a sign-in, and raises where there is no front end."""
     idp.refresh_tokens.clear()
     with pytest.raises(TokenRefreshError):
         asyncio.run(signed_in.refresh())
@@ -640,7 +640,7 @@ def test_retry_after_binds_readers_as_well(signed_in: SessionManager, idp: Idp) 
 def test_login_never_returns_an_expired_token(
     signed_in: SessionManager, flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refresh that failed is no sign-in: ``login()`` waits for a token to work with, here of a new sign-in."""
+    """After a failed refresh ``login()`` waits for a valid token, here of a new sign-in."""
     shown: list[Any] = []
     monkeypatch.setattr(notebook, "has_front_end", lambda: True)
     monkeypatch.setattr("IPython.display.display", shown.append)

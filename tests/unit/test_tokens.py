@@ -276,7 +276,7 @@ NO_TOKEN = {
 }
 
 
-def test_an_access_token_that_is_none_is_refused() -> None:
+def test_an_invalid_access_token_is_refused() -> None:
     """H079: an access token is a non-empty string of printable ASCII (RFC 6749 appendix A.12)."""
     for name, value in NO_TOKEN.items():
         with case(name):
@@ -355,7 +355,7 @@ NO_LIFETIME = {
 }
 
 
-def test_a_lifetime_that_is_none_is_refused() -> None:
+def test_an_invalid_lifetime_is_refused() -> None:
     """A15, H085, H086: a negative, endless or meaningless lifetime is an error, not a guess."""
     for name, value in NO_LIFETIME.items():
         with case(name):
@@ -372,7 +372,7 @@ def test_a_token_may_be_missing() -> None:
             assert getattr(parse(**{name: value}), name) is None
 
 
-def test_a_token_that_is_none_is_refused() -> None:
+def test_an_invalid_refresh_or_id_token_is_refused() -> None:
     """H090, H097, H196: a refresh or ID token that comes is a non-empty string of printable ASCII."""
     for name, value in product(["refresh_token", "id_token"], ["", 5, 0, False, [], {}, ["a"], "a\nb", "é"]):
         with case(name, value):
@@ -410,7 +410,7 @@ def test_a_scope_that_is_no_string_is_refused() -> None:
 
 
 def test_unknown_members_are_ignored() -> None:
-    """H094: ten thousand members nobody asked for do no harm (RFC 6749 §5.1)."""
+    """H094: ten thousand unknown members are ignored (RFC 6749 §5.1)."""
     held = parse(**{f"x{number}": number for number in range(10_000)})
 
     assert held.access_token == "CANARY-at"

@@ -131,7 +131,7 @@ def test_the_page_hears_no_secret(session: SessionManager, flow: AuthFlowManager
 
 
 def test_a_new_widget_says_where_to_sign_in(session: SessionManager) -> None:
-    """Nobody is signed in yet, and there is no kernel whose server could answer."""
+    """A new widget is signed out, and without a Jupyter server it has no login path."""
     assert shown(LoginWidget(session)) == {
         "status": "signed_out",
         "provider": "127.0.0.1",
@@ -161,14 +161,14 @@ def test_a_widget_shows_who_is_signed_in(session: SessionManager, flow: AuthFlow
 
 
 def test_a_widget_of_a_signed_in_session_shows_it_at_once(signed_in: SessionManager, page: Page) -> None:
-    """A widget that comes later needs nobody to tell it."""
+    """A widget that is made after the sign-in shows it."""
     widget = LoginWidget(signed_in)
 
     assert (widget.status, widget.name) == ("signed_in", "Ada Lovelace")
 
 
 def test_a_widget_finds_a_stored_session(provider: GenericOIDCProvider, idp: Idp) -> None:
-    """Where the store knows a session, showing the widget loads it: nobody has to click."""
+    """Where the store knows a session, showing the widget loads it without a click."""
     store = MemoryTokenStore()
     sign_in(AuthFlowManager(provider, store), idp)
     widget = LoginWidget(SessionManager(provider, store))
@@ -192,7 +192,7 @@ def test_a_sign_in_overtakes_the_load_of_what_was_stored(session: SessionManager
 
 
 def test_a_failure_is_shown_until_the_next_attempt(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
-    """Code and sentence appear together, and go when somebody tries again."""
+    """Code and sentence appear together, and go when a new sign-in begins."""
     widget = LoginWidget(session)
     begin(flow)
     until(lambda: widget.status == "authorizing")
@@ -245,7 +245,7 @@ def test_one_change_is_one_message(session: SessionManager, flow: AuthFlowManage
 
 
 def test_nothing_new_is_no_message(signed_in: SessionManager, page: Page) -> None:
-    """A read of the session is no news."""
+    """A read of the session sends no message."""
     widget = LoginWidget(signed_in)
     asyncio.run(signed_in.initialize())
     before = list(page.updates)
@@ -362,7 +362,7 @@ def test_two_sessions_do_not_mix(provider: GenericOIDCProvider, idp: Idp) -> Non
 
 
 def test_closing_a_widget_leaves_the_other(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
-    """A closed widget is history; the session and its other widget go on."""
+    """After closing one widget the session and its other widget go on."""
     closed, open_ = LoginWidget(session), LoginWidget(session)
     closed.close()
     sign_in(flow, idp)
@@ -391,7 +391,7 @@ def test_a_closed_widget_of_a_session_is_replaced(session: SessionManager, idp: 
 
 
 def test_a_session_ends_with_its_closed_widgets(provider: GenericOIDCProvider) -> None:
-    """R41: once its widgets are closed, a session that nobody holds is gone, with its tokens."""
+    """R41: a session without references is collected, with its tokens, once its widgets are closed."""
     session = SessionManager(provider)
     asyncio.run(session.save_tokens(OAuthTokenSet("CANARY-at")))
     session._repr_mimebundle_()
@@ -417,14 +417,14 @@ def test_what_is_displayed_suits_every_front_end(session: SessionManager) -> Non
 
 
 def over(store: MemoryTokenStore, provider: GenericOIDCProvider) -> None:
-    """Keep a token that is over and cannot be renewed."""
+    """Store an expired token that cannot be refreshed."""
     old = OAuthTokenSet("CANARY-at", expires_in=10, issued_at=time.time() - 100)
     asyncio.run(store.save(SessionManager(provider).store_key, old))
 
 
 @pytest.mark.parametrize("way", ["thread", "main", "loop", "old session", "ended session"])
 def test_login_without_a_front_end_refuses_at_once(provider: GenericOIDCProvider, idp: Idp, way: str) -> None:
-    """P5: plain Python has nobody to ask, so ``login()`` raises instead of waiting, wherever it is called."""
+    """P5: in plain Python no user can click, so ``login()`` raises instead of waiting, wherever it is called."""
     store = MemoryTokenStore()
     if way in {"old session", "ended session"}:
         over(store, provider)
@@ -459,7 +459,7 @@ def test_login_without_a_front_end_refuses_at_once(provider: GenericOIDCProvider
 
 
 def test_login_returns_the_session_that_is_there(signed_in: SessionManager, idp: Idp) -> None:
-    """With somebody signed in no front end is needed."""
+    """``login()`` returns a session that is signed in, also without a front end."""
     before = len(idp.requests)
     result = signed_in.login()
 
