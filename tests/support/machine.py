@@ -28,7 +28,7 @@ _real_time = time.time
 
 
 class Clock:
-    """The wall clock, as it looks to somebody whose laptop sleeps now and then: timers know nothing of it."""
+    """The wall clock, as on a laptop that sleeps now and then: timers do not see the jumps."""
 
     def __init__(self) -> None:
         self._slept = 0.0
@@ -52,11 +52,11 @@ class Grant:
 
     Attributes:
         person: Who signed in.
-        refresh_token: The one that is good; empty when none is.
+        refresh_token: The valid one; empty when there is none.
         access_tokens: All of them, oldest first.
         end: When the newest access token ends.
-        refused: A refresh was refused: whoever asked knows that it cannot be renewed.
-        over: Nobody may want this grant any more: somebody signed out, or in anew.
+        refused: A refresh was refused, so a kernel knows that it cannot be refreshed.
+        ended: The user signed out, or in anew, so no kernel may use this grant any more.
     """
 
     person: str
@@ -64,7 +64,7 @@ class Grant:
     access_tokens: list[str] = field(default_factory=list)
     end: float = 0.0
     refused: bool = False
-    over: bool = False
+    ended: bool = False
 
     def __repr__(self) -> str:
         return f"<Grant of {self.person}>"
@@ -127,8 +127,8 @@ class Books(Idp):
         if grant is None:
             self.complaints.append("an unknown refresh token came")
             return 400, {"error": "invalid_grant"}
-        if grant.over:
-            self.complaints.append("a refresh token of a sign-in came that was over")
+        if grant.ended:
+            self.complaints.append("a refresh token of an ended sign-in came")
         if grant.refresh_token != token:
             grant.refresh_token, grant.refused = "", True  # used twice, or withdrawn
             return 400, {"error": "invalid_grant"}
@@ -217,7 +217,7 @@ class Kernel:
         self.open: list[SignIn] = []
 
     def die(self) -> None:
-        """Be gone: what refers to it keeps nothing of it alive."""
+        """Drop the session and the flow."""
         del self.session, self.flow
         self.open.clear()
 

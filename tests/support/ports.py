@@ -1,4 +1,4 @@
-"""Ports for the programs that tests start, which nobody else takes before the program has begun to listen."""
+"""Ports for the programs that tests start, which no other process takes before the program listens."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import random
 import socket
 from contextlib import suppress
 
-# Below all that an operating system gives to whoever asks for any port: a connection or a kernel that begins
+# Below the range from which an operating system assigns ports: a connection or a kernel that begins
 # between the choice and the start of the program cannot take it.
 _CHOICE = range(11_000, 32_000)
 _given: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody uses, and that this process has not been given before."""
+    """Return a free port of 127.0.0.1 that this process has not been given before."""
     while True:
         port = random.SystemRandom().choice(_CHOICE)  # several processes of tests run at once, some with one seed
         with socket.socket() as probe, suppress(OSError):

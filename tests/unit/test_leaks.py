@@ -176,7 +176,7 @@ def test_a_session_in_a_container_cannot_be_pickled(shown: dict[str, Any], copyi
 @pytest.mark.parametrize("copying", [pickle.dumps, copy.deepcopy])
 @pytest.mark.parametrize("name", ["flow", "widget"])
 def test_what_holds_a_session_cannot_be_pickled(shown: dict[str, Any], name: str, copying: Any) -> None:
-    """T38: nor can it travel inside something else of ours."""
+    """T38: objects of ours that hold a session cannot be pickled either."""
     with pytest.raises((TypeError, NotImplementedError, pickle.PicklingError)):
         copying(shown[name])
 
@@ -377,7 +377,7 @@ CELLS = [
 
 
 class Recorder(nbclient.NotebookClient):
-    """Runs a notebook and keeps everything that the kernel broadcasts to whoever is connected."""
+    """Runs a notebook and keeps everything that the kernel broadcasts to its clients."""
 
     def process_message(self, msg: Any, *args: Any, **kwargs: Any) -> Any:
         """Keep it."""
@@ -427,7 +427,7 @@ def test_no_secret_is_in_the_notebook(run_notebook: tuple[bytes, Any, list[Any],
 
 
 def test_no_secret_is_broadcast(run_notebook: tuple[bytes, Any, list[Any], set[str]]) -> None:
-    """T09: who is connected to the same kernel hears outputs and comm messages, and no secret among them."""
+    """T09: outputs and comm messages, which every client of the kernel gets, hold no secret."""
     _, _, heard, secrets = run_notebook
     text = json.dumps([message["content"] for message in heard])
     kinds = {message["msg_type"] for message in heard}

@@ -98,8 +98,8 @@ def step(**arguments: Any) -> Callable[[Callable[..., Any]], Any]:
 class Machine(RuleBasedStateMachine):
     """What can happen, and what must be true then.
 
-    The model is ``grant``, what everybody is signed in with, or None; and of each kernel which sign-ins are ``open``.
-    No rule's choices depend on it: Hypothesis must find the same ones when it tries again, whoever wins a race then.
+    The model is ``grant``, what the kernels are signed in with, or None; and the ``open`` sign-ins of each kernel.
+    No rule's choices depend on it: Hypothesis must find the same ones when it tries again, however races end.
     """
 
     home: ClassVar[Path]
@@ -122,7 +122,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(number=kernels, person=people)
     def start(self, number: int, person: str) -> None:
-        """Three kernels start, and somebody signs in."""
+        """Three kernels start, and a user signs in."""
         self.kernels = [self.new_kernel() for _ in range(3)]
         self.sign_in(number, person)
 
@@ -142,10 +142,10 @@ class Machine(RuleBasedStateMachine):
 
     @step(target=answers, number=kernels, person=people)
     def begin(self, number: int, person: str) -> Answered:
-        """Somebody presses the button and signs in at the provider; their browser is not back yet."""
+        """A user presses the button and signs in at the provider; their browser is not back yet."""
         sign_in = self.press(self.kernels[number])
         seen = sign_in.kernel.session.status
-        assert seen == "authorizing" or self.grant, "it may just have heard that somebody is signed in"
+        assert seen == "authorizing" or self.grant, "it may just have heard of a sign-in"
         return sign_in, self.books.consent(sign_in.url, person)
 
     @step(answer=answers, how=st.sampled_from(["well", "declined", "with another code"]))
@@ -160,7 +160,7 @@ class Machine(RuleBasedStateMachine):
 
     @step(answer=answers, number=kernels, state=st.sampled_from([None, "", "made up"]))
     def come_back_elsewhere(self, answer: Answered, number: int, state: str | None) -> None:
-        """An answer comes to a kernel that did not ask, or has a state that nobody asked with."""
+        """An answer comes to a kernel that did not ask, or has a state of no sign-in."""
         kernel, (sign_in, params) = self.kernels[number], answer
         if state is not None:
             self.refuse(kernel, {**params, "state": state}, {"unknown_flow"})
@@ -190,9 +190,9 @@ class Machine(RuleBasedStateMachine):
         kernel.open.clear()
 
     def come_too_late(self, kernel: Kernel) -> None:
-        """Begin a sign-in whose time is soon over, and come back after that."""
+        """Begin a sign-in with a short deadline, and come back after that."""
         sign_in = attempt(lambda: self.press(kernel, lifetime=0.02))
-        if isinstance(sign_in, SignIn):  # else it was over so soon that nobody could press anything
+        if isinstance(sign_in, SignIn):  # else it ended before the button could be pressed
             assert isinstance(sign_in.outcome.exception(5), AuthFlowTimeout)
             kernel.open.remove(sign_in)
             self.deliver(sign_in, self.books.consent(sign_in.url, "ada"))
@@ -222,7 +222,7 @@ class Machine(RuleBasedStateMachine):
             self.begins(kernel, self.granted(params))
 
     def is_spoiled(self, params: dict[str, str]) -> bool:
-        """Whether nobody can be signed in by this answer now."""
+        """Whether this answer can sign no user in now."""
         wrong = "/token" in self.books.answers or self.books.answers.get("/userinfo") is EVE
         return wrong or not self.books.is_good(params.get("code", ""))
 
@@ -253,9 +253,9 @@ class Machine(RuleBasedStateMachine):
         return grant
 
     def begins(self, kernel: Kernel, grant: Grant) -> None:
-        """Note that somebody has signed in; the kernel where that was knows it at once."""
+        """Note a sign-in; the kernel where it happened knows it at once."""
         if self.grant is not None:
-            self.grant.over = True
+            self.grant.ended = True
         self.grant = grant
         kernel.open.clear()
         assert self.look(kernel) is grant
@@ -272,14 +272,14 @@ class Machine(RuleBasedStateMachine):
     @step(deed=st.sampled_from(["read", "refresh"]), delay=delays)
     def everybody(self, deed: str, delay: float) -> None:
         """Cells in all kernels want a token at once."""
-        self.somebody()
+        self.signed_in_grant()
         with self.slow(delay):
             self.at_once([self.prepare(kernel, deed, "") for kernel in self.kernels])
         self.everybody_settles()
 
     @step(number=kernels)
     def refresh(self, number: int) -> None:
-        """Somebody asks for a new token; an older one may do only when another kernel has just got it."""
+        """A cell asks for a new token; an older one is right only when another kernel has just got it."""
         kernel, renewable = self.kernels[number], self.is_renewable
         known = list(self.grant.access_tokens) if self.grant else []
         got = attempt(lambda: finish(kernel.session.refresh()))
@@ -294,8 +294,8 @@ class Machine(RuleBasedStateMachine):
 
     @step(seconds=st.sampled_from([A_WHILE, ALMOST, PAST]))
     def time_passes(self, seconds: int) -> None:
-        """The access token grows older, gets near its end, or is over."""
-        left = 0.0 if seconds == A_WHILE else self.somebody().end - time.time()
+        """The access token grows older, gets near its end, or expires."""
+        left = 0.0 if seconds == A_WHILE else self.signed_in_grant().end - time.time()
         self.clock.sleep(max(left + seconds, 0.0))
 
     @step(number=kernels)
@@ -306,7 +306,7 @@ class Machine(RuleBasedStateMachine):
 
     @step(number=kernels, leaves=st.booleans())
     def logout(self, number: int, leaves: bool) -> None:
-        """Somebody signs out, and may shut down at once: nobody is signed in here, and soon nowhere."""
+        """A user signs out, and may shut down at once: this kernel is signed out, and soon all are."""
         kernel = self.kernels[number]
         result = finish(kernel.session.logout())
         kernel.open.clear()
@@ -318,10 +318,10 @@ class Machine(RuleBasedStateMachine):
         self.ends([self.grant] if self.grant else [])
 
     def ends(self, grants: list[Grant]) -> None:
-        """Note that somebody has signed out: of these grants nothing is left, anywhere."""
+        """Note a sign-out: of these grants nothing is left, in store, kernels or provider."""
         self.grant = None
         for grant in grants:
-            grant.over = True
+            grant.ended = True
             self.is_dead(grant)
         assert not any(b"CANARY" in content for content in self.stored())
 
@@ -341,18 +341,18 @@ class Machine(RuleBasedStateMachine):
             self.books.answers = dict(TROUBLE[what])
 
     def be_well(self) -> None:
-        """End all trouble, and wait for longer than anybody waits between two tries."""
+        """End all trouble, and wait for longer than any pause between two tries."""
         if self.books.answers:
             self.books.answers = {}
             self.clock.sleep(120)
 
     @step()
     def withdraw(self) -> None:
-        """The provider renews this sign-in no more, and tells nobody."""
-        self.somebody().refresh_token = ""
+        """The provider silently stops renewing this sign-in."""
+        self.signed_in_grant().refresh_token = ""
 
-    def somebody(self) -> Grant:
-        """Return what somebody is signed in with, as soon as they are."""
+    def signed_in_grant(self) -> Grant:
+        """Sign in if no user is signed in, and return the grant."""
         if self.grant is None:
             self.be_well()
             self.sign_in(0, "ada")
@@ -416,7 +416,7 @@ class Machine(RuleBasedStateMachine):
             before, seen = self.grant, self.agreed()
             assert seen in granted or (seen is None and "logout" in deeds)
             for grant in {before, *granted} - {seen, None}:
-                grant.over = True
+                grant.ended = True
             if seen is None:
                 self.ends(granted or [grant for grant in [before] if grant])
             self.grant = seen
@@ -498,11 +498,11 @@ class Machine(RuleBasedStateMachine):
         self.nothing_shows_a_secret()
 
     def nothing_was_used_twice(self) -> None:
-        """P2: each refresh token, and each code, was sent once; and none of a sign-in that was over."""
+        """P2: each refresh token, and each code, was sent once; and none of a sign-in that had ended."""
         assert self.books.complaints == []
 
     def every_wait_has_an_end(self) -> None:
-        """P5: who waits for a sign-in knows at once that it is over, and no status says that it is still open."""
+        """P5: a call that waits for a sign-in ends with it, and no status says that it is still open."""
         for sign_in in self.presses:
             if sign_in.kernel in self.kernels:
                 assert sign_in.outcome.done() == (sign_in not in sign_in.kernel.open)
@@ -519,10 +519,10 @@ class Machine(RuleBasedStateMachine):
             assert "CANARY" not in "".join(shown) + str(error)
 
     def teardown(self) -> None:
-        """At last the provider works, everybody agrees, and signs out: nothing is left."""
+        """At last the provider works, all kernels agree and sign out: nothing is left."""
         failed = sys.exc_info()[0] is not None
         self.be_well()
-        if failed:  # nobody may be left who renews anything in the next example
+        if failed:  # no kernel may be left that refreshes in the next example
             for kernel in self.kernels:
                 attempt(lambda kernel=kernel: finish(kernel.session.logout()))  # type: ignore[misc]
         elif self.kernels:
@@ -592,7 +592,7 @@ def test_a_sign_in_survives_whatever_happens(machine: type[Machine], examples: i
 
 QUICK = settings(database=None, deadline=None, max_examples=100)
 DEEDS = st.sampled_from(["in", "out", "renew", "end"])
-MOMENTS = st.integers(0, 2**52 * 1000)  # nanoseconds of a wall clock that somebody may set anyhow
+MOMENTS = st.integers(0, 2**52 * 1000)  # nanoseconds of a wall clock that may be set to anything
 CODECS = [Codec(), Codec(make_encryption_key())]
 
 
@@ -607,7 +607,7 @@ def histories(draw: st.DrawFn) -> list[Record]:
 
 
 def after(record: Record, deed: str, tokens: OAuthTokenSet) -> Record:
-    """Return the record that somebody makes of ``record``."""
+    """Return the record that an event makes of ``record``."""
     if deed == "out":
         return record.signed_out()
     if deed == "in" or record.tokens is None or record.ended:

@@ -88,7 +88,7 @@ class Window:
         self.before(self.redirect_uri)
         if self.wait and self._gone.wait(self.wait):
             return
-        with contextlib.suppress(OSError):  # in some tests nobody listens any more
+        with contextlib.suppress(OSError):  # in some tests the server has stopped
             self.status, self.page = visit(self.redirect_uri, self.idp.authorize(self.url, **self.change))
 
     def read(self) -> tuple[int, str]:
@@ -109,7 +109,7 @@ def visit(redirect_uri: str, params: dict[str, str], **headers: str) -> tuple[in
 
 
 def is_free(redirect_uri: str) -> bool:
-    """Whether nobody listens there."""
+    """Whether the port is closed."""
     parts = urlsplit(redirect_uri)
     with socket.socket() as probe:
         return probe.connect_ex((parts.hostname, parts.port)) != 0
@@ -139,7 +139,7 @@ def meanwhile(condition: Callable[[], object], act: Callable[[], object]) -> Non
 
 
 def nothing(*_: object) -> str:
-    """A window in which nobody does anything."""
+    """A window whose user does nothing."""
     return "label"
 
 
@@ -227,7 +227,7 @@ def test_window_config_is_merged(flow: AuthFlowManager, idp: Idp) -> None:
 
 
 def test_signing_in_again_waits_for_that(flow: AuthFlowManager, idp: Idp) -> None:
-    """Who is signed in already is not taken for the one who is signing in."""
+    """An earlier sign-in does not count as the one that ``run_native`` waits for."""
     sign_in(flow, idp)
     old = flow.session.access_token
     result = flow.run_native(Window(idp, wait=0.2).show)
@@ -237,7 +237,7 @@ def test_signing_in_again_waits_for_that(flow: AuthFlowManager, idp: Idp) -> Non
 
 
 def test_declining_again_keeps_the_session(flow: AuthFlowManager, idp: Idp) -> None:
-    """Who is signed in already stays so when another attempt fails, and the attempt fails all the same."""
+    """A session that is signed in stays so when another attempt fails, and the attempt raises."""
     sign_in(flow, idp)
     error, _ = fails(flow, Window(idp, code=None, error="access_denied"))
 
@@ -246,7 +246,7 @@ def test_declining_again_keeps_the_session(flow: AuthFlowManager, idp: Idp) -> N
 
 
 def test_another_sign_in_that_is_faster_is_a_success(flow: AuthFlowManager, idp: Idp) -> None:
-    """Somebody signs in with the widget meanwhile: somebody is signed in, which is what was asked for."""
+    """A sign-in with the widget meanwhile makes ``run_native`` succeed with its tokens."""
     window = Window(idp, lambda _: sign_in(flow, idp), wait=0.1)
     result = flow.run_native(window.show)
 
@@ -299,7 +299,7 @@ def test_on_the_background_thread(flow: AuthFlowManager) -> None:
 
 
 def test_junk_does_not_end_it(flow: AuthFlowManager, provider: GenericOIDCProvider, idp: Idp) -> None:
-    """B11, H020: who does not know the state can neither finish the sign-in nor end it, and is told so."""
+    """B11, H020: a request without the right state can neither finish the sign-in nor end it."""
     seen: list[tuple[int, bool]] = []
     notebook = idp.authorize(asyncio.run(flow.begin(REDIRECT_URI)).url)
     other = idp.authorize(asyncio.run(AuthFlowManager(provider).begin(REDIRECT_URI)).url)
@@ -325,7 +325,7 @@ def test_junk_does_not_end_it(flow: AuthFlowManager, provider: GenericOIDCProvid
 
 
 def test_another_host_name_does_not_end_it(flow: AuthFlowManager, idp: Idp) -> None:
-    """B11, T20: even the right answer is not taken under a name that somebody has pointed here."""
+    """B11, T20: even the right answer is refused under another host name (DNS rebinding)."""
     seen: list[int] = []
 
     def rebind(redirect_uri: str) -> None:
@@ -348,7 +348,7 @@ def test_a_reload_is_told_that_it_is_one(flow: AuthFlowManager, idp: Idp) -> Non
         threads = [threading.Thread(target=lambda: pages.append(visit(redirect_uri, params))) for _ in range(2)]
         for thread in threads:
             thread.start()
-        until(lambda: pages, "nobody is told that it is finished")
+        until(lambda: pages, "no page says that it is finished")
         gate.set()
         for thread in threads:
             thread.join(5)
@@ -431,7 +431,7 @@ def test_a_provider_that_hangs_does_not_hold_it_up(flow: AuthFlowManager, idp: I
 
 
 def test_a_window_that_waits_does_not_keep_it_open(flow: AuthFlowManager, idp: Idp) -> None:
-    """While ``show_window`` does not return nobody can end it; but an answer after ``auth_timeout`` is refused."""
+    """A ``show_window`` that blocks cannot be interrupted, but an answer after ``auth_timeout`` is refused."""
     asyncio.run(flow.provider.prepare())  # its time counts, too
     flow = impatient(flow, 0.3)
     seen: list[int] = []
@@ -444,7 +444,7 @@ def test_a_window_that_waits_does_not_keep_it_open(flow: AuthFlowManager, idp: I
     with pytest.raises(AuthFlowTimeout):
         flow.run_native(show)
 
-    assert seen == [200], "the neutral page for what is over"
+    assert seen == [200], "the neutral page for a sign-in that has ended"
     assert idp.requests_to("/token") == 0
 
 
@@ -468,7 +468,7 @@ def test_cancel_ends_it_at_once(flow: AuthFlowManager, idp: Idp, moment: str) ->
 
 
 def test_signing_out_ends_it(flow: AuthFlowManager, idp: Idp) -> None:
-    """T33: who signs out means the sign-in that is open, too."""
+    """T33: a sign-out also ends the sign-in that is open."""
     window = Window(idp, wait=8.0)
     meanwhile(lambda: window.url, lambda: asyncio.run(flow.session.logout()))
     error, took = fails(flow, window)
@@ -478,7 +478,7 @@ def test_signing_out_ends_it(flow: AuthFlowManager, idp: Idp) -> None:
 
 
 def test_good_tokens_are_not_given_up(provider: GenericOIDCProvider, idp: Idp) -> None:
-    """Time is up while a slow store saves good tokens: then it is a success, and not a session that nobody expects."""
+    """A time-out while a slow store saves good tokens does not revoke them: the sign-in succeeds."""
     store = GatedStore()
     flow = AuthFlowManager(provider, store, auth_timeout=1.0)
     store.gate.clear()
@@ -489,7 +489,7 @@ def test_good_tokens_are_not_given_up(provider: GenericOIDCProvider, idp: Idp) -
 
 
 def test_signing_out_while_tokens_are_stored(provider: GenericOIDCProvider, idp: Idp) -> None:
-    """B10: signing out wins over a sign-in whose tokens are being saved, and the one who waits hears of it."""
+    """B10: signing out wins over a sign-in whose tokens are being saved, and the waiting call raises."""
     store = GatedStore()
     flow = AuthFlowManager(provider, store)
     store.gate.clear()
@@ -574,7 +574,7 @@ def test_a_window_that_cannot_be_opened(flow: AuthFlowManager) -> None:
 
 
 def test_a_window_that_cannot_be_closed(flow: AuthFlowManager, idp: Idp, caplog: pytest.LogCaptureFixture) -> None:
-    """What ``close_window`` raises costs nobody the sign-in, and is logged by type alone."""
+    """What ``close_window`` raises does not fail the sign-in, and is logged by type alone."""
 
     def close(label: object) -> None:
         raise ValueError("CANARY")
@@ -702,7 +702,7 @@ def test_authenticate_in_a_terminal(flow: AuthFlowManager, idp: Idp, monkeypatch
 
 @pytest.fixture
 def notebook(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Pretend that somebody sits in front of a notebook; return what is displayed there."""
+    """Pretend that a user sits in front of a notebook; return what is displayed there."""
     displayed: list[Any] = []
     monkeypatch.setattr(front_end, "has_front_end", lambda: True)
     monkeypatch.setattr(notebook_module, "has_front_end", lambda: True)
@@ -725,8 +725,8 @@ def test_authenticate_in_a_notebook(flow: AuthFlowManager, idp: Idp, notebook: l
     assert flow.flow_state is AuthFlowState.COMPLETED
 
 
-def test_authenticate_somebody_who_is_signed_in(flow: AuthFlowManager, idp: Idp, notebook: list[Any]) -> None:
-    """In a notebook, who is signed in already is not asked again, and sees as whom."""
+def test_authenticate_when_already_signed_in(flow: AuthFlowManager, idp: Idp, notebook: list[Any]) -> None:
+    """In a notebook, a user who is signed in is not asked again, and sees the name."""
     sign_in(flow, idp)
 
     assert flow.authenticate(None).tokens is flow.session._engine.state.tokens
@@ -737,7 +737,7 @@ def test_authenticate_somebody_who_is_signed_in(flow: AuthFlowManager, idp: Idp,
 
 
 def test_login_keeps_its_time(session: SessionManager, notebook: list[Any]) -> None:
-    """``session.login(timeout)`` is over in that time, and a moment."""
+    """``session.login(timeout)`` returns within that time, and a moment."""
     began = time.monotonic()
     with pytest.raises(AuthFlowTimeout):
         session.login(timeout=0.4)
@@ -749,13 +749,13 @@ class HangingStore(MemoryTokenStore):
     """A store that does not answer."""
 
     async def read(self, key: str) -> Record:
-        """Take longer than anybody waits."""
+        """Take longer than any caller waits."""
         await asyncio.sleep(8)
         return await super().read(key)
 
 
 def test_login_keeps_its_time_with_a_store_that_hangs(provider: GenericOIDCProvider, notebook: list[Any]) -> None:
-    """So it is when the time goes by before there is anything to show."""
+    """``login(timeout)`` also keeps its time when the store hangs before a widget is shown."""
     session = SessionManager(provider, HangingStore())
     began = time.monotonic()
     with pytest.raises(AuthFlowTimeout):
@@ -765,7 +765,7 @@ def test_login_keeps_its_time_with_a_store_that_hangs(provider: GenericOIDCProvi
 
 
 def test_login_returns_what_it_was_given(session: SessionManager, idp: Idp, notebook: list[Any]) -> None:
-    """Tokens that are over in a moment are returned as they came, and not asked for once more."""
+    """``login()`` returns tokens that expire in a moment as they came, without a refresh."""
     idp.lifetime = 1
     idp.token_extra = {"refresh_token": ...}
     flow = AuthFlowManager(session.provider, session_manager=session)
@@ -783,8 +783,8 @@ def test_login_returns_what_it_was_given(session: SessionManager, idp: Idp, note
     assert idp.requests_to("/token") == 1
 
 
-def test_login_without_anybody(session: SessionManager) -> None:
-    """LoginRequired at once where there is nobody to ask."""
+def test_login_without_a_user(session: SessionManager) -> None:
+    """``login()`` raises LoginRequired at once where no user can click."""
     with pytest.raises(LoginRequired) as caught:
         session.login(timeout=5)
 
@@ -827,7 +827,7 @@ def test_run_deploy(flow: AuthFlowManager, in_kernel: None, base_url: str, expec
     assert flow.run_deploy(base_url) != url
 
 
-def test_run_deploy_at_a_server_that_nobody_knows(
+def test_run_deploy_at_an_unknown_server(
     flow: AuthFlowManager, in_kernel: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the base URL cannot be known, it is taken to be the root, as everywhere."""
@@ -855,7 +855,7 @@ def test_authenticate_a_browser_app_in_a_kernel(flow: AuthFlowManager, in_kernel
 def test_ctrl_c_while_cleaning_up(
     flow: AuthFlowManager, idp: Idp, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """KeyboardInterrupt that comes when all is over leaves no port busy and no window open."""
+    """KeyboardInterrupt during the clean-up leaves no port busy and no window open."""
     window = Window(idp)
     original = getattr(_Server, moment)
 

@@ -221,7 +221,7 @@ def test_a_bad_endpoint_is_refused(fresh: Callable[..., GenericOIDCProvider], op
 
 
 def test_a_missing_endpoint_is_named(fresh: Callable[..., GenericOIDCProvider], op: Idp) -> None:
-    """H044: what we cannot do without."""
+    """H044: metadata without a required endpoint are refused with its name."""
     for name, value in product(["authorization_endpoint", "token_endpoint", "jwks_uri"], [..., None, ""]):
         with case(name, value):
             rp = fresh()
@@ -233,7 +233,7 @@ def test_a_missing_endpoint_is_named(fresh: Callable[..., GenericOIDCProvider], 
 
 
 def test_other_endpoints_may_be_missing(fresh: Callable[..., GenericOIDCProvider], op: Idp) -> None:
-    """Without UserInfo and revocation one can sign in."""
+    """A sign-in works without UserInfo and revocation endpoints."""
     for value in [..., None, ""]:
         with case(value):
             rp = fresh()
@@ -363,7 +363,7 @@ def test_threads_with_loops_of_their_own_cause_one_request(rp: GenericOIDCProvid
 
 
 def test_twenty_callers_share_one_failure(rp: GenericOIDCProvider, op: Idp) -> None:
-    """H047: a provider that is down is not asked once for each of them."""
+    """H047: twenty callers of a provider that is down cause one request."""
     gate = threading.Event()
     op.answers[DISCOVERY] = Answer({}, 500, gate=gate)
 
@@ -377,7 +377,7 @@ def test_twenty_callers_share_one_failure(rp: GenericOIDCProvider, op: Idp) -> N
     assert op.requests_to(DISCOVERY) == 1
 
 
-def test_who_stops_waiting_stops_nobody_else(rp: GenericOIDCProvider, op: Idp) -> None:
+def test_cancelling_one_caller_stops_no_other(rp: GenericOIDCProvider, op: Idp) -> None:
     """Cancelling one of two callers leaves the shared discovery running for the other."""
     gate = threading.Event()
     op.answers[DISCOVERY] = Answer(gate=gate)
@@ -433,7 +433,7 @@ def test_configured_endpoints_win(client: Callable[..., GenericOIDCProvider], op
 
 
 def test_unknown_metadata_is_ignored(rp: GenericOIDCProvider, op: Idp) -> None:
-    """C37: mtls aliases, numbers, nonsense: nothing that we do not use stops a sign-in."""
+    """C37: mtls aliases, numbers, nonsense: metadata that we do not use stop no sign-in."""
     op.metadata = {"mtls_endpoint_aliases": {"token_endpoint": "https://mtls.example"}, "x": 5, "": None}
 
     assert exchange(rp, op).access_token
@@ -464,7 +464,7 @@ def warmed(rp: GenericOIDCProvider, op: Idp) -> GenericOIDCProvider:
 
 
 def test_keys_are_fetched_once(warm: GenericOIDCProvider, op: Idp) -> None:
-    """A second token of the same key asks nobody."""
+    """A second token of the same key causes no request."""
     assert validate(warm, op.id_token()) == ""
     assert op.requests_to("/jwks") == 1
 
@@ -516,7 +516,7 @@ def test_keys_of_this_moment_are_not_asked_for_again(rp: GenericOIDCProvider, op
 
 @pytest.mark.parametrize("kid", [None, "key-1"], ids=["H163-random-kids", "H163-bad-signatures"])
 def test_a_flood_of_bad_tokens_causes_few_requests(warm: GenericOIDCProvider, op: Idp, kid: str | None) -> None:
-    """H163: a hundred tokens that no key fits are looked for three times (CVE-2026-48524); then nobody can tell."""
+    """H163: a hundred tokens that no key fits cause three requests (CVE-2026-48524); then ``jwks_failed``."""
     head, body, _ = op.id_token().split(".")
     said = []
     for _ in range(100):
@@ -580,7 +580,7 @@ def test_a_failed_fetch_keeps_the_keys(fresh: Callable[..., GenericOIDCProvider]
 
 
 def test_keys_that_cannot_be_had_are_a_typed_error(fresh: Callable[..., GenericOIDCProvider], op: Idp) -> None:
-    """A15, H169, H171: without any key nobody signs in; when they are back, the next sign-in succeeds."""
+    """A15, H169, H171: without any key a sign-in fails; when they are back, the next sign-in succeeds."""
     for name, answer in NO_KEYS.items():
         with case(name):
             rp = fresh()
@@ -710,7 +710,7 @@ def test_the_secret_is_sent_as_the_provider_wants_it(client: Callable[..., Gener
 
 
 @pytest.mark.parametrize("offered", [["private_key_jwt", "tls_client_auth"], ["none"]], ids=repr)
-def test_a_secret_that_cannot_be_sent_is_said_before_anybody_signs_in(
+def test_a_secret_that_cannot_be_sent_is_reported_before_the_sign_in(
     client: Callable[..., GenericOIDCProvider], op: Idp, offered: Any
 ) -> None:
     """H049: a provider that wants keys or certificates, or no secret at all, is refused with the metadata."""
@@ -745,7 +745,7 @@ def test_revocation_has_a_method_of_its_own(client: Callable[..., GenericOIDCPro
 
 
 def test_revocation_without_a_method_of_ours_is_an_error(client: Callable[..., GenericOIDCProvider], op: Idp) -> None:
-    """B7: it is said, not swallowed, and the token does not travel."""
+    """B7: it raises, and the token is not sent."""
     op.metadata = {"revocation_endpoint_auth_methods_supported": ["private_key_jwt"]}
     rp = client(client_secret="CANARY-secret")
 
@@ -1005,7 +1005,7 @@ def test_a_busy_token_endpoint_says_when_to_come_back(rp: GenericOIDCProvider, o
 
 
 def test_a_provider_that_is_gone_is_a_typed_error(rp: GenericOIDCProvider, op: Idp) -> None:
-    """H076: nobody listens at the token endpoint."""
+    """H076: no server listens at the token endpoint."""
     op.metadata = {"token_endpoint": "http://127.0.0.1:1/token"}
 
     assert failure(rp.exchange_code("c", REDIRECT_URI)).code == "network"
@@ -1053,7 +1053,7 @@ def test_the_access_token_travels_in_the_header(rp: GenericOIDCProvider, op: Idp
     assert request.headers["authorization"] == f"Bearer {tokens.access_token}"
 
 
-def test_userinfo_about_somebody_else_is_refused(fresh: Callable[..., GenericOIDCProvider], op: Idp) -> None:
+def test_userinfo_about_another_user_is_refused(fresh: Callable[..., GenericOIDCProvider], op: Idp) -> None:
     """B2, C11, H186: ``sub`` must be there and be the ID token's (OIDC Core §5.3.2); none of its claims are used."""
     for sub in ["eve", "ADA", "ada ", "", None, 5, ["ada"], ...]:
         with case(sub):
@@ -1081,7 +1081,7 @@ USERINFO_DOWN: dict[str, Answer] = {
 
 
 def test_userinfo_that_is_down_is_forgiven(fresh: Callable[..., GenericOIDCProvider], op: Idp) -> None:
-    """H191, C38: the ID token has said who it is; a signed UserInfo answer is not parsed unverified."""
+    """H191, C38: the ID token names the user; a signed UserInfo answer is not parsed unverified."""
     for name, answer in USERINFO_DOWN.items():
         with case(name):
             rp = fresh()
@@ -1093,7 +1093,7 @@ def test_userinfo_that_is_down_is_forgiven(fresh: Callable[..., GenericOIDCProvi
 
 
 def test_userinfo_asked_for_by_itself_is_an_error(fresh: Callable[..., GenericOIDCProvider], op: Idp) -> None:
-    """``get_userinfo``, and a sign-in without ID token, say when nobody told who it is."""
+    """``get_userinfo``, and a sign-in without ID token, raise when UserInfo fails."""
     for name, answer in USERINFO_DOWN.items():
         with case(name):
             rp = fresh()
@@ -1185,7 +1185,7 @@ def test_a_refreshed_id_token_is_checked(fresh: Callable[..., GenericOIDCProvide
 
 
 def test_what_is_not_accepted_is_revoked(rp: GenericOIDCProvider, op: Idp) -> None:
-    """B7: the tokens beside a bad ID token, of a sign-in and of a refresh, are nobody's: refresh token first."""
+    """B7: the tokens beside a bad ID token, of a sign-in and of a refresh, are revoked: refresh token first."""
     refresh_token = str(exchange(rp, op).refresh_token)
     op.claims = {"aud": "stranger"}
 
@@ -1236,7 +1236,7 @@ def test_keys_that_are_down_during_a_refresh_cost_no_session(
 
 
 def test_keys_that_are_down_during_a_sign_in_are_not_a_wrong_signature(rp: GenericOIDCProvider, op: Idp) -> None:
-    """A sign-in that nobody can check fails, and says that waiting may help."""
+    """A sign-in whose ID token cannot be checked fails, and says that waiting may help."""
     exchange(rp, op)
     op.rotate_key()
     op.answers["/jwks"] = Answer({}, 503, {"Retry-After": "7"})
@@ -1324,7 +1324,7 @@ def explicit(client: Callable[..., GenericOIDCProvider], op: Idp) -> GenericOIDC
 
 
 def test_without_an_issuer_userinfo_says_who_it_is(explicit: GenericOIDCProvider, op: Idp) -> None:
-    """A4: an ID token that nobody can check does not make the sign-in fail; it is dropped, and UserInfo is asked."""
+    """A4: an ID token that cannot be checked does not make the sign-in fail; it is dropped, and UserInfo is asked."""
     op.claims = {"sub": "eve"}
     tokens = exchange(explicit, op)
 
@@ -1384,7 +1384,7 @@ def test_keys_are_fetched_although_the_old_loop_died_with_the_lock(op: Idp, http
 
 
 def test_revoking_needs_the_revocation_endpoint_alone(op: Idp) -> None:
-    """Where its address is given, no discovery and no other endpoint is needed, and a provider that is down is none."""
+    """Where its address is given, no discovery and no other endpoint is needed, also while discovery is down."""
     alone = GenericOIDCProvider(CLIENT, revocation_url=f"{op.issuer}/revoke")
     beside_a_dead_issuer = GenericOIDCProvider(
         CLIENT, issuer_url="http://127.0.0.1:1", revocation_url=f"{op.issuer}/revoke"

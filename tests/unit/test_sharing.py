@@ -75,7 +75,7 @@ def stored(session: SessionManager) -> Record:
 
 
 def put(session: SessionManager, change: Callable[[Record], Record | None]) -> None:
-    """Change what the store has, as nobody of ours would."""
+    """Change what the store has, bypassing the sessions."""
     asyncio.run(session.token_store.update(session.store_key, change))
 
 
@@ -121,7 +121,7 @@ def test_a_refresh_reaches_readers_and_idle_kernels(
 def test_a_sign_out_reaches_readers_and_idle_kernels(
     two: tuple[SessionManager, SessionManager], kernel: Kernel, idp: Idp
 ) -> None:
-    """And it is not taken for a loss: nobody puts the tokens back."""
+    """A sign-out is not taken for a lost record: no kernel puts the tokens back."""
     one, other = two
     idle = kernel()
     until(lambda: idle.status == "signed_in")
@@ -135,8 +135,8 @@ def test_a_sign_out_reaches_readers_and_idle_kernels(
     assert asyncio.run(one.token_store.list_keys()) == []
 
 
-def test_somebody_else_signs_in(two: tuple[SessionManager, SessionManager], idp: Idp) -> None:
-    """The latest sign-in counts in every kernel, and tokens of the one before are nobody's."""
+def test_another_user_signs_in(two: tuple[SessionManager, SessionManager], idp: Idp) -> None:
+    """The latest sign-in counts in every kernel; a rejected token of the one before causes no refresh."""
     one, other = two
     old = other.access_token
     idp.claims = {"sub": "bob", "name": "Bob"}
@@ -149,7 +149,7 @@ def test_somebody_else_signs_in(two: tuple[SessionManager, SessionManager], idp:
 
 
 def test_a_sign_in_elsewhere_ends_the_waiting(kernel: Kernel, idp: Idp) -> None:
-    """Who waits in one notebook and signs in in another need not sign in twice."""
+    """A sign-in in one notebook ends the waiting in another."""
     one, other = kernel(), kernel()
     asyncio.run(AuthFlowManager(other.provider, session_manager=other).begin("http://127.0.0.1/x"))
     assert other.status == "authorizing"
@@ -240,7 +240,7 @@ def test_a_refresh_elsewhere_does_not_undo_a_new_sign_in(two: tuple[SessionManag
     assert stored(one).tokens.access_token == "CANARY-at"  # type: ignore[union-attr]
 
 
-def test_a_clock_that_is_ahead_does_not_keep_anybody_out(two: tuple[SessionManager, SessionManager], idp: Idp) -> None:
+def test_a_clock_that_is_ahead_does_not_block_a_sign_in(two: tuple[SessionManager, SessionManager], idp: Idp) -> None:
     """A sign-out of a machine whose clock is an hour ahead is followed by a sign-in of one whose clock is right."""
     one, other = two
     ahead = Record(int((time.time() + 3600) * 1e6), int((time.time() + 3600) * 1e6))
@@ -258,7 +258,7 @@ def test_a_clock_that_is_ahead_does_not_keep_anybody_out(two: tuple[SessionManag
 def test_what_a_store_lost_is_put_back(
     two: tuple[SessionManager, SessionManager], idp: Idp, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R24, R25: evicted, restored from an old copy, or damaged: whoever has the latest puts it back; nobody is lost."""
+    """R24, R25: a record that was evicted, restored from an old copy, or damaged is replaced by the latest one."""
     monkeypatch.setattr("pywry_auth_nb._session.record_sync.GRACE", 0.5)
     one, other = two
     before = stored(one)
@@ -314,7 +314,7 @@ class Fails:
 def test_reads_go_on_while_the_store_is_away(
     two: tuple[SessionManager, SessionManager], idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R23: from what the kernel has; when the token is over and nobody can say whose turn it is, that is said."""
+    """R23: reads return the kernel's token; once it has expired, they raise that the store is away."""
     one, _ = two
     away = Fails(one.token_store, monkeypatch)
     away.methods.add("all")
@@ -338,7 +338,7 @@ def test_reads_go_on_while_the_store_is_away(
 def test_a_refresh_that_cannot_be_stored_is_kept_and_stored_later(
     two: tuple[SessionManager, SessionManager], idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R31: the new refresh token has one copy; nobody may renew the old one until it is stored, and then it is."""
+    """R31: no kernel may use the old refresh token until the new one is stored, which happens later."""
     one, other = two
     away = Fails(one.token_store, monkeypatch)
     away.methods.add("_swap")
@@ -349,7 +349,7 @@ def test_a_refresh_that_cannot_be_stored_is_kept_and_stored_later(
     assert stored(other).tokens == other._engine.state.tokens != one._engine.state.tokens
     refresh(one)  # it may go on alone: the lease is its own
     lease = asyncio.run(other.token_store.try_lease(other.store_key))
-    assert lease is None, "nobody else may renew"
+    assert lease is None, "no other kernel may refresh"
     asked = idp.requests_to("/token")
     away.methods.clear()
     until(lambda: one.error is None)
@@ -362,7 +362,7 @@ def test_a_refresh_that_cannot_be_stored_is_kept_and_stored_later(
 def test_a_sign_in_that_cannot_be_stored_renews_and_is_stored_later(
     kernel: Kernel, idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R23: nobody else can have its tokens, so it needs nobody's leave to renew them."""
+    """R23: no other kernel can have its tokens, so it refreshes them without a lease."""
     one = kernel()
     away = Fails(one.token_store, monkeypatch)
     away.methods.add("all")
@@ -379,7 +379,7 @@ def test_a_sign_in_that_cannot_be_stored_renews_and_is_stored_later(
 def test_a_sign_out_that_cannot_be_stored_is_stored_later(
     two: tuple[SessionManager, SessionManager], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is over here at once, and in the other kernels when the store is back."""
+    """The session ends here at once, and in the other kernels when the store is back."""
     one, other = two
     away = Fails(one.token_store, monkeypatch)
     away.methods.add("all")
@@ -410,7 +410,7 @@ def test_a_locked_keyring_does_not_stop_a_refresh(
 def test_a_record_that_others_can_read_is_left_alone(
     two: tuple[SessionManager, SessionManager], kernel: Kernel, idp: Idp, tmp_path: Path, what: str
 ) -> None:
-    """R25: whoever wrote it has the tokens; a kernel that cannot read it neither renews nor writes over it."""
+    """R25: the kernel that wrote it has the tokens; one that cannot read it neither refreshes nor replaces it."""
     one, _ = two
     if what == "of another key":
         strange = kernel(FileTokenStore(tmp_path / "tokens", encryption_key=make_encryption_key()))
@@ -470,7 +470,7 @@ class Silent(Plain):
 
 
 def test_a_store_that_does_not_answer(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said to be away, and not to be broken."""
+    """A store that does not answer is reported as unavailable, not as broken."""
     monkeypatch.setattr(record_sync, "STORE_DEADLINE", 0.2)
     session = kernel(Silent())
     with pytest.raises(LoginRequired, match="does not answer in time"):
@@ -519,7 +519,7 @@ def test_a_forked_child_renews_through_the_store(two: tuple[SessionManager, Sess
 
 
 def test_nothing_is_a_record() -> None:
-    """Whatever comes after nothing is later than nothing."""
+    """Any record is later than the record of an empty store."""
     first = NOTHING.signed_in(tokens(), None)
     second = first.renewed(tokens())
 
