@@ -49,7 +49,7 @@ def one_tls_context() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_secret_in_any_log(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Record every logger at DEBUG, and stdout and stderr, and look for canaries in them when the test is over."""
+    """Record every logger at DEBUG, and stdout and stderr, and look for canaries in them after the test."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     root = logging.getLogger()
@@ -80,7 +80,7 @@ def provider(idp: Idp) -> GenericOIDCProvider:
 
 @pytest.fixture
 def session(provider: GenericOIDCProvider) -> SessionManager:
-    """A session with nobody signed in."""
+    """A session that is signed out."""
     return SessionManager(provider, MemoryTokenStore())
 
 

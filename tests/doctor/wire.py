@@ -88,7 +88,7 @@ class Proxy(_Web):
         host_header: What to send as Host; None to pass on the browser's.
         forwarded: What to send as X-Forwarded-Proto; empty for nothing.
         cut: The beginning of each path that is taken away.
-        login: Whether it has a login page of its own, which it leads everybody to.
+        login: Whether it redirects every request to a login page of its own.
     """
 
     def __init__(self, port: int, certificate: Path) -> None:

@@ -47,7 +47,7 @@ def sign_in(popup: Page, login: str = "ada", *, seconds: float = 0, deny: bool =
 
 
 def answer_of(popup: Page, login: str = "ada") -> str:
-    """Log in and consent, but let nobody follow to the redirect URI: return the address with the answer."""
+    """Log in and consent, but do not follow to the redirect URI: return the address with the answer."""
     popup.set_default_timeout(TIMEOUT * 1000)
     popup.fill("input[name=login]", login)
     popup.fill("input[name=password]", "any")

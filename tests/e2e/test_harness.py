@@ -214,7 +214,7 @@ def test_a_popup_without_opener_is_found(provider: Provider, open_notebook: Open
 
 
 def test_the_popup_blocker_can_be_left_on(strict_context: BrowserContext, context: BrowserContext) -> None:
-    """A window that nobody asked for opens only where popups are let through."""
+    """A window without a user's click opens only where popups are let through."""
     address = "data:text/html,<script>window.found = window.open('about:blank')</script>"
     opened = []
     for browser in (strict_context, context):

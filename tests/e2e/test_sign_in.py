@@ -493,8 +493,8 @@ def test_a_person_who_is_not_signed_in_to_jupyter(
     """A browser without a Jupyter cookie sees a readable page, and is redirected nowhere."""
     stranger = browser.new_context()
     page = stranger.new_page()
-    answer_to_nobody = f"callback?{urlencode({'code': 'C' * 30, 'state': 'S' * 30})}"
-    said = {"login": "Sign in to Jupyter first", answer_to_nobody: "No sign-in is open in this browser"}
+    unknown_answer = f"callback?{urlencode({'code': 'C' * 30, 'state': 'S' * 30})}"
+    said = {"login": "Sign in to Jupyter first", unknown_answer: "No sign-in is open in this browser"}
     for path, heading in said.items():
         answer = page.goto(f"{lab.url}pywry-auth/{path}")
         assert answer is not None

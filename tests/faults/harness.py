@@ -78,7 +78,7 @@ class Kernel:
         until(lambda: self.ask("read").get("token") == token, "a read gave another token", seconds=5)
 
     def is_out(self) -> None:
-        """Read until that says that nobody is signed in: as above."""
+        """Read until that raises ``LoginRequired``, with the same deadline."""
         until(lambda: self.ask("read").get("error") == "LoginRequired", "a read still gave a token", seconds=5)
 
     def becomes(self, status: str) -> dict[str, Any]:
@@ -271,7 +271,7 @@ class Provider(Idp):
 
 
 def environment() -> dict[str, str | None]:
-    """Return the variables by which kernels know whose they are, and find homes and keyrings; None for unset."""
+    """Return the environment that names the user, home and keyring of a kernel; None for unset."""
     names = ("HOME", "DBUS_SESSION_BUS_ADDRESS", "JUPYTERHUB_USER")
     return {name: os.environ.get(name) for name in names}
 

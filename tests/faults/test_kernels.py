@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_a_sign_out_is_seen_by_all(place: Place, idp: Provider, start: Start) -> None:
-    """R14: whoever reads sees it at once, and whoever is idle within five seconds; no token is left anywhere."""
+    """R14: a kernel that reads sees it at once, an idle one within five seconds; no token is left."""
     place.sign_in(left=3600)
     here, reads, idles = start(place, 3)
     for kernel in (here, reads, idles):
@@ -35,7 +35,7 @@ def test_a_sign_out_is_seen_by_all(place: Place, idp: Provider, start: Start) ->
 
 
 def test_a_refresh_that_was_under_way_does_not_undo_a_sign_out(place: Place, idp: Provider, start: Start) -> None:
-    """Somebody signs out while another kernel waits for new tokens: they are revoked, and nobody is signed in."""
+    """A sign-out while another kernel waits for new tokens: they are revoked, and all kernels are signed out."""
     place.sign_in(left=3600)
     renews, leaves = start(place, 2)
     assert renews.token() == leaves.token()
@@ -57,7 +57,7 @@ def test_a_refresh_that_was_under_way_does_not_undo_a_sign_out(place: Place, idp
 
 
 def test_a_new_sign_in_reaches_the_others(place: Place, idp: Provider, start: Start) -> None:
-    """Whoever has nobody signed in, or the one before, has the new one within five seconds, and at once on a read."""
+    """Kernels that are signed out, or in as another user, follow within five seconds, and at once on a read."""
     here, reads, idles = start(place, 3)
     assert reads.ask("read")["error"] == "LoginRequired"
     for name in ("ada", "grace"):
@@ -88,7 +88,7 @@ def test_a_record_that_was_lost_is_put_back(on_redis: Place, idp: Provider, star
 
 
 def test_a_record_of_yesterday_is_replaced_by_todays(place: Place, idp: Provider, start: Start) -> None:
-    """A backup is played back, whose refresh token is spent: nobody uses it as long as one kernel knows better."""
+    """A restored backup has a spent refresh token: kernels with later tokens replace it and never send it."""
     place.sign_in(left=3600)
     yesterday = place.raw()
     one, other = start(place, 2)

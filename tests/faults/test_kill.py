@@ -1,4 +1,4 @@
-"""A kernel is killed, at each step of a refresh; whoever comes next needs no help."""
+"""A kernel is killed, at each step of a refresh; the next kernel goes on by itself."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_killed_while_the_refresh_token_is_good(place: Place, idp: Provider, sta
 
 @pytest.mark.parametrize("point", ["in flight", "answered", "saving"])
 def test_killed_with_the_only_copy_of_the_new_token(place: Place, idp: Provider, start: Start, point: str) -> None:
-    """R02, H215: the sign-in is lost, which is noticed with one request, told once, and known to whoever comes then."""
+    """R02, H215: the sign-in is lost: one request finds out, each kernel reports it once, later ones know it."""
     kill(place, start, point)
     assert idp.asked() == 1
     assert place.load() is not None

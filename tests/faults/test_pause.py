@@ -1,4 +1,4 @@
-"""A kernel that stands still (a laptop asleep, a debugger, a machine that swaps) and goes on as if nothing had been."""
+"""A kernel that stands still (a laptop asleep, a debugger, a machine that swaps) and then goes on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("point", ["locked", "looked"])
-def test_who_outslept_its_lease_adopts_what_another_has_renewed(
+def test_a_kernel_that_outslept_its_lease_adopts_what_another_has_renewed(
     on_redis: Place, idp: Provider, start: Start, point: str
 ) -> None:
     """P2: the term of a lock ends while its holder is paused: another renews, and the woken one sends nothing."""
@@ -35,7 +35,7 @@ def test_who_outslept_its_lease_adopts_what_another_has_renewed(
     assert on_redis.lives()
 
 
-def test_who_wakes_in_time_goes_on(place: Place, idp: Provider, start: Start) -> None:
+def test_a_holder_that_wakes_in_time_goes_on(place: Place, idp: Provider, start: Start) -> None:
     """A short pause of the holder costs nothing: the others wait for it."""
     place.sign_in()
     [sleeper] = start(place, 1, trap=("locked", signal.SIGSTOP))
@@ -70,7 +70,7 @@ def test_a_file_lock_whose_holder_stands_still(on_file: Place, idp: Provider, st
 
 
 def test_a_kernel_that_slept_reads_what_others_have_renewed(place: Place, idp: Provider, start: Start) -> None:
-    """A paused idle kernel wakes with tokens of yesterday: soon a read gives today's, and no provider is asked."""
+    """A paused idle kernel wakes with old tokens: soon a read gives the stored ones, without a request."""
     place.sign_in(left=3600)
     sleeper, other = start(place, 2)
     assert sleeper.token() == other.token()

@@ -38,7 +38,7 @@ def test_a_lost_answer_costs_one_sign_in_and_no_storm(
 def test_an_answer_lost_by_a_provider_that_forgives(
     on_file: Place, idp: Provider, start: Callable[..., list[Kernel]]
 ) -> None:
-    """R20: where an old refresh token is good for a second try, nobody notices that an answer was lost."""
+    """R20: where an old refresh token is good for a second try, no session shows that an answer was lost."""
     on_file.sign_in()
     idp.cuts, idp.rotates = 1, False
     first, second = start(on_file, 2)

@@ -66,7 +66,7 @@ def test_a_provider_that_does_not_rotate_is_asked_once_as_well(
 
 
 def race(place: Place, kernels: list[Kernel], capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """Begin all sessions at once on a token that is over, let them read it, and print how long that took."""
+    """Begin all sessions at once on an expired token, let them read it, and print how long that took."""
     place.idp.answers["/token"] = Answer(delay=ROUND_TRIP)
     place.sign_in()
     answers = together(kernels, "read")
@@ -79,7 +79,7 @@ def race(place: Place, kernels: list[Kernel], capfd: pytest.CaptureFixture[str])
 
 
 def seconds_of_a_look(place: Place) -> float:
-    """Measure the store: where one can look at it at a time, as at a keyring, the others wait for that."""
+    """Measure the store: where reads are serial, as in a keyring, kernels wait for each other."""
     place.sign_in(left=3600)
     begun = time.monotonic()
     place.load()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Start = Callable[..., list[Kernel]]
 
-KEYS = ["A" * 43 + "=", "B" * 43 + "="]  # of nobody, for encryption
+KEYS = ["A" * 43 + "=", "B" * 43 + "="]  # two encryption keys
 
 
 def truncated(record: bytes) -> bytes:
@@ -37,14 +37,14 @@ def emptied(_: bytes) -> bytes:
     return b" "
 
 
-DAMAGES = [truncated, flipped, emptied]  # by the disk, or by whoever edited it
+DAMAGES = [truncated, flipped, emptied]  # by the disk, or by a manual edit
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_record_is_as_good_as_none(
+def test_a_damaged_record_does_not_block_a_sign_in(
     place: Place, idp: Provider, start: Start, damage: Callable[[bytes], bytes]
 ) -> None:
-    """R25: a kernel that starts on it says why nobody is signed in, and a new sign-in replaces it for all."""
+    """R25: a kernel that starts on it reports the damage, and a new sign-in replaces it for all."""
     place.sign_in(left=3600)
     place.lay(damage(place.raw()))
     first, second = start(place, 2)
@@ -108,7 +108,7 @@ def test_a_record_of_a_newer_version_gives_way_to_a_sign_in(on_file: Place, idp:
 def test_another_ones_record_does_not_open(
     on_file: Place, idp: Provider, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R25: an encrypted record is bound to its name: laid under another, it is damaged, and its tokens stay secret."""
+    """R25: an encrypted record is bound to its name: under another, it is damaged, and its tokens stay secret."""
     on_file.store["encryption_key"] = KEYS[0]
     on_file.sign_in(left=3600)
     mine = on_file.raw()
@@ -208,8 +208,8 @@ def test_a_disk_that_is_full(on_file: Place, disk: Disk, idp: Provider, start: S
     assert idp.asked() == 1
 
 
-def test_nobody_else_renews_what_could_not_be_stored(on_file: Place, disk: Disk, idp: Provider, start: Start) -> None:
-    """R31: the refresh token in the store is spent: whoever would use it has to wait until there is room."""
+def test_no_other_kernel_uses_a_spent_refresh_token(on_file: Place, disk: Disk, idp: Provider, start: Start) -> None:
+    """R31: the refresh token in the store is spent: other kernels wait until the new one is stored."""
     on_file.sign_in(left=3600)
     renews, waits = start(on_file, 2, changes={"_session.refresher.LEASE_DEADLINE": 1.0})
     waits.token()

@@ -36,7 +36,7 @@ def looked(_: GenericOIDCProvider, store: TokenStore, spring: Spring) -> Patch:
 
 
 def answered(provider: GenericOIDCProvider, store: TokenStore, spring: Spring) -> Patch:
-    """The provider's answer is here, and nobody else knows it."""
+    """The provider's answer is here, and no other process has it."""
     return _after(provider, "refresh_tokens", spring)
 
 

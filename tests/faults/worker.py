@@ -42,7 +42,7 @@ CLIENT = "pywry"
 
 
 class Worker:
-    """Whoever works here: its methods ``do_…`` are the orders that it takes."""
+    """The kernel of this process: its methods ``do_…`` are the orders that it takes."""
 
     def __init__(self) -> None:
         self._session: SessionManager | None = None
@@ -76,7 +76,7 @@ class Worker:
 
     @property
     def session(self) -> SessionManager:
-        """The session, which looks after itself from the moment on that somebody first asks for it."""
+        """The session, whose background work begins when it is first asked for."""
         if self._session is None:
             self._session = self._begin()
         return self._session
@@ -94,7 +94,7 @@ class Worker:
         trap: tuple[str, int] | None = None,
         changes: dict[str, float] | None = None,
     ) -> None:
-        """Begin anew, with a session on a store; from now on it looks after itself, as in a kernel.
+        """Begin anew, with a session on a store; from now on it refreshes by itself, as in a kernel.
 
         Args:
             store: Which; see :func:`opened`.
@@ -228,7 +228,7 @@ def once(number: int) -> Callable[[], object]:
 
 
 def hashed(token: str) -> str:
-    """Return what tells tokens apart and is none."""
+    """Return a token's hash, which is safe to log."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

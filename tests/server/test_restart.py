@@ -61,6 +61,6 @@ async def test_a_restarted_kernel_needs_no_click(store: str, kernel: Kernel, bro
         seen.append(await kernel.run(setup + tell))
 
     assert {found.split()[1] for found in [before, *seen]} == {"Ada"}
-    assert idp.requests_to("/authorize") == 0, "nobody was asked"
+    assert idp.requests_to("/authorize") == 0, "the user was not asked"
     await kernel.run(setup + "import time\ntime.sleep(6)\nsession.access_token")
     assert any(idp.refresh_tokens.values()), "no refresh token was used twice"

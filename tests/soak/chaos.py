@@ -4,7 +4,7 @@ Two things may go wrong at once: one with a kernel, one with the network or the 
 anything happens again, so that also a short run has had it all. Often it happens just when a kernel renews.
 
 What no client can survive is left out by construction, unless the chaos is ``cruel``. The provider rotates the refresh
-token, so whoever has just renewed holds the only copy of the new one:
+token, so a kernel that has just refreshed holds the only copy of the new one:
 
 * a kernel is killed only when none of its token requests is at the provider and the store has the newest tokens it
   got; a request that it makes meanwhile is kept back and dies with it;
@@ -54,7 +54,7 @@ class Chaos:
         kernels: The first of them is never killed, so that leaks have time to show.
         place: Where the session is kept.
         provider: The way to the provider.
-        cruel: Also do what nobody can survive.
+        cruel: Also do what no client can survive.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Chaos:
         kernel.pause(rng.uniform(*PAUSE))
 
     def _wait_for_request(self) -> set[int | None]:
-        """Wait until a token request is on its way, which is when trouble hurts; return whose, if anybody's."""
+        """Wait until a token request is on its way, which is when a fault matters most; return the senders."""
         end = time.monotonic() + REQUEST_WITHIN
         while not (asking := self._provider.asking()) and time.monotonic() < end:
             time.sleep(0.01)
@@ -125,7 +125,7 @@ class Chaos:
             kernel.wait_for_token(SAVED_WITHIN)
 
     def _nothing_to_lose(self, pid: int) -> AbstractContextManager[object]:
-        """Wait until a kernel (or nobody at all) holds the only copy of a token, and see that it stays so."""
+        """Wait until the store has all tokens of a kernel (or EVERYBODY's), and keep it so."""
         if self._cruel:
             return nullcontext()
         end = time.monotonic() + SAVED_WITHIN
@@ -184,10 +184,10 @@ class Chaos:
         return restart
 
     def _wait_for_record(self) -> None:
-        """Wait until somebody has put the record back: until then nothing else may go wrong."""
+        """Wait until a kernel has put the record back: until then nothing else may go wrong."""
         end = time.monotonic() + BACK_WITHIN
         while not self._is_saved(EVERYBODY):
-            assert time.monotonic() < end, "nobody has put the record back that Redis had lost"
+            assert time.monotonic() < end, "no kernel has put back the record that Redis had lost"
             time.sleep(0.05)
 
     def _stop_answering(self, rng: random.Random) -> None:

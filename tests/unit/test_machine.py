@@ -270,7 +270,7 @@ class Machine(RuleBasedStateMachine):
         self.settle(self.kernels[number])
 
     @step(deed=st.sampled_from(["read", "refresh"]), delay=delays)
-    def everybody(self, deed: str, delay: float) -> None:
+    def all_kernels(self, deed: str, delay: float) -> None:
         """Cells in all kernels want a token at once."""
         self.signed_in_grant()
         with self.slow(delay):

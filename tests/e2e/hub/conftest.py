@@ -63,9 +63,9 @@ def hub(request: pytest.FixtureRequest) -> Hub:
 
 
 class Person:
-    """Somebody with a browser of their own, signed in at the hub."""
+    """A user with a browser of their own, signed in at the hub."""
 
-    everybodys: ClassVar[list[dict[str, str]]] = []
+    all_answers: ClassVar[list[dict[str, str]]] = []
 
     def __init__(self, browser: Browser, hub: Hub, user: str) -> None:
         self.hub = hub
@@ -87,7 +87,7 @@ class Person:
         url = httpx.URL(request.url)
         if url.path.endswith("/pywry-auth/callback") and "code" in url.params:
             self.answers.append({**url.params, "path": url.path, "hub": self.hub.url})
-            self.everybodys.append(self.answers[-1])
+            self.all_answers.append(self.answers[-1])
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_the_doctor_where_each_user_has_a_subdomain(subdomains: Hub, given: str)
 
 
 def test_the_hub_is_not_the_default_route(tmp_path: Path, people: Any) -> None:
-    """Where another service has the root of the proxy, whoever comes back to a stopped server still finds the hub."""
+    """Where another service has the root of the proxy, a browser back at a stopped server still finds the hub."""
     port = free_port()
     config = {"JupyterHub": {"hub_routespec": "/hub/"}}
     with hub_at(tmp_path, f"http://127.0.0.1:{port}/", port=port, config=config) as hub:

@@ -42,12 +42,12 @@ async def let_in(self):
         journal.write(json.dumps(entry) + "\\n")
 
 
-async def check_nobody(self):
+async def allow_any_user(self):
     pass
 
 
 PywryAuthHandler.prepare = let_in
-PywryAuthHandler.check_user = check_nobody
+PywryAuthHandler.check_user = allow_any_user
 LoginHandler._check_rate = lambda self: None
 """
 BEGIN = """
@@ -61,7 +61,7 @@ STATES = ["bob", "../bob", "../../bob", "..", ".", "%2e%2e/bob", "/user/bob", "s
 
 
 class Bob:
-    """The attacker: a browser, a kernel, and a server that lets everybody in and writes everything down."""
+    """The attacker: a browser, a kernel, and a server that lets every browser in and writes everything down."""
 
     def __init__(self, person: Person, hub: Hub) -> None:
         self.hub = hub
@@ -117,14 +117,14 @@ def bob(hub: Hub, people: Any) -> Iterator[Bob]:
 
 
 def end_of(page: Page) -> str:
-    """The heading of the page where somebody ended up, which is no page of Bob's."""
+    """The heading of the page where the browser ended up, which is not one of Bob's."""
     page.wait_for_load_state()
     assert "/user/bob/" not in page.url
     return page.locator("h1").first.inner_text()
 
 
 def test_the_attackers_server_is_what_we_think(bob: Bob, browser: Browser) -> None:
-    """His server answers anybody and notes it: else the tests below would show nothing."""
+    """His server answers every request and notes it: else the tests below would show nothing."""
     page = browser.new_context().new_page()
     page.goto(f"{bob.hub.url}user/bob/pywry-auth/callback?code=a-code&state=a-state")
 

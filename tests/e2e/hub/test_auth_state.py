@@ -90,7 +90,7 @@ def denying(tmp_path_factory: pytest.TempPathFactory, short_lived: Provider) -> 
 
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[Callable[..., NotebookPage]]:
-    """Let somebody in and open a notebook of theirs."""
+    """Sign a user in and open one of their notebooks."""
     notebooks: list[tuple[NotebookPage, Any]] = []
 
     def open_one(hub: AuthStateHub, user: str, provider: Provider, *cells: str) -> NotebookPage:
@@ -164,7 +164,7 @@ def test_the_missing_scope_is_named(
 
 
 def test_whose_token(granting: AuthStateHub, browser: Browser, short_lived: Provider) -> None:
-    """A server's token reads its own user's auth state, and nobody else's."""
+    """A server's token reads its own user's auth state only."""
     context = granting.let_in(browser, "bob")
     context.close()
     tokens = {user: kernel_token(granting.server(user)) for user in ("alice", "bob")}

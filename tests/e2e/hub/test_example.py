@@ -88,7 +88,7 @@ def test_the_example_signs_in_and_stops(
 
 
 def test_closing_the_terminal_stops_it(example: tuple[subprocess.Popen[bytes], str]) -> None:
-    """A hub without passwords must not go on when nobody sees it any more."""
+    """A hub without passwords must not outlive its terminal."""
     process, _ = example
     started = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGHUP)
@@ -99,7 +99,7 @@ def test_closing_the_terminal_stops_it(example: tuple[subprocess.Popen[bytes], s
 
 
 def test_a_hub_that_does_not_start(tmp_path: Path) -> None:
-    """It says so; and a number in a file of an older hub's proxy, which is somebody else's by now, is left alone."""
+    """It says so, and a process that has taken the number of an older hub's proxy is left alone."""
     home = tmp_path / "home"
     home.mkdir()
     (home / "hub.sqlite").write_text("no database")

@@ -81,7 +81,7 @@ print(json.dumps([held.access_token, held.refresh_token, held.id_token]))
     ids=["no secret", "short secret", "user and password in the query", "password in the query"],
 )
 def test_what_the_spawner_hook_refuses(url: str, secret: str) -> None:
-    """A secret that can be guessed, and a URL whose query would give the administrator's password to everybody."""
+    """A secret that can be guessed, and a URL whose query would give the administrator's password to every user."""
     refused = pytest.raises(ValueError, match=r"secret must have|before the host")
     with refused as caught:
         runpy.run_path(str(EXAMPLE))["RedisForEach"](url, secret)
@@ -90,7 +90,7 @@ def test_what_the_spawner_hook_refuses(url: str, secret: str) -> None:
 
 
 class Redis(RedisServer):
-    """A Redis on a port, closed to whoever has no user, in which the hub's may do what the example says."""
+    """A Redis on a port, closed to unknown users; the hub's users have the permissions of the example."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -288,7 +288,7 @@ def test_her_credential_does_not_reach_his(firsts: Pair, database: Redis, kind: 
 
 
 def test_his_record_under_her_name(firsts: Pair, kernel: Callable[[str], HubKernel], database: Redis) -> None:
-    """A record of Bob's that somebody copies to Alice's place does not open with her key: nobody is signed in by it."""
+    """A record of Bob's that is copied to Alice's place does not open with her key, and signs no user in."""
     [hers], [his] = database.names_of("alice"), database.names_of("bob")
     database.root.copy(hers, "kept")
     database.root.copy(his, hers, replace=True)
@@ -305,7 +305,7 @@ def test_his_record_under_her_name(firsts: Pair, kernel: Callable[[str], HubKern
 
 
 def test_redis_holds_no_token_in_clear(firsts: Pair, database: Redis) -> None:
-    """Whoever reads all of the database finds no token of anybody."""
+    """The whole database holds no token in clear."""
     secret = [token for one in firsts.using("redis") for token in tokens(one)]
     names = list(database.root.scan_iter())
     found = "\n".join([*names, *(database.root.get(name) for name in names)])
@@ -330,7 +330,7 @@ def test_what_the_hub_hands_out_is_not_written_down(firsts: Pair, hub: Hub) -> N
 
 
 def test_the_doctor_agrees(firsts: Pair, hub: Hub) -> None:
-    """In a terminal of such a server it finds that the store works, encrypts, and lets nobody at others' tokens."""
+    """In a terminal of such a server it finds that the store works, encrypts, and keeps users apart."""
     report = in_terminal(hub, hub.url)
 
     assert (report.status, report.redirect_uri) == (0, hub.redirect_uri)

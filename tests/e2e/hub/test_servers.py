@@ -124,7 +124,7 @@ def test_a_named_server_with_the_default_server_stopped(
 
 @pytest.mark.parametrize("how", ["expired", "signed out"])
 def test_the_hub_cookie_is_gone(hub: Hub, hub_provider: Provider, people: Any, kernels: Any, how: str) -> None:
-    """Whoever must sign in to the hub first, on the way back from the provider, goes on without a second click."""
+    """A browser that must sign in to the hub first, on the way back, goes on without a second click."""
     alice = people(hub, "alice")
     kernel = kernels(hub.server("alice"))
     page = alice.begin(kernel)
@@ -141,7 +141,7 @@ def test_the_hub_cookie_is_gone(hub: Hub, hub_provider: Provider, people: Any, k
     assert hub_provider.requests_to("/auth") == 1, "no second click"
 
 
-def test_somebody_else_signs_in_to_the_hub(hub: Hub, hub_provider: Provider, people: Any, kernels: Any) -> None:
+def test_another_user_signs_in_to_the_hub(hub: Hub, hub_provider: Provider, people: Any, kernels: Any) -> None:
     """If it is Bob who then signs in to the hub in this browser, he gets nothing of Alice's sign-in."""
     alice = people(hub, "alice")
     hub.server("bob")
@@ -158,7 +158,7 @@ def test_somebody_else_signs_in_to_the_hub(hub: Hub, hub_provider: Provider, peo
 
 @pytest.mark.parametrize("name", ["", "second"], ids=["default", "named"])
 def test_the_server_is_culled_meanwhile(hub: Hub, hub_provider: Provider, people: Any, kernels: Any, name: str) -> None:
-    """Whoever comes back to a server that was stopped is told so by it, when it runs again; nobody gets a token."""
+    """A browser that comes back to a stopped server is told so when it runs again; no kernel gets a token."""
     alice = people(hub, "alice")
     page = alice.begin(kernels(hub.server("alice", name)))
     hub.stop_server("alice", name)
@@ -175,7 +175,7 @@ def test_the_server_is_culled_meanwhile(hub: Hub, hub_provider: Provider, people
 def test_with_the_hook_no_log_holds_a_code(hooked: Hub, hub_provider: Provider, people: Any, kernels: Any) -> None:
     """No code and no state is in what hub and servers wrote at DEBUG, and their proxy: not of a sign-in like any other.
 
-    Nor of one on a named server, nor where somebody must sign in to the hub first, and mistypes, nor of what the tests
+    Nor of one on a named server, nor where the user must sign in to the hub first, and mistypes, nor of what the tests
     above did.
     """
     alice = people(hooked, "alice")
@@ -190,11 +190,11 @@ def test_with_the_hook_no_log_holds_a_code(hooked: Hub, hub_provider: Provider, 
     log_in(page, "alice")
     page.get_by_text(re.compile("expired|does not match")).first.wait_for()  # hubs differ in what they say
     log = hooked.log_text()
-    answers = [answer for answer in Person.everybodys if answer["hub"] == hooked.url]
+    answers = [answer for answer in Person.all_answers if answer["hub"] == hooked.url]
 
     assert len(answers) >= 3
-    assert "/hub/login?next=" in log, "somebody had to sign in to the hub first, with the answer in next="
-    assert re.search(r"Login form|403 POST /hub/login\?next=", log), "somebody mistyped"
+    assert "/hub/login?next=" in log, "a user had to sign in to the hub first, with the answer in next="
+    assert re.search(r"Login form|403 POST /hub/login\?next=", log), "a user mistyped"
     for word in [*mistyped.values(), *(answer[name] for answer in answers for name in ("code", "state"))]:
         assert len(word) > 20
         assert word not in log
@@ -225,7 +225,7 @@ def test_no_log_holds_the_code_of_a_sign_in_that_fails(hub: Hub, hub_provider: P
 def test_without_the_hook_what_the_log_holds_is_worthless(
     plain: Hub, hub_provider: Provider, people: Any, kernels: Any
 ) -> None:
-    """JupyterHub writes the code into its log, and whoever reads it there can do nothing with it, not even unspent."""
+    """JupyterHub writes the code into its log, where it is useless to a reader, even unspent."""
     alice = people(plain, "alice")
     page = alice.begin(kernels(plain.server("alice")))
     hub_provider.control(offline=["/token"])
