@@ -238,14 +238,14 @@ def test_a_secret_of_another_client(doctor: Doctor, option: str) -> None:
 
 @pytest.mark.parametrize("place", ["FILE", "KEYRING"])
 def test_a_secret_that_is_kept_elsewhere(doctor: Doctor, idp: Idp, place: str) -> None:
-    """Nor is a file or the keyring asked for it, which might fail, or ask the user something."""
+    """With another client named, the secret's file or keyring, which might ask the user something, is not read."""
     said = visit(doctor, idp, **{f"PYWRY_OAUTH2__CLIENT_SECRET_{place}": "/no/such"})
 
     assert (said.status, said.levels["client"]) == (0, "ok")
 
 
 def test_a_secret_of_the_configuration_file(doctor: Doctor, idp: Idp, tmp_path: Path) -> None:
-    """Nor does one of Jupyter's configuration files go anywhere."""
+    """With another client named, a secret in one of Jupyter's configuration files is not sent."""
     folder = tmp_path / "home"
     folder.mkdir(exist_ok=True)
     (folder / "jupyter_pywry_auth_config.py").write_text(f"c.OAuth2Settings.client_secret = {SECRET!r}\n")

@@ -249,7 +249,7 @@ def check_make(arguments: list[str]) -> None:
         assert f"$({name})" in makefile if is_variable else re.search(rf"^{name}:", makefile, re.MULTILINE), word
 
 
-class Understood(Exception):  # noqa: N818 - it is none
+class Understood(Exception):  # noqa: N818 - not an error
     """The command line was parsed."""
 
 

@@ -294,7 +294,7 @@ def took(answers: list[dict[str, Any]]) -> float:
 
 
 def taken_back(kernels: Kernels) -> Iterator[Callable[..., list[Kernel]]]:
-    """Yield what starts kernels on a place; they go back when the test is over."""
+    """Yield what starts kernels on a place; they go back after the test."""
     mine: list[Kernel] = []
 
     def start(place: Place, count: int, **options: Any) -> list[Kernel]:

@@ -91,7 +91,7 @@ async def test_refusals_are_json(browser: Browser, name: str) -> None:
 
 @pytest.mark.parametrize("name", ACTIONS)
 async def test_refusals_of_jupyter_are_json(stranger: Browser, name: str) -> None:
-    """So it is when Jupyter itself refuses, for want of an XSRF token."""
+    """Jupyter's own refusal, for a missing XSRF token, is JSON too."""
     assert refusal(await stranger.post(f"pywry-auth/{name}?kernel=k&flow=f")) == (403, "csrf_failed")
 
 

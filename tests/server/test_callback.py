@@ -179,7 +179,7 @@ async def test_two_answers_cross(browser: Browser, kernel: Kernel, login_path: s
     assert await kernel.run("print(session.access_token != other.access_token)") == "True"
 
 
-async def test_a_code_is_no_good_in_another_sign_in(
+async def test_a_code_is_refused_in_another_sign_in(
     browser: Browser, kernel: Kernel, login_path: str, idp: Idp
 ) -> None:
     """A code that was stolen from one sign-in and put into another is refused for its code verifier (RFC 7636)."""

@@ -115,7 +115,7 @@ print(session.status)
 
 @with_settings(max_logins_per_minute=3)
 async def test_tokens_are_counted_together(browser: Browser, login_path: str) -> None:
-    """B15: Jupyter gives each request with its token another name; that is no way round."""
+    """B15: Jupyter gives each request with its token another name; all of them count together."""
     codes = [(await browser.open(login_path)).code for _ in range(5)]
 
     assert codes == [302, 302, 302, 429, 429]

@@ -84,7 +84,7 @@ class Chaos:
             thread.join()
 
     def _go_on(self, rng: random.Random, events: list[Event]) -> None:
-        """Deal the events like cards until it is over."""
+        """Run the events in shuffled rounds until the end."""
         try:
             for name, event in _dealt(rng, events):
                 if self._over.wait(rng.uniform(*BREATH)):

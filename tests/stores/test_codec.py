@@ -199,7 +199,7 @@ WRONG_BESIDE: list[dict[str, Any]] = [
 
 
 def test_wrong_types_beside_the_tokens() -> None:
-    """A15: Nor is anything converted there; an invalid place in the order must not win over all others."""
+    """A15: Other members are not converted either; an invalid place in the order must not win over all others."""
     for changes in WRONG_BESIDE:
         with case(changes):
             assert code_of(PLAIN, written(**changes)) == "store_unreadable"
@@ -276,7 +276,7 @@ NO_KEYS: dict[str, str] = {
 }
 
 
-def test_what_is_no_key() -> None:
+def test_an_invalid_key() -> None:
     """An invalid key is refused with how to make one, and is not repeated."""
     for name, key in NO_KEYS.items():
         with case(name):

@@ -126,7 +126,7 @@ def test_no_keyring() -> None:
 
 
 @pytest.mark.parametrize("backend", ["keyring.backends.null.Keyring", "no.such.Keyring", "keyring.core.Nothing"])
-def test_a_keyring_that_is_none(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_keyring(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """R28: The null backend drops what it is given; a backend that is not installed cannot be loaded."""
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", backend)
 

@@ -182,7 +182,7 @@ NO_URLS = [
 ]
 
 
-def test_what_is_no_url() -> None:
+def test_an_invalid_url() -> None:
     """It is refused at once, also a password with unescaped characters, part of which would be read as the host."""
     for url in NO_URLS:
         with case(url):

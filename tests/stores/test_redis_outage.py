@@ -301,7 +301,7 @@ def test_a_lost_answer_to_a_lease(far_store: RedisTokenStore, store: RedisTokenS
     assert asyncio.run(store.try_lease("default")) is not None
 
 
-def test_a_lease_whose_term_is_over(
+def test_a_lease_whose_term_has_ended(
     store: RedisTokenStore, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Releasing a lease whose term has ended does not release it for its new holder."""

@@ -139,7 +139,7 @@ def test_an_outage_while_the_token_is_good(kernels: Kernels, server: RedisServer
     assert kernels.refreshes == 0
 
 
-def test_an_outage_when_the_token_is_over(kernels: Kernels, server: RedisServer) -> None:
+def test_an_outage_when_the_token_has_expired(kernels: Kernels, server: RedisServer) -> None:
     """R23: No kernel refreshes without a lease; a read raises within its deadline; both work again after the outage."""
     kernels.signed_in(life=5)
     first, second = kernels.start(), kernels.start()

@@ -113,7 +113,7 @@ def test_all_that_came_is_kept(server: OAuthCallbackServer) -> None:
 
 
 def test_an_error_may_come_without_a_state(server: OAuthCallbackServer) -> None:
-    """Some providers send it so, and who waits must know of it."""
+    """Some providers send an error without a state; it ends the waiting."""
     answer(server, "error=server_error")
 
     assert server.wait_for_callback(0) == {
@@ -282,7 +282,7 @@ JUNK = [
 
 
 def test_junk_does_not_end_the_waiting() -> None:
-    """B11, H017 to H020, H029: what is no answer, or can be read in two ways, gets a page and changes nothing."""
+    """B11, H017 to H020, H029: a malformed or ambiguous answer gets a page and changes nothing."""
     for query in JUNK:
         with case(query), OAuthCallbackServer() as server:
             with contextlib.suppress(ConnectionError):  # of 200 KB not all is read

@@ -507,7 +507,7 @@ NO_JSON = {
 }
 
 
-def test_what_is_no_unambiguous_json_is_refused() -> None:
+def test_ambiguous_json_is_refused() -> None:
     """H043, H098: only one clear JSON value in UTF-8 (RFC 8259 §8.1) is decoded; all else is a ``ValueError``."""
     for name, body in NO_JSON.items():
         with case(name), pytest.raises(ValueError):  # noqa: PT011 - which of json's it is does not matter

@@ -138,7 +138,7 @@ def test_many_readers_ask_once(hub: HubApi) -> None:
 
 
 def test_the_refresh_token_stays_in_the_hub(hub: HubApi, tmp_path: Path) -> None:
-    """Neither the session nor its store has it; nor is anything shown."""
+    """Neither the session nor its store has it, and no repr shows a token."""
     session = SessionManager(HubTokenSource(), FileTokenStore(tmp_path / "tokens"))
     _ = session.access_token
     source = session.provider
@@ -161,7 +161,7 @@ def test_from_settings(hub: HubApi, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_signing_out_lasts(hub: HubApi) -> None:
-    """Who signs out stays signed out until they sign in; the hub's token is not revoked, for it is not ours."""
+    """A sign-out lasts until the user signs in; the hub's token is not revoked, for it is not ours."""
     session = SessionManager(HubTokenSource())
     _ = session.access_token
     result = asyncio.run(session.logout())
@@ -311,7 +311,7 @@ def test_another_scope_is_missing(hub: HubApi, status: int) -> None:
     assert "read:users:name!user" in refusal(SessionManager(HubTokenSource())).message
 
 
-def test_the_servers_token_is_no_good(hub: HubApi) -> None:
+def test_the_servers_token_is_refused(hub: HubApi) -> None:
     """A server that the hub has forgotten is told to restart."""
     for path in (USER, WHOAMI):
         hub.answer(path, {"status": 403}, 403)
@@ -356,7 +356,7 @@ def test_a_broken_hub_is_not_asked_at_every_read(hub: HubApi) -> None:
     assert hub.asked() == 1
 
 
-def test_what_answers_is_no_hub(hub: HubApi) -> None:
+def test_another_program_answers_instead_of_a_hub(hub: HubApi) -> None:
     """A page instead of an API is not taken for a server that is unknown."""
     hub.idp.answers[USER] = hub.idp.answers[WHOAMI] = Answer(b"<html>")
 
@@ -616,7 +616,7 @@ def test_others_need_a_person(session: SessionManager) -> None:
     assert caught.value.code == "person_needed"
 
 
-def test_an_address_that_is_none(hub: HubApi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_address(hub: HubApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken environment is a sentence."""
     monkeypatch.setenv("JUPYTERHUB_API_URL", "http://[bad")
     with pytest.raises(ConfigurationError):

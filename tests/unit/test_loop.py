@@ -218,7 +218,7 @@ def test_an_async_method_runs_on_the_background_from_everywhere() -> None:
 
 
 def test_giving_up_an_awaited_call_cancels_it() -> None:
-    """Who stops awaiting stops the work."""
+    """Cancelling an awaited call cancels its work."""
     cancelled = threading.Event()
 
     class Slow:

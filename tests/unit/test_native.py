@@ -190,7 +190,7 @@ def test_run_native_checks_what_the_notebook_checks(flow: AuthFlowManager, idp: 
 def test_run_native_raises_what_went_wrong(
     flow: AuthFlowManager, idp: Idp, change: dict[str, str | None], claims: dict[str, str], code: str, status: int
 ) -> None:
-    """B2, B4: an answer that is no good ends it with its error, and the page tells the same; nothing is left open."""
+    """B2, B4: an answer that is refused ends it with its error, which the page shows too; nothing is left open."""
     idp.claims = dict(claims)
     window = Window(idp, **change)
     error, _ = fails(flow, window)

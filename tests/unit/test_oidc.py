@@ -592,7 +592,7 @@ def test_keys_that_cannot_be_had_are_a_typed_error(fresh: Callable[..., GenericO
             assert validate(rp, op.id_token()) == ""
 
 
-def test_entries_that_are_no_keys_are_skipped(rp: GenericOIDCProvider, op: Idp) -> None:
+def test_malformed_key_entries_are_skipped(rp: GenericOIDCProvider, op: Idp) -> None:
     """H168, H169: beside a good key anything may stand; 64 entries are allowed."""
     odd: list[Any] = [None, 5, "x", [], {}, {"kty": None}, {"kty": "oct", "k": "AAAA", "kid": op.kid}, {"kty": "RSA"}]
     op.answers["/jwks"] = Answer({"keys": [*odd, *[{}] * (63 - len(odd)), op.jwk()]})

@@ -172,7 +172,7 @@ IN_THE_WHEEL = [
 ]
 
 
-def test_the_wheel_has_what_is_no_python(files: set[str]) -> None:
+def test_the_wheel_has_the_other_files(files: set[str]) -> None:
     """Front end, typing marker, server configuration, demo notebook and licence are in it."""
     for path in IN_THE_WHEEL:
         with case(path):

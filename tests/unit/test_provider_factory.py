@@ -112,7 +112,7 @@ OWN_SCOPES = {
 NO_CHOICE = ["openid email profile", ["openid", "email", "profile"], "", "  ", [], None, ...]
 
 
-def test_the_default_of_the_setting_is_no_choice() -> None:
+def test_the_default_of_the_setting_does_not_override_a_provider() -> None:
     """A7: it does not take GitHub's scopes from GitHub, nor ``offline_access`` from Microsoft."""
     for name, scopes in product(OWN_SCOPES, NO_CHOICE):
         with case(name, scopes):
@@ -175,7 +175,7 @@ def test_validation_can_be_switched_off_in_so_many_words() -> None:
 
 
 def test_custom_with_default_settings_signs_in(idp: Idp) -> None:
-    """A4: the seed's default scopes make the provider send an ID token; without an issuer that is no obstacle."""
+    """A4: the seed's default scopes make the provider send an ID token; without an issuer the sign-in succeeds."""
     settings = SEED_DEFAULTS | {
         "client_id": CLIENT,
         "authorize_url": f"{idp.issuer}/authorize",

@@ -325,7 +325,7 @@ def test_a_stored_session_is_loaded(idp: Idp, provider: GenericOIDCProvider) -> 
     assert session.display_name == "Ada Lovelace", "what UserInfo said is kept, too"
 
 
-def test_a_damaged_stored_session_is_no_session(provider: GenericOIDCProvider) -> None:
+def test_a_damaged_stored_session_requires_a_sign_in(provider: GenericOIDCProvider) -> None:
     """A stored ID token that cannot be read means: sign in again; signing out works."""
     store = MemoryTokenStore()
     asyncio.run(store.save(SessionManager(provider).store_key, tokens(id_token="CANARY-garbage")))
@@ -431,7 +431,7 @@ def near_its_end(session: SessionManager) -> str:
     return age(session, life=100, seconds=90)
 
 
-def test_tokens_that_are_over_when_they_come_cause_no_storm(flow: AuthFlowManager, idp: Idp) -> None:
+def test_new_tokens_that_live_no_time_cause_no_storm(flow: AuthFlowManager, idp: Idp) -> None:
     """H085: with ``expires_in: 0`` the background asks about once a second, and no read returns such a token."""
     idp.lifetime = 0
     sign_in(flow, idp)
@@ -457,7 +457,7 @@ def test_a_hanging_provider_does_not_hold_up_a_good_token(
     signed_in: SessionManager, idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P1, P4: while the old token is good a reader waits for the new one only a moment."""
-    monkeypatch.setattr("pywry_auth_nb._session.engine.PATIENCE", 0.3)
+    monkeypatch.setattr("pywry_auth_nb._session.reader.PATIENCE", 0.3)
     old = near_its_end(signed_in)
     gate = threading.Event()
     idp.answers["/token"] = Answer(gate=gate)
@@ -492,7 +492,7 @@ class SlowStore(GatedStore):
 
 
 def test_a_sign_in_while_the_old_session_ends_is_kept(provider: GenericOIDCProvider, idp: Idp) -> None:
-    """Who signs in anew while the end of the old session is being stored stays signed in, and stored."""
+    """A sign-in while the end of the old session is being stored is kept, and stored."""
     store = SlowStore()
     session = SessionManager(provider, store)
     flow = AuthFlowManager(provider, session_manager=session)

@@ -601,7 +601,7 @@ def test_a_store_that_works_changes_no_other_error(state: SessionState) -> None:
     assert state.store_worked() is state
 
 
-def test_a_store_that_works_is_no_error_any_more() -> None:
+def test_a_store_that_works_clears_its_error() -> None:
     """It could be read."""
     assert SessionState(error=STORE_DOWN).store_worked() == SessionState()
 

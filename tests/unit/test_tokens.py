@@ -399,7 +399,7 @@ def test_the_scope_is_what_was_granted() -> None:
             assert parse(scope=value).scope == expected
 
 
-def test_a_scope_that_is_no_string_is_refused() -> None:
+def test_a_scope_must_be_a_string() -> None:
     """H093: ``scope`` is a string, also where a wrong value happens to be empty."""
     for value in [["openid"], 5, True, {"a": 1}, [], 0, False, {}]:
         with case(value):

@@ -178,7 +178,7 @@ def test_a_widget_finds_a_stored_session(provider: GenericOIDCProvider, idp: Idp
 
 
 def test_a_sign_in_overtakes_the_load_of_what_was_stored(session: SessionManager) -> None:
-    """Showing a widget loads the store; who signs in just then is not replaced by what was found there."""
+    """A sign-in while a new widget loads the store is not replaced by the stored session."""
 
     async def both() -> None:
         loading = asyncio.ensure_future(session.initialize())
@@ -244,7 +244,7 @@ def test_one_change_is_one_message(session: SessionManager, flow: AuthFlowManage
     assert widget.status == "signed_in"
 
 
-def test_nothing_new_is_no_message(signed_in: SessionManager, page: Page) -> None:
+def test_nothing_new_sends_no_message(signed_in: SessionManager, page: Page) -> None:
     """A read of the session sends no message."""
     widget = LoginWidget(signed_in)
     asyncio.run(signed_in.initialize())

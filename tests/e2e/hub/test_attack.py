@@ -185,7 +185,7 @@ def test_another_redirect_uri(hub_provider: Provider, alice: Person, bob: Bob) -
 
 
 def test_she_must_sign_in_to_the_hub_first(hub_provider: Provider, alice: Person, bob: Bob) -> None:
-    """Nor does it help him if the hub does not know her browser yet."""
+    """He gets nothing either if the hub does not know her browser yet."""
     page = alice.context.new_page()
     alice.context.clear_cookies()
     page.goto(bob.authorize_url())
