@@ -1,6 +1,6 @@
 """Sign in from a notebook: OAuth 2.0 and OpenID Connect for Jupyter, with every secret kept in the kernel.
 
-Names are imported when first used (PEP 562), so that ``import pywry_auth_nb`` costs next to nothing.
+Names are imported when first used (PEP 562), so ``import pywry_auth_nb`` is cheap.
 """
 
 from __future__ import annotations
@@ -116,5 +116,5 @@ def __dir__() -> list[str]:
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
-    """Tell jupyter-server where our extension is."""
+    """Return where jupyter-server finds the extension."""
     return [{"module": "pywry_auth_nb.server"}]

@@ -1,4 +1,4 @@
-"""A session as the credentials of other libraries. Each wants its own package, and nothing else here does."""
+"""Credentials for other libraries, backed by a session. Each needs an optional package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import ConfigurationError
 if TYPE_CHECKING:
     from .session import SessionManager
 
-_UNKNOWN_LIFETIME = 300.0  # seconds after which a library asks again for a token whose end nobody knows
+_UNKNOWN_LIFETIME = 300.0  # seconds after which a library asks again for a token without an expiry
 
 
 def as_google_credentials(session: SessionManager) -> Any:
@@ -25,7 +25,7 @@ def as_google_credentials(session: SessionManager) -> Any:
     base = _need("google.auth.credentials", "google").Credentials
 
     class SessionCredentials(base):  # type: ignore[misc,valid-type]
-        """Credentials without an expiry of their own: the session knows better when to renew."""
+        """Credentials without an expiry of their own: the session decides when to renew."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -33,21 +33,21 @@ def as_google_credentials(session: SessionManager) -> Any:
 
         @property
         def token(self) -> str:
-            """The session's token, valid now."""
+            """A valid access token of the session."""
             token: str = session.access_token
             self._sent.token = token
             return token
 
         @token.setter
         def token(self, value: Any) -> None:
-            """Take no notice: the base class sets it to None to begin with."""
+            """Ignore the None that the base class assigns at first."""
 
-        def refresh(self, request: Any) -> None:  # noqa: ARG002 - the session has a way of its own
-            """Renew the token that a server refused (401)."""
+        def refresh(self, request: Any) -> None:  # noqa: ARG002 - the session has its own transport
+            """Renew the token after a server refused it (401)."""
             renew(session, self._sent.token)
 
         def before_request(self, request: Any, method: str, url: str, headers: Any) -> None:
-            """Sign a request, if the token may go there."""
+            """Add the token to a request, if it may be sent to ``url``."""
             session.auth.check(url)
             super().before_request(request, method, url, headers)
 
@@ -60,7 +60,7 @@ def as_google_credentials(session: SessionManager) -> Any:
 def as_azure_credential(session: SessionManager) -> Any:
     """Return a ``TokenCredential`` for the clients of the Azure SDK, kept fresh by ``session``.
 
-    The session's scopes are those of its sign-in: sign in with the scope of the service, such as
+    The token has the scopes of the sign-in: sign in with the scope of the service, such as
     ``https://management.azure.com/user_impersonation``.
 
     Raises:
@@ -69,7 +69,7 @@ def as_azure_credential(session: SessionManager) -> Any:
     core = _need("azure.core.credentials", "azure")
 
     class SilentTokenInfo(core.AccessTokenInfo):  # type: ignore[misc,name-defined]
-        """What Azure's own class shows in full."""
+        """An ``AccessTokenInfo`` whose repr does not contain the token."""
 
         def __repr__(self) -> str:
             return f"<AccessTokenInfo ***, expires_on={self.expires_on}>"
@@ -77,13 +77,13 @@ def as_azure_credential(session: SessionManager) -> Any:
     class SessionCredential:
         """A ``TokenCredential`` and ``SupportsTokenInfo`` of azure-core."""
 
-        def get_token(self, *scopes: str, **options: Any) -> Any:  # noqa: ARG002 - decided at the sign-in
-            """Return a token that is valid now."""
-            return core.AccessToken(*_token_and_end(session))
+        def get_token(self, *scopes: str, **options: Any) -> Any:  # noqa: ARG002 - set at the sign-in
+            """Return a valid token."""
+            return core.AccessToken(*_token_and_expiry(session))
 
-        def get_token_info(self, *scopes: str, options: Any = None) -> Any:  # noqa: ARG002 - decided at the sign-in
-            """Return a token that is valid now, in the newer form."""
-            return SilentTokenInfo(*_token_and_end(session))
+        def get_token_info(self, *scopes: str, options: Any = None) -> Any:  # noqa: ARG002 - set at the sign-in
+            """Return a valid token as ``AccessTokenInfo``."""
+            return SilentTokenInfo(*_token_and_expiry(session))
 
         def __repr__(self) -> str:
             return f"<Azure credential of {session!r}>"
@@ -91,11 +91,11 @@ def as_azure_credential(session: SessionManager) -> Any:
     return SessionCredential()
 
 
-def _token_and_end(session: SessionManager) -> tuple[str, int]:
-    """Return the token and the epoch second of its end; rather an end that is too early than one that is too late."""
-    session.access_token  # noqa: B018 - renews it where that is due
-    end = session.expires_at
-    return session.access_token, int(end or time.time() + _UNKNOWN_LIFETIME)
+def _token_and_expiry(session: SessionManager) -> tuple[str, int]:
+    """Return the token and its expiry in epoch seconds, which may be too early but is never too late."""
+    session.access_token  # noqa: B018 - renews it if necessary
+    expiry = session.expires_at  # read before the token, which may be renewed in between
+    return session.access_token, int(expiry or time.time() + _UNKNOWN_LIFETIME)
 
 
 def _need(module: str, extra: str) -> Any:

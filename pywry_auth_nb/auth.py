@@ -1,4 +1,4 @@
-"""`session.auth`: sends a session's token with httpx and requests, and renews it when it is refused."""
+"""`SessionAuth`: authenticates requests of httpx and requests with a session's token."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _PORTS = {"https": 443, "http": 80}
 
 
 class SessionAuth(httpx.Auth):
-    """Puts the session's access token into requests (RFC 6750 §2.1): ``httpx.Client(auth=session.auth)``.
+    """Adds the session's access token to requests (RFC 6750 §2.1): ``httpx.Client(auth=session.auth)``.
 
-    It works the same with ``httpx.AsyncClient`` and ``requests.get(…, auth=session.auth)``. A server that answers 401
-    is asked once more, with a renewed token, if the request can be repeated as it was.
+    It also works with ``httpx.AsyncClient`` and ``requests.get(…, auth=session.auth)``. If the server answers 401, the
+    token is renewed and the request repeated once, provided that its body can be sent again.
 
-    The token goes over https (or to a loopback host), to the origin of the request that you make, and not along with
-    a redirect to another one. Where ``allowed_origins`` is set, it goes to those alone. (A ``response.next_request``
-    that you send yourself, with a client that has this ``auth``, is a request that you make.)
+    The token is sent over https (or to a loopback host) only, to the origin of your request, and does not follow a
+    redirect to another origin. With ``allowed_origins``, it is sent to those origins only. (A
+    ``response.next_request`` that you send yourself, with a client that has this ``auth``, is a request of yours.)
 
     Args:
-        session: Whose token.
-        allowed_origins: Such as ``https://api.example.org``; None for any that a request is made to.
+        session: The session whose token to send.
+        allowed_origins: Such as ``https://api.example.org``; None allows any.
 
     Raises:
-        AuthenticationError: When a request is sent: code ``insecure_url`` or ``origin_not_allowed``; and whatever
+        AuthenticationError: When a request is sent: code ``insecure_url`` or ``origin_not_allowed``, or what
             ``session.access_token`` raises.
     """
 
@@ -51,7 +51,7 @@ class SessionAuth(httpx.Auth):
         return f"<SessionAuth of {self._session!r}>"
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Send ``request`` with the token, and once more when that is refused."""
+        """Send ``request`` with the token, and repeat it with a renewed one after a 401."""
         self.check(str(request.url))
         sent = _authorize(request, self._session.access_token)
         response = yield request
@@ -76,24 +76,24 @@ class SessionAuth(httpx.Auth):
         """Do the same for a ``requests.PreparedRequest``."""
         self.check(request.url)
         token = self._session.access_token
-        # requests opens the connection once it has built the bytes to send, and a traceback with variables shows them
-        signed = _may_connect(request.url)
-        if signed:
+        # requests builds the bytes to send before it connects, and a traceback with local variables would show them
+        authorized = _may_connect(request.url)
+        if authorized:
             _authorize(request, token)
         body = request.body
         start = _position(body)
 
         def again(response: Any, **options: Any) -> Any:
-            """Repeat the request on the same connection."""
-            redirected = response.request.url != request.url  # which may be another origin
+            """Repeat the request on the same connection after a 401."""
+            redirected = response.request.url != request.url  # perhaps to another origin
             if response.status_code != _UNAUTHORIZED or redirected:
                 return response
-            renewed = renew(self._session, token) if signed else token
+            renewed = renew(self._session, token) if authorized else token
             if renewed is None or (start is None and not isinstance(body, (str, bytes, type(None)))):
                 return response
             if start is not None:
                 body.seek(start)
-            response.content  # noqa: B018 - read, so that the connection can be used again
+            response.content  # noqa: B018 - read it, so that the connection can be reused
             response.close()
             repeated = response.request.copy()
             _authorize(repeated, renewed)
@@ -106,7 +106,7 @@ class SessionAuth(httpx.Auth):
         return request
 
     def check(self, url: str) -> None:
-        """Refuse to send the token in the clear, or where it was not meant to go.
+        """Check that the token may be sent to ``url``.
 
         Raises:
             AuthenticationError: Code ``insecure_url`` or ``origin_not_allowed``.
@@ -127,11 +127,11 @@ class SessionAuth(httpx.Auth):
 
 
 def renew(session: SessionManager, refused: str) -> str | None:
-    """Return a token in place of one that a server refused, or None when there is no other."""
+    """Return a new token in place of one that a server refused, or None if there is none."""
     try:
         return run(session._engine.refresh_rejected(refused), _RENEWAL_DEADLINE)
     except AuthenticationError:
-        return None  # the server's 401 says enough
+        return None  # the caller gets the server's 401
 
 
 def _authorize(request: Any, token: str) -> str:
@@ -140,7 +140,7 @@ def _authorize(request: Any, token: str) -> str:
 
 
 def _may_connect(url: str) -> bool:
-    """Whether a connection can be opened; True for https, where that comes before the request is built."""
+    """Whether a connection can be opened; True for https, which connects before the request is built."""
     scheme, host, port = _origin(url)
     if scheme == "https":
         return True
@@ -152,12 +152,12 @@ def _may_connect(url: str) -> bool:
 
 
 def _repeatable(request: httpx.Request) -> bool:
-    """Whether the body of ``request`` is still there to be sent again."""
+    """Whether the body of ``request`` can be sent again."""
     return isinstance(request.stream, httpx.ByteStream)
 
 
 def _position(body: Any) -> int | None:
-    """Return where a file stands; None for what is no file, or cannot be wound back."""
+    """Return the position of a file; None if ``body`` is not a seekable file."""
     try:
         return int(body.tell())
     except (AttributeError, OSError):
@@ -165,7 +165,7 @@ def _position(body: Any) -> int | None:
 
 
 def _goes_through_a_proxy(host: str) -> bool:
-    """Whether the environment sends plain http through a proxy, also to this machine."""
+    """Whether the environment's proxy settings apply to plain http requests to ``host``."""
     proxies = getproxies()
     return bool(proxies.get("http") or proxies.get("all")) and not proxy_bypass(host)
 
@@ -174,7 +174,7 @@ def _origins(urls: Collection[str]) -> set[tuple[str, str, int]]:
     """Return the origins of ``urls``.
 
     Raises:
-        ConfigurationError: One of them has none, so that it would never match.
+        ConfigurationError: A URL has no origin, so it would never match.
     """
     origins = set() if isinstance(urls, str) else {_origin(url) for url in urls}
     if isinstance(urls, str) or not all(scheme in _PORTS and host for scheme, host, _ in origins):
@@ -183,9 +183,9 @@ def _origins(urls: Collection[str]) -> set[tuple[str, str, int]]:
 
 
 def _origin(url: str) -> tuple[str, str, int]:
-    """Return scheme, host (as it is sent, IDNA) and port (RFC 6454 §4); empty where there is none."""
+    """Return scheme, host (IDNA-encoded) and port (RFC 6454 §4); empty strings and 0 for an invalid URL."""
     if "\\" in url:
-        return "", "", 0  # HTTP libraries disagree on which host that is
+        return "", "", 0  # HTTP libraries disagree on the host
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError):

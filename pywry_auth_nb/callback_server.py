@@ -1,7 +1,7 @@
-"""`OAuthCallbackServer`: waits on this machine for the browser to bring the provider's answer (RFC 8252 §7.3).
+"""`OAuthCallbackServer`: receives the provider's answer on a loopback address (RFC 8252 §7.3).
 
-Any page in the browser and any program of this machine can connect to it. So a connection costs little, none can hold
-up another, and what does not belong to the sign-in that is waited for changes nothing.
+Any web page in the browser and any program on this machine can connect to it. So connections are cheap, none can block
+another, and requests that do not belong to the open sign-in change nothing.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ _MEMBERS = ("code", "state", "error", "error_description")
 _HTTP_PORT = 80
 _PLACE = "notebook or program"
 _MAX_CONNECTIONS = 32
-_MAX_HEAD = 65_536  # bytes: request line and headers; cookies of all of this machine's ports come here
+_MAX_HEAD = 65_536  # bytes: request line and headers; browsers send the cookies of all ports of this host
 _MAX_QUERY = 8192
-_READ_DEADLINE = 10.0  # seconds in which a request must have arrived
+_READ_DEADLINE = 10.0  # seconds within which a request must arrive
 _WRITE_DEADLINE = 5.0
-_FAREWELL = 1.0  # seconds that a page which is being written may still take when the server stops
-_POLL = 0.05  # seconds in which the server notices that it must stop
+_FAREWELL = 1.0  # seconds that responses in progress may still take when the server stops
+_POLL = 0.05  # seconds within which the server notices that it must stop
 
 
 class OAuthCallbackServer:
-    """An HTTP server on loopback for one answer of a provider. Also a context manager, which starts and stops it.
+    """An HTTP server on loopback for one answer from a provider; also a context manager that starts and stops it.
 
     Args:
-        host: A loopback address to listen at. An address and not a name, since a name may lead elsewhere (§8.3).
-        port: Where to listen; 0 for any free port, which is what providers must allow for (§7.3).
-        handle: Takes an answer, as soon as it comes and on a thread of its own: gets the query, each name once, and
-            returns the page to show and whether the waiting is over. When left out, the first answer that has a
-            ``state`` and a ``code``, or an ``error``, ends the waiting, and the page says no more than that it came.
+        host: The loopback address to listen on: an address, since a name may resolve to something else (§8.3).
+        port: The port; 0 for any free one, which providers must allow (§7.3).
+        handle: Called with the query of each answer, each name once, on the thread of its connection. Returns the page
+            to show, and whether this answer ends the wait. When left out, the first answer with a ``state`` and a
+            ``code``, or with an ``error``, ends the wait, and the page only confirms that it has arrived.
 
     Raises:
-        ConfigurationError: ``host`` is not loopback, or ``port`` is none.
+        ConfigurationError: ``host`` is not a loopback address, or ``port`` is not a valid port.
     """
 
     def __init__(
@@ -75,15 +75,15 @@ class OAuthCallbackServer:
             raise ConfigurationError("The callback server's port must be a number from 0 (any free one) to 65535.")
         self.host = host
         self.port = port
-        self._handle = handle or _take_anything
+        self._handle = handle or _accept_any_answer
         self._server: _Server | None = None
         self._lock = threading.Lock()
-        self._over = threading.Event()
+        self._ended = threading.Event()
         self._answer: dict[str, str] | None = None
 
     @property
     def redirect_uri(self) -> str:
-        """Where the provider must send the browser.
+        """The redirect URI to give to the provider.
 
         Raises:
             AuthenticationError: Code ``not_started``.
@@ -93,15 +93,15 @@ class OAuthCallbackServer:
         return f"http://{self._server.authority}{_PATH}"
 
     def start(self) -> str:
-        """Begin to listen, and return the redirect URI. Does nothing more while it is running.
+        """Start listening, and return the redirect URI. While running, only return it.
 
         Raises:
-            ConfigurationError: The port is taken, or this machine does not have the address.
+            ConfigurationError: The port is in use, or the address does not exist on this machine.
         """
         with self._lock:
             if self._server is None:
                 self._answer = None
-                self._over.clear()
+                self._ended.clear()
                 self._server = _Server(self.host, self.port, self._receive)
         return self.redirect_uri
 
@@ -109,43 +109,43 @@ class OAuthCallbackServer:
         """Wait for the provider's answer.
 
         Args:
-            timeout: Seconds to wait at most.
+            timeout: Maximum wait in seconds.
 
         Returns:
-            Its parameters as they came, yet to be checked: ``code``, ``state``, ``error`` and ``error_description``,
-            None where absent, and what else there was (``iss``, …); or None when time is up or the server was stopped.
+            Its parameters, not yet validated: ``code``, ``state``, ``error`` and ``error_description``, None if absent,
+            and any others (``iss``, …); or None if the time is up or the server was stopped.
 
         Raises:
             AuthenticationError: Code ``not_started``.
         """
-        if not self._over.is_set():
+        if not self._ended.is_set():
             _ = self.redirect_uri
-            self._over.wait(timeout)
+            self._ended.wait(timeout)
         return None if self._answer is None else {**dict.fromkeys(_MEMBERS), **self._answer}
 
     def stop(self) -> None:
-        """End all connections and free the port. Takes a moment at most, and may be called again, from any thread."""
+        """Close all connections and free the port, within about a second. May be called repeatedly, from any thread."""
         with self._lock:
             server = self._server
             if server is not None:
-                self._over.set()
+                self._ended.set()
             self._server = None
         if server is not None:
             server.stop()
 
     def _receive(self, params: dict[str, str]) -> pages.Page:
-        """Take an answer and return the page for it."""
-        if self._over.is_set():
+        """Handle an answer and return the page to show."""
+        if self._ended.is_set():
             return pages.failed("already_used")
         try:
-            page, over = self._handle(params)
-        except Exception as error:  # noqa: BLE001 - the hook is anybody's, and its text may hold the answer
+            page, ended = self._handle(params)
+        except Exception as error:  # noqa: BLE001 - the caller's code; its error text may contain the answer
             log.error("the callback server's handler failed: %s", type(error).__name__)  # noqa: TRY400
             return pages.failed("internal")
         with self._lock:
-            if over and not self._over.is_set():
+            if ended and not self._ended.is_set():
                 self._answer = params
-                self._over.set()
+                self._ended.set()
         return page
 
     def __enter__(self) -> Self:
@@ -164,10 +164,10 @@ def _is_loopback(host: str) -> bool:
     return address in ipaddress.ip_network("127.0.0.0/8") if address.version == 4 else host == "::1"  # noqa: PLR2004
 
 
-def _take_anything(params: dict[str, str]) -> tuple[pages.Page, bool]:
-    """Take the first thing that has the form of an answer (RFC 6749 §4.1.2): which state is ours is not known here.
+def _accept_any_answer(params: dict[str, str]) -> tuple[pages.Page, bool]:
+    """Accept anything in the form of an answer (RFC 6749 §4.1.2); the expected state is not known here.
 
-    An error may come without a state: some providers send it so.
+    An error may come without a state: some providers omit it.
     """
     code, error = params.get("code"), params.get("error")
     if bool(code) == bool(error) or (code and not params.get("state")):
@@ -178,16 +178,16 @@ def _take_anything(params: dict[str, str]) -> tuple[pages.Page, bool]:
 
 
 class _Server(socketserver.ThreadingTCPServer):
-    """Listens, with one thread per connection and a bound on how many there are."""
+    """Serves each connection on its own thread, and bounds their number."""
 
     daemon_threads = True
     block_on_close = False
-    allow_reuse_address = os.name == "posix"  # on Windows it would let another program listen at the same address
+    allow_reuse_address = os.name == "posix"  # on Windows it lets another program bind the same address
     request_queue_size = 128
 
     def __init__(self, host: str, port: int, receive: Callable[[dict[str, str]], pages.Page]) -> None:
         self.receive = receive
-        self._connections: dict[socket.socket, bool] = {}  # in the order they came: whether it is being answered
+        self._connections: dict[socket.socket, bool] = {}  # in order of arrival: whether it is being answered
         self._changed = threading.Condition()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -198,7 +198,7 @@ class _Server(socketserver.ThreadingTCPServer):
         bound = self.server_address[1]
         self.authority = f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
         self.hosts = {self.authority, f"localhost:{bound}"}
-        if bound == _HTTP_PORT:  # browsers leave it out
+        if bound == _HTTP_PORT:  # browsers omit it
             self.hosts |= {self.authority.removesuffix(f":{bound}"), "localhost"}
         _servers.add(self)
         self._thread = threading.Thread(
@@ -207,7 +207,7 @@ class _Server(socketserver.ThreadingTCPServer):
         self._thread.start()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give a connection a thread; where there are too many, the oldest that has not asked anything yet must go."""
+        """Serve a connection on a new thread. If there are too many, close the oldest without a request."""
         with self._changed:
             self._connections[request] = False
             idle = [connection for connection, answering in self._connections.items() if not answering]
@@ -217,7 +217,7 @@ class _Server(socketserver.ThreadingTCPServer):
         super().process_request(request, client_address)
 
     def begin_answer(self, request: socket.socket) -> None:
-        """Note that a connection has asked something, so that it is not cut before it has its page."""
+        """Mark a connection as being answered, so that it is not closed before it gets its page."""
         with self._changed:
             if request in self._connections:
                 self._connections[request] = True
@@ -230,15 +230,15 @@ class _Server(socketserver.ThreadingTCPServer):
             self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's signature
-        """Note the kind of what went wrong with a connection, and no more: a traceback may hold a code."""
+        """Log only the type of the error: a traceback may contain an authorization code."""
         log.debug("a connection to the callback server failed (%s)", getattr(sys.exc_info()[0], "__name__", ""))
 
     def stop(self) -> None:
-        """Stop listening; cut who is idle, and give who is being answered a moment."""
+        """Stop listening; close idle connections, then those being answered after a grace period."""
         try:
-            if self._thread.is_alive():  # not in a forked child, where nobody would ever answer
+            if self._thread.is_alive():  # not in a forked child, where shutdown() would wait forever
                 self.shutdown()
-        finally:  # also when Ctrl-C comes just now
+        finally:  # even if Ctrl-C interrupts it
             self.server_close()
         with self._changed:
             for connection, answering in self._connections.items():
@@ -253,7 +253,7 @@ _servers: weakref.WeakSet[_Server] = weakref.WeakSet()
 
 
 def _forget_sockets() -> None:
-    """In a forked child: it must not keep the parent's ports busy."""
+    """Close the parent's listening sockets in a forked child, which would keep the ports in use."""
     for server in list(_servers):
         server.socket.close()
 
@@ -262,10 +262,10 @@ fork.in_child(_forget_sockets)
 
 
 def _cut(connection: socket.socket) -> None:
-    """End a connection that another thread may be waiting on; that thread closes it."""
+    """Shut down a connection; the thread that serves it closes the socket."""
     try:
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:  # it is over already
+    except OSError:  # it is closed already
         return
 
 
@@ -273,30 +273,30 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers one request and closes the connection."""
 
     server: _Server
-    default_request_version = "HTTP/1.0"  # what cannot be read gets an answer with a status line, too
+    default_request_version = "HTTP/1.0"  # so that malformed requests get a status line, too
 
     def setup(self) -> None:
-        """Read all of a request's head before any of it is looked at, so that time and size have one bound each."""
+        """Read the whole head of the request first, so that one deadline and one size limit cover it."""
         super().setup()
         self.rfile.close()
         self.rfile = io.BytesIO(_read_head(self.connection))
         self.connection.settimeout(_WRITE_DEADLINE)
 
     def parse_request(self) -> bool:
-        """Note that there is something to answer."""
+        """Mark the connection as being answered, and parse the request."""
         self.server.begin_answer(self.request)
         return super().parse_request()
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Answer the request."""
         self._show(self._page())
 
     def _page(self) -> pages.Page:
         path, _, query = self.path.partition("?")
-        if len(query) > _MAX_QUERY:  # the rest of the request may be cut off
+        if len(query) > _MAX_QUERY:  # the rest of the request may be truncated
             return pages.failed("bad_request")
         if self.headers.get_all("Host", []) not in [[host] for host in self.server.hosts]:
-            return pages.failed("bad_host")  # a name that somebody has pointed here (DNS rebinding)
+            return pages.failed("bad_host")  # DNS rebinding: another name resolves to this address
         if path == "/":
             return pages.WAITING
         if path != _PATH:
@@ -307,8 +307,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.receive(params)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
-        """Show a page of ours for what the standard library refuses: it would quote the request."""
-        refused_method = code == HTTPStatus.NOT_IMPLEMENTED  # its word for a method that we do not have
+        """Show one of our pages for a refused request: that of the standard library would quote the request."""
+        refused_method = code == HTTPStatus.NOT_IMPLEMENTED  # the standard library's status for an unknown method
         self._show(pages.failed("bad_method" if refused_method else "bad_request"))
 
     def _show(self, page: pages.Page) -> None:
@@ -325,18 +325,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Write nothing down: a request line holds a code."""
+        """Log nothing: a request line may contain an authorization code."""
 
 
 def _read_head(connection: socket.socket) -> bytes:
-    """Return what a connection sends up to the first empty line: nothing if too slow, a part if too long."""
+    """Read up to the first empty line; return nothing if that takes too long, and a part if it is too large."""
     until = time.monotonic() + _READ_DEADLINE
     head = b""
     while b"\r\n\r\n" not in head and len(head) < _MAX_HEAD:
         connection.settimeout(max(until - time.monotonic(), 0.001))
         try:
             received = connection.recv(4096)
-        except OSError:  # too slow, or gone
+        except OSError:  # too slow, or disconnected
             return b""
         if not received:
             return b""
@@ -345,7 +345,7 @@ def _read_head(connection: socket.socket) -> bytes:
 
 
 def _read_query(query: str) -> dict[str, str] | None:
-    """Return the parameters if each is there once (RFC 6749 §3.1) and can be read in one way only."""
+    """Parse a query strictly; None if a name is repeated (RFC 6749 §3.1) or the encoding is ambiguous."""
     if not query.isascii():
         return None
     try:

@@ -14,36 +14,36 @@ if TYPE_CHECKING:
 _LEAST, _MOST = 5.0, 600.0  # seconds
 _DOCTOR = """\
 Say which redirect URI to register at the provider, and whether a sign-in would
-work here. Run it in a terminal of Jupyter; or anywhere, with the address of a
+work here. Run it in a Jupyter terminal; or anywhere, with the address of a
 JupyterHub. It starts a kernel and deletes it again, and asks the provider
 whether it knows the client.
 """
 _SECRETS_AND_STATUS = """\
 Which secret goes where:
   The Jupyter server on this machine gets its own token, or on a hub the
-  hub's token of that server. The host of URL gets the same token; but only
-  after it answered without one as this extension answers a stranger, and on a
-  hub that tells its public address only if it is there. Looked at from
-  elsewhere it gets JUPYTER_TOKEN, if that is set, by the same rule, and never
-  the hub's token. A configured client secret goes to the configured provider
+  hub's token of that server. The host of URL gets the same token, but only
+  after it has answered a request without a token as this extension does, and,
+  if the hub knows its public address, only at that address. From another
+  machine, URL gets JUPYTER_TOKEN, if set, by the same rule, and never the
+  hub's token. A configured client secret is sent to the configured provider
   for the configured client: with --issuer or --client-id none is read or sent.
 
 Exit status:
   0    a sign-in would work, as far as can be seen from here, and every check
-       that was begun could be made
-  1    a sign-in would fail; or a check could not be made; or there was nothing
-       to look at
-  2    the command was called in a wrong way
+       that was begun was completed
+  1    a sign-in would fail; or a check could not be completed; or there was
+       nothing to check
+  2    wrong usage of the command
   130  interrupted
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(prog="pywry-auth", description="Sign in from a notebook.")
     parser.add_argument("--version", action="version", version=f"pywry-auth-nb {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="JupyterLab with the quickstart notebook and a provider to sign in at")
+    demo = commands.add_parser("demo", help="run JupyterLab with the quickstart notebook and a provider to sign in at")
     demo.add_argument("--port", type=int, default=0, help="JupyterLab's port (default: a free one)")
     demo.add_argument("--no-browser", action="store_true", help="only print the address")
     demo.set_defaults(run=_demo)
@@ -63,16 +63,16 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         epilog=_SECRETS_AND_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    doctor.add_argument("url", nargs="?", metavar="URL", type=_address, help="the address as the browser has it")
+    doctor.add_argument("url", nargs="?", metavar="URL", type=_address, help="the address in the browser")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
-    doctor.add_argument("--issuer", help="the issuer of a provider, in place of the configured one")
-    doctor.add_argument("--client-id", metavar="ID", help="the client registered there")
+    doctor.add_argument("--issuer", help="the issuer of a provider, instead of the configured one")
+    doctor.add_argument("--client-id", metavar="ID", help="the client ID registered there")
     doctor.add_argument(
         "--timeout",
         type=_seconds,
         default=SECONDS,
         metavar="SECONDS",
-        help="how long all of it may take (default: %(default).0f)",
+        help="time limit for all checks (default: %(default).0f)",
     )
     doctor.set_defaults(run=_doctor)
 
@@ -92,7 +92,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _address(text: str) -> str:
-    """Read a URL; the error does not repeat it, because a password or a token may be in it."""
+    """Parse a URL. The error does not repeat it, since it may contain a password or a token."""
     from .doctor.addresses import read_address
 
     try:

@@ -1,20 +1,20 @@
-"""What can go wrong, as one tree.
+"""The exceptions of this package.
 
 ::
 
-    AuthenticationError              anything of ours
-    ├── AuthFlowCancelled            the user, or the provider on their behalf, said no
+    AuthenticationError              base class of all
+    ├── AuthFlowCancelled            cancelled here, or declined at the provider
     ├── AuthFlowTimeout              the sign-in was not finished in time
-    ├── LoginRequired                there is no session, and no user to ask here
+    ├── LoginRequired                the session is not signed in, and this call does not ask the user
     ├── ConfigurationError           a setting is missing or wrong (also a ValueError)
-    ├── TokenStoreError              tokens could not be kept, read or forgotten
-    └── TokenError                   a token could not be had, read or trusted
+    ├── TokenStoreError              tokens could not be saved, read or deleted
+    └── TokenError                   a token could not be obtained, read or verified
         ├── TokenExpiredError        the access token has expired and cannot be renewed
         └── TokenRefreshError        this refresh failed; the session may still be good
 
-Every error has a ``code`` that programs may compare: it never changes with the wording. All codes, with a sentence and
-an advice each, stand in one table (``docs/error-codes.md``). Neither code nor message holds a token, an authorization
-code or a word that an identity provider chose.
+Every error has a ``code`` for programs to compare; it does not change with the wording. ``docs/error-codes.md`` lists
+all codes, with what happened and what to do. Neither the code nor the message contains a token, an authorization code
+or text from an identity provider.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ E = TypeVar("E", bound=BaseException)
 
 
 class AuthenticationError(Exception):
-    """Signing in, or staying signed in, did not work.
+    """The sign-in failed, or could not be kept alive.
 
     Args:
-        message: One or two sentences for the user; what the table of codes says when left out.
-        provider: Name of the provider, for the log.
-        flow_id: Which of several flows.
-        code: Stable machine-readable code; the class's own when left out.
-        context: Fills the placeholders of the table's sentence; what is left over is shown after the message.
+        message: One or two sentences for the user; the code's sentence and advice when left out.
+        provider: Name of the provider.
+        flow_id: Identifies the flow among several.
+        code: Stable machine-readable code; the class's ``default_code`` when left out.
+        context: Values for the placeholders of the code's sentence; the others are shown after the message.
 
-    IPython shows the message and the user's own lines, whatever its traceback mode; :mod:`traceback` and
-    :mod:`logging` show all frames.
+    IPython shows the message and the user's own lines in every traceback mode; :mod:`traceback` and :mod:`logging`
+    show all frames.
     """
 
     default_code: ClassVar[ErrorCode] = "authentication_failed"
@@ -79,7 +79,7 @@ class AuthenticationError(Exception):
         return f"{self.message} ({', '.join(f'{name}={value}' for name, value in self.context.items())})"
 
     def _render_traceback_(self) -> list[str]:
-        """Return what IPython prints for this error: one text, since some of its modes join several without a break."""
+        """Return what IPython prints, as a single string: some of its modes join several without a line break."""
         return ["\n".join([*_own_lines(self.__traceback__), f"{type(self).__name__} [{self.code}]: {self}"])]
 
 
@@ -90,7 +90,7 @@ class AuthFlowCancelled(AuthenticationError):  # noqa: N818 - the seed's name
 
 
 class AuthFlowTimeout(AuthenticationError):  # noqa: N818 - the seed's name
-    """The sign-in was not finished within ``timeout`` seconds; ``message`` may be None for the table's."""
+    """The sign-in was not finished within ``timeout`` seconds. With ``message`` None, the code's sentence is used."""
 
     default_code: ClassVar[ErrorCode] = "flow_timeout"
 
@@ -109,35 +109,35 @@ class AuthFlowTimeout(AuthenticationError):  # noqa: N818 - the seed's name
         self.timeout = timeout
 
 
-class LoginRequired(AuthenticationError):  # noqa: N818 - reads as what the caller must do
-    """There is no session, and this call does not ask the user to sign in."""
+class LoginRequired(AuthenticationError):  # noqa: N818 - says what the caller must do
+    """The session is not signed in, and this call does not ask the user to sign in."""
 
     default_code: ClassVar[ErrorCode] = "login_required"
 
 
 class ConfigurationError(AuthenticationError, ValueError):
-    """A setting is missing, wrong, or contradicts another; nothing has been tried with it."""
+    """A setting is missing, wrong, or contradicts another. Raised before the setting is used."""
 
     default_code: ClassVar[ErrorCode] = "configuration"
 
 
 class TokenStoreError(AuthenticationError):
-    """The token store could not keep, read or forget something.
+    """The token store could not save, read or delete something.
 
-    ``code`` is ``store_unavailable`` where trying again may help, ``store_missing`` and ``store_forbidden`` where the
-    store must be set up first, ``store_key`` where the encryption key is wrong, ``store_unreadable`` for a record that
-    is damaged, ``store_version`` for one of a newer version, ``store_value`` for tokens or claims that JSON cannot
-    hold, and ``store_failed`` where a store class of the user's raised something else.
+    ``code`` is ``store_unavailable`` if trying again may help, ``store_missing`` and ``store_forbidden`` if the store
+    must be set up first, ``store_key`` if the encryption key is wrong, ``store_unreadable`` for a damaged record,
+    ``store_version`` for one of a newer version, ``store_value`` for tokens or claims that JSON cannot represent, and
+    ``store_failed`` if a user-defined store raised something else.
     """
 
     default_code: ClassVar[ErrorCode] = "store_unavailable"
 
 
 class TokenError(AuthenticationError):
-    """A token could not be had from the provider, or could not be trusted.
+    """A token could not be obtained from the provider, or could not be verified.
 
     Attributes:
-        retry_after: Seconds the provider asked us to wait (``Retry-After``), or None.
+        retry_after: Seconds to wait, from the ``Retry-After`` header, or None.
     """
 
     default_code: ClassVar[ErrorCode] = "token_error"
@@ -169,7 +169,7 @@ class TokenRefreshError(TokenError):
 
 
 def without_traceback(error: E) -> E:
-    """Return ``error`` without frames, cause and context, whose local variables may be tokens."""
+    """Return ``error`` without traceback, cause and context: their frames may have tokens as local variables."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
@@ -180,7 +180,7 @@ _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def _own_lines(trace: TracebackType | None) -> Iterator[str]:
-    """Yield the lines of a traceback that the user wrote: in cells and in modules that are not installed."""
+    """Yield the traceback lines of the user's own code: cells, and modules that are not installed."""
     for frame in traceback.extract_tb(trace):
         if frame.line and not _is_installed(frame.filename):
             yield f"{_name_of(frame.filename)}, line {frame.lineno}: {frame.line}"
@@ -192,14 +192,14 @@ def _is_installed(filename: str) -> bool:
 
 @functools.cache
 def _library_folders() -> tuple[str, ...]:
-    """Return where Python's own modules, installed packages and this package are."""
+    """Return the folders of the standard library, of installed packages and of this package."""
     paths = sysconfig.get_paths()
     folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     return ("<frozen ", *(f"{folder}{os.sep}" for folder in (*folders, Path(__file__).parent)))
 
 
 def _name_of(filename: str) -> str:
-    """Return what IPython calls a file: ``Cell In[3]`` for a cell."""
+    """Return IPython's name for a file, such as ``Cell In[3]`` for a cell."""
     get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
     name_of_cell = getattr(getattr(get_ipython(), "compile", None), "format_code_name", lambda _: None)
     return " ".join(name_of_cell(filename) or ("File", filename))

@@ -1,4 +1,4 @@
-"""`AuthFlowManager`: the sign-ins of a session as ``pywry.auth`` has them."""
+"""`AuthFlowManager`: the sign-ins of a session, with the interface of ``pywry.auth``."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ __all__ = ["AuthFlowManager", "AuthFlowResult", "AuthFlowState"]
 class AuthFlowManager:
     """Runs the sign-ins of one session; several may be open at once, and the first to succeed ends the others.
 
-    :meth:`authenticate` picks a way: the widget in a notebook, or :meth:`run_native` with a window or browser of this
-    machine. :meth:`run_deploy` gives an address for a link of one's own. All of them are :meth:`begin` and
-    :meth:`complete` in the end. Managers of one session share its sign-ins.
+    :meth:`authenticate` uses the widget in a notebook, and elsewhere :meth:`run_native`, with a window or browser on
+    this machine. :meth:`run_deploy` returns an address for a link of your own. All of them are built on :meth:`begin`
+    and :meth:`complete`. Managers of one session share its sign-ins.
 
     Args:
-        provider: Where the user signs in.
-        token_store: Where the tokens go when there is no ``session_manager``.
-        session_manager: The session that a sign-in begins; made from the other two when left out.
-        use_pkce: Whether to send a code challenge (RFC 7636); turn it off only for a provider that refuses it. Where
-            the session's settings have turned it off, it stays so.
-        auth_timeout: Seconds that :meth:`run_native` and :meth:`authenticate` wait at most.
+        provider: The provider at which the user signs in.
+        token_store: Where to store the tokens if there is no ``session_manager``.
+        session_manager: The session to sign in; created from the other two when left out.
+        use_pkce: Whether to send a code challenge (RFC 7636). Turn it off only for a provider that refuses it. If the
+            session's settings turn it off, True does not turn it on again.
+        auth_timeout: Maximum wait of :meth:`run_native` and :meth:`authenticate`, in seconds.
 
     Raises:
-        ConfigurationError: ``auth_timeout`` is not a time one can wait; or nothing would protect the code, since a
-            client without a secret needs PKCE (RFC 9700 §2.1.1).
+        ConfigurationError: ``provider`` is not that of ``session_manager``; ``auth_timeout`` is not a usable number of
+            seconds; or PKCE is off for a client without a secret, whose code would be unprotected (RFC 9700 §2.1.1).
     """
 
     def __init__(
@@ -51,8 +51,10 @@ class AuthFlowManager:
     ) -> None:
         if not 0 < auth_timeout <= threading.TIMEOUT_MAX:
             raise ConfigurationError("auth_timeout must be a number of seconds above 0.")
-        self.provider = provider
+        if session_manager is not None and session_manager.provider is not provider:
+            raise ConfigurationError("The session has another provider. Pass session_manager.provider as the provider.")
         self.session = session_manager or SessionManager(provider, token_store)
+        self.provider = self.session.provider
         self.auth_timeout = auth_timeout
         self._sign_ins = self.session._sign_ins
         if not use_pkce:
@@ -63,9 +65,13 @@ class AuthFlowManager:
         """Whether the session's sign-ins send a code challenge."""
         return self._sign_ins.use_pkce
 
+    @use_pkce.setter
+    def use_pkce(self, use: bool) -> None:
+        self._sign_ins.use_pkce = use
+
     @property
     def flow_state(self) -> AuthFlowState:
-        """Where the session's latest sign-in stands."""
+        """The state of the session's latest sign-in."""
         return self._sign_ins.state
 
     def authenticate(
@@ -75,22 +81,22 @@ class AuthFlowManager:
         close_window: Callable[[Any], object] | None = None,
         window_config: Mapping[str, Any] | None = None,
     ) -> AuthFlowResult:
-        """Sign in, in the way that fits where this runs, and wait for it.
+        """Sign in, in the way that suits the environment, and wait for the result.
 
-        With ``show_window``, and wherever no notebook is, that is :meth:`run_native`. In a notebook it is the widget;
-        there, a user who is signed in already stays so and is not asked.
+        In a notebook this shows the widget, and does not ask a user who is already signed in. Elsewhere, and with
+        ``show_window``, it calls :meth:`run_native`.
 
         Args:
-            app: The application that asks. For one of PyWry in browser mode, which has pages of its own, the result
-                says where to go; anything else will do, also None.
+            app: The calling application, or None. For a PyWry application in browser mode, which has its own pages, the
+                result says where to go.
             show_window: As for :meth:`run_native`.
             close_window: As for :meth:`run_native`.
             window_config: As for :meth:`run_native`.
 
         Raises:
             AuthFlowTimeout: The user did not sign in within ``auth_timeout`` seconds.
-            AuthFlowCancelled: Cancelled here, or declined at the provider.
-            AuthenticationError: Whatever else the sign-in ended with.
+            AuthFlowCancelled: The user cancelled, or declined at the provider.
+            AuthenticationError: Any other failure of the sign-in.
         """
         if getattr(getattr(app, "_mode_enum", None), "name", "") == "BROWSER":
             return AuthFlowResult(success=False, error=f"Navigate to {self._page()} to sign in.")
@@ -99,19 +105,19 @@ class AuthFlowManager:
         return self.run_native(show_window, close_window, window_config)
 
     def _page(self) -> str:
-        """Return where a person signs in when the application has pages of its own, in words if need be."""
+        """Return the address at which users of an application with its own pages sign in, or a description of it."""
         return self.run_deploy() if front_end.current_kernel() else "the sign-in page of the application"
 
     def run_deploy(self, base_url: str = "") -> str:
-        """Return the address at the Jupyter server that begins a sign-in of the session, as long as that lives.
+        """Return the address at the Jupyter server that begins a sign-in. It is valid as long as the session exists.
 
-        Its key cannot be guessed. Whoever opens it must be signed in to Jupyter as a user who may run code there.
+        Its key cannot be guessed. A user who opens it must be signed in to Jupyter and allowed to run code there.
 
         Args:
-            base_url: Of the Jupyter server, as the browser sees it; this kernel's own when left out.
+            base_url: Of the Jupyter server, as the browser sees it; that of this kernel's server when left out.
 
         Raises:
-            AuthenticationError: Code ``no_kernel``: only a Jupyter kernel has a server in front of it.
+            AuthenticationError: Code ``no_kernel``: this is not a Jupyter kernel, so there is no server.
         """
         path = channel.open_path(self._sign_ins)
         if not path:
@@ -125,27 +131,27 @@ class AuthFlowManager:
         close_window: Callable[[Any], object] | None = None,
         window_config: Mapping[str, Any] | None = None,
     ) -> AuthFlowResult:
-        """Sign in with a window or browser of this machine (RFC 8252), and wait until that is over.
+        """Sign in with a window or browser on this machine (RFC 8252), and wait for the result.
 
-        It is this very sign-in that is waited for, also when a user is signed in already. Where another one of this
-        session succeeds first, its result is returned: the user is signed in, and that was the point.
+        This begins a new sign-in even if the user is already signed in. If another sign-in of the session succeeds
+        first, its result is returned.
 
         Args:
-            show_window: Gets the address and ``window_config``, opens a window and returns a label for it. It is
-                called on this thread and not interrupted, so it must not wait for the sign-in. What it raises comes
-                out unchanged. When left out, the default browser is opened.
-            close_window: Gets the label when the sign-in is over, however it ended, and must not wait for anything.
-                What it raises is only logged.
-            window_config: Changes to ``title``, ``width`` and ``height`` (pixels), ``center`` and ``resizable``.
+            show_window: Called with the address and ``window_config``; opens a window and returns a label for it. It is
+                called on this thread and not interrupted, so it must not wait for the sign-in. What it raises is
+                raised unchanged. When left out, the default browser is opened.
+            close_window: Called with the label when the sign-in has ended, successful or not. It must not block. What
+                it raises is only logged.
+            window_config: Overrides ``title``, ``width`` and ``height`` (pixels), ``center`` and ``resizable``.
 
         Returns:
-            A success: everything else is raised.
+            A successful result; every failure is raised.
 
         Raises:
-            AuthFlowTimeout: It was not over within ``auth_timeout`` seconds. (If good tokens are just being saved by
-                a slow store, that is waited for: up to 11 s more.)
+            AuthFlowTimeout: The sign-in did not end within ``auth_timeout`` seconds. (While a slow store is saving
+                the new tokens, this waits up to 11 s longer.)
             AuthFlowCancelled: Ended by :meth:`cancel`, by signing out, or by declining at the provider.
-            TokenError: The provider could not be asked, or its answer was refused.
+            TokenError: The request to the provider failed, or its response was refused.
             AuthenticationError: Any other failure, such as code ``no_browser`` in a notebook on a machine without one,
                 or ``wrong_thread`` on the background thread.
         """
@@ -153,10 +159,10 @@ class AuthFlowManager:
         return terminal.sign_in(self._sign_ins, window, self.auth_timeout)
 
     def cancel(self) -> None:
-        """Give up every open sign-in of the session, and end :meth:`run_native`; may be called from any thread.
+        """Cancel every open sign-in of the session, and end :meth:`run_native`. May be called from any thread.
 
-        An answer that still comes is refused, and tokens that are still on their way are revoked. Tokens that are good
-        already stay: sign out to be rid of them.
+        A later answer is refused, and tokens that are being exchanged are revoked. A session that is already signed in
+        stays signed in.
         """
         self._sign_ins.cancel()
 
@@ -164,17 +170,17 @@ class AuthFlowManager:
     async def begin(
         self, redirect_uri: str, *, lifetime: float | None = None, server: str = ""
     ) -> AuthorizationRequest:
-        """Open a sign-in: file a fresh state, nonce and code verifier, and return what the browser must open.
+        """Open a sign-in: create its state, nonce and code verifier, and return the authorization request.
 
         Args:
-            redirect_uri: Where the provider sends the browser afterwards; registered there.
-            lifetime: Seconds within which an answer must come; ten minutes when left out.
-            server: Name of the hub user's server that the answer is to reach; empty for the default server.
+            redirect_uri: Where the provider sends the browser afterwards; must be registered there.
+            lifetime: Seconds within which the answer must arrive; ten minutes when left out.
+            server: Name of the hub user's server that the answer must reach; empty for the default server.
 
         Raises:
-            AuthFlowCancelled: Cancelled while the provider was being asked.
+            AuthFlowCancelled: The sign-in was cancelled during a request to the provider.
             AuthenticationError: Code ``insecure_redirect_uri``.
-            TokenError: The provider cannot be asked, or must not be trusted.
+            TokenError: Discovery failed, or the provider's metadata was refused.
         """
         return await self._sign_ins.begin(redirect_uri, lifetime=lifetime, server=server)
 
@@ -183,7 +189,7 @@ class AuthFlowManager:
         """Finish the sign-in that ``params`` (the query of the callback, each name once) belongs to.
 
         Raises:
-            AuthenticationError: Code ``unknown_flow`` or ``already_used``: nothing has changed. Any other code: that
-                sign-in is over and must be begun anew.
+            AuthenticationError: Code ``unknown_flow`` or ``already_used``: nothing has changed. Any other code: the
+                sign-in has ended; begin a new one.
         """
         return await self._sign_ins.complete(params)

@@ -1,8 +1,8 @@
-"""`user_redirect_hook`: leads the provider's answer to the server that asked. It runs in the hub, and is light.
+"""`user_redirect_hook`: routes the provider's answer to the server that began the sign-in. The hub imports it.
 
-A hub keeps codes out of its log where they are in an address, and not where that is inside another one, as in
-``next=``. With this module loaded it does so there, too: the hook goes to the user's server directly, and a filter
-covers those who must sign in to the hub first, before anybody can ask the hook.
+A hub removes authorization codes from the URLs that it logs, but not from URLs inside others, as in ``next=``. This
+module covers these, too: the hook redirects to the user's server directly, and a log filter covers users who must sign
+in to the hub first, before the hub calls the hook.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 def user_redirect_hook(path: str, request: HTTPServerRequest, user: Any, base_url: str) -> str | None:
     """Return where ``/hub/user-redirect/…`` leads (``c.JupyterHub.user_redirect_hook``).
 
-    The provider's answer goes to the server of this user that its state names. If that does not run any more, nobody
-    waits for the answer: it is dropped, the server is started, and a page there says what happened.
+    The provider's answer is sent to the server of this user that its state names. If that server is not running, the
+    sign-in is lost: the answer is dropped, the hub starts the server, and a page there says what happened.
 
     Args:
-        path: What comes after ``/hub/user-redirect/``.
+        path: The path after ``/hub/user-redirect/``.
         request: The browser's request.
-        user: The hub's user whom the browser belongs to; nobody else's server is ever returned.
-        base_url: Below which the hub is, at ``hub/``.
+        user: The hub user of this browser. Only this user's servers are returned.
+        base_url: JupyterHub's base URL; the hub itself is at ``hub/`` below it.
 
     Returns:
-        A URL; None for every other path, which JupyterHub then handles as ever.
+        A URL; None for every other path, which JupyterHub then handles as usual.
     """
     if path != CALLBACK:
         return None
     name = server_in(parse_qs(request.query).get("state", [""])[0])
-    if name in user.spawners and user.spawners[name].ready:  # in this order: asking for a spawner makes it
+    if name in user.spawners and user.spawners[name].ready:  # in this order: indexing creates a spawner
         return f"{user.server_url(name)}{CALLBACK}?{request.query}"
     name = name if name in user.orm_spawners else ""
     server = f"{user.escaped_name}/{quote(name)}".rstrip("/")

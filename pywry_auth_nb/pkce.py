@@ -17,9 +17,9 @@ class PKCEChallenge:
     """A code verifier and its S256 challenge.
 
     Attributes:
-        verifier: 43 to 128 characters of the unreserved set; stays in the kernel.
-        challenge: base64url of the verifier's SHA-256, without padding; travels in the authorize URL.
-        method: Always ``"S256"``; ``plain`` protects nothing and is never sent.
+        verifier: 43 to 128 unreserved characters; never leaves the kernel except to the token endpoint.
+        challenge: base64url of the verifier's SHA-256 hash, without padding; sent in the authorize URL.
+        method: Always ``"S256"``; ``plain`` offers no protection and is never used.
     """
 
     verifier: str
@@ -28,10 +28,10 @@ class PKCEChallenge:
 
     @classmethod
     def generate(cls, length: int = 64) -> PKCEChallenge:
-        """Return a fresh pair from ``length`` random bytes (32 to 96; 64 give 86 characters).
+        """Return a new verifier of ``length`` random bytes (32 to 96; 64 give 86 characters), and its challenge.
 
         Raises:
-            ValueError: ``length`` would give a verifier outside RFC 7636 §4.1.
+            ValueError: ``length`` gives a verifier of a length that RFC 7636 §4.1 does not allow.
         """
         if not _MIN_BYTES <= length <= _MAX_BYTES:
             raise ValueError(f"length must be {_MIN_BYTES} to {_MAX_BYTES} bytes, so that RFC 7636 allows the verifier")

@@ -1,4 +1,4 @@
-"""`SessionManager`: one sign-in, kept alive."""
+"""`SessionManager`: a sign-in that is kept alive."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 __all__ = ["LogoutResult", "SessionManager"]
 
-_READ_DEADLINE = 30.0  # seconds that reading a token may take when it has to be renewed
+_READ_DEADLINE = 30.0  # seconds that a read may take if the token must be renewed first
 
 
 class ComputedTrait(t.TraitType[Any, Any]):
-    """A read-only trait computed from its owner, so that it is right at once on every thread.
+    """A read-only trait whose value is computed from its owner, so that every thread sees it up to date.
 
-    Observers hear of a change from the session's notifier; the value itself is never stored twice.
+    The session's notifier tells observers of changes; the trait stores no value of its own.
     """
 
     def __init__(self, read: Callable[[Any], Any], help: str) -> None:  # noqa: A002 - traitlets' name
@@ -45,27 +45,27 @@ class ComputedTrait(t.TraitType[Any, Any]):
         self._read = read
 
     def __get__(self, obj: t.HasTraits | None, cls: type[Any] | None = None) -> Any:
-        """Return what the owner shows now."""
+        """Return the current value."""
         return self if obj is None else self._read(obj)
 
 
 class AccessTokenTrait(ComputedTrait):
-    """The access token. While it is fresh, a read is one look at a tuple and one at the clock."""
+    """The access token. While it is fresh, a read only unpacks a tuple and checks the clock."""
 
     def __get__(self, obj: t.HasTraits | None, cls: type[Any] | None = None) -> Any:
-        """Return a token that is valid now."""
+        """Return a valid access token."""
         __tracebackhide__ = True  # IPython's traceback ends in the cell
         if obj is None:
             return self
-        token, _, until = obj._engine.fresh  # type: ignore[attr-defined]  # noqa: SLF001 - of its own class
+        token, _, until = obj._engine.fresh  # type: ignore[attr-defined]  # noqa: SLF001 - the trait's own class
         return token if time.time() < until else self._read(obj)
 
 
 def _read_token(session: SessionManager) -> str:
-    """Return a token that is valid now, after refreshing it in the background where that is due."""
+    """Return a valid access token, renewing it on the background loop first if necessary."""
     __tracebackhide__ = True
     try:
-        return run(session._engine.get_access_token(), _READ_DEADLINE)  # noqa: SLF001 - the trait's own
+        return run(session._engine.get_access_token(), _READ_DEADLINE)  # noqa: SLF001 - the trait belongs to the class
     except AuthenticationError as error:
         if type(error) is not AuthenticationError or error.code != "timeout":
             raise
@@ -74,33 +74,33 @@ def _read_token(session: SessionManager) -> str:
 
 
 class SessionManager(t.HasTraits):
-    """One sign-in at one provider: holds its tokens, renews them in the background, and ends it.
+    """A session: holds the tokens of one sign-in, renews them in the background, and signs out.
 
     Args:
-        provider: Where the user signs in.
-        token_store: Where the tokens rest; in this kernel's memory when left out.
-        session_key: Tells several sessions at one provider apart.
-        session_store: Accepted for the sake of ``pywry.auth``; not used.
-        refresh_buffer_seconds: How many seconds before its end an access token is renewed.
-        on_reauth_required: Called once, on a thread of its own, when the sign-in has ended and a new one is needed.
-        allowed_origins: Where ``session.auth`` may send the token, such as ``["https://api.example.org"]``; None for
-            wherever a request is made to.
+        provider: The provider at which the user signs in.
+        token_store: Where to store the tokens; this kernel's memory when left out.
+        session_key: Distinguishes several sessions at one provider.
+        session_store: Accepted for compatibility with ``pywry.auth``; not used.
+        refresh_buffer_seconds: How many seconds before its expiry an access token is renewed.
+        on_reauth_required: Called once, on its own thread, when the sign-in has ended and a new one is needed.
+        allowed_origins: Origins to which ``session.auth`` may send the token, such as ``["https://api.example.org"]``;
+            None allows any.
 
-    All traits are read-only. They change together, and observers run on a thread of their own, in order.
+    All traits are read-only. They change together; observers are called in order, on their own thread.
     """
 
     status = ComputedTrait(
         attrgetter("_engine.state.status"), "signed_out, authorizing, signed_in, refreshing or reauth_required"
     )
-    access_token = AccessTokenTrait(_read_token, "A token that is valid now. Raises LoginRequired or TokenError")
+    access_token = AccessTokenTrait(_read_token, "A valid access token. Reading it raises LoginRequired or TokenError")
     expires_at = ComputedTrait(
         lambda self: self._engine.state.tokens and self._engine.state.tokens.expires_at,
-        "When the access token ends: epoch seconds, or None",
+        "When the access token expires, in epoch seconds, or None",
     )
-    user = ComputedTrait(attrgetter("_engine.state.user"), "Claims about who is signed in, or None")
+    user = ComputedTrait(attrgetter("_engine.state.user"), "Claims about the signed-in user, or None")
     error = ComputedTrait(
         lambda self: self._engine.state.error and without_traceback(self._engine.state.error),
-        "Why the last thing tried failed, or None",
+        "Why the last operation failed, or None",
     )
 
     def __init__(
@@ -115,16 +115,12 @@ class SessionManager(t.HasTraits):
         allowed_origins: Collection[str] | None = None,
     ) -> None:
         super().__init__()
-        self.provider = provider
-        self.token_store = MemoryTokenStore() if token_store is None else token_store
-        self.session_key = session_key
+        self._session_key = session_key
         self.session_store = session_store
         self.allowed_origins = allowed_origins
-        if allowed_origins is not None:
-            self.auth  # noqa: B018 - refuses what is no origin, here and now
         self._engine = SessionEngine(
             provider,
-            self.token_store,
+            MemoryTokenStore() if token_store is None else token_store,
             f"{session_key} {provider.identity} {current_user()}",
             Notifier(self),
             watched=token_store is not None,
@@ -132,19 +128,21 @@ class SessionManager(t.HasTraits):
         )
         self._engine.on_reauth_required = on_reauth_required
         self._sign_ins = SignIns(self._engine)
-        self._widget: Any = None  # a weak reference to the widget that shows the session wherever it is displayed
+        self._widget: Any = None  # a weak reference to the widget that displays this session
+        if allowed_origins is not None:
+            self.auth  # noqa: B018 - refuses what is no origin, here and now
 
     @classmethod
     def from_settings(cls, settings: Any = None, **kwargs: Any) -> Self:
-        """Return a session for a provider and a token store that are configured elsewhere.
+        """Create a session from settings.
 
         Args:
-            settings: An :class:`OAuth2Settings`, or anything with its attributes; made from the environment and the
+            settings: An :class:`OAuth2Settings`, or an object with its attributes; read from the environment and the
                 configuration files when left out.
-            kwargs: What this class takes besides.
+            kwargs: Further arguments of this class.
 
         Raises:
-            ConfigurationError: Something is missing or wrong.
+            ConfigurationError: A setting is missing or wrong.
         """
         __tracebackhide__ = True
         from .providers import create_provider_from_settings
@@ -160,17 +158,32 @@ class SessionManager(t.HasTraits):
         return session
 
     @property
-    def store_key(self) -> str:
-        """Under which name the tokens rest in the store.
+    def provider(self) -> OAuthProvider:
+        """Where the user signs in."""
+        return self._engine.provider
 
-        The session's key alone would not do: where a store is shared, the tokens of one provider, client or person
-        must never be taken for those of another.
+    @property
+    def token_store(self) -> TokenStore:
+        """Where the tokens rest."""
+        return self._engine.store
+
+    @property
+    def session_key(self) -> str:
+        """What tells several sessions at one provider apart."""
+        return self._session_key
+
+    @property
+    def store_key(self) -> str:
+        """The key of the tokens in the store.
+
+        It names provider, client and user besides ``session_key``, so that sessions that share a store never read
+        each other's tokens.
         """
         return self._engine.store_key
 
     @property
     def refresh_buffer_seconds(self) -> float:
-        """How many seconds before its end an access token is renewed."""
+        """How many seconds before its expiry an access token is renewed."""
         return self._engine.refresh_buffer
 
     @refresh_buffer_seconds.setter
@@ -179,7 +192,7 @@ class SessionManager(t.HasTraits):
 
     @property
     def on_reauth_required(self) -> Callable[[], None] | None:
-        """Called once, on a thread of its own, when the sign-in has ended and a new one is needed."""
+        """Callback for the end of the sign-in: called once, on its own thread, when a new one is needed."""
         return self._engine.on_reauth_required
 
     @on_reauth_required.setter
@@ -189,11 +202,11 @@ class SessionManager(t.HasTraits):
     # -- reading ------------------------------------------------------------------------------------------------------
 
     async def get_access_token(self) -> str:
-        """Return a token that is valid now, renewing it when it is near its end.
+        """Return a valid access token, renewing it first if it is near its expiry.
 
         Raises:
             LoginRequired: No user is signed in.
-            TokenExpiredError: The token is over and could not be renewed; ``code`` says why.
+            TokenExpiredError: The token has expired and could not be renewed; ``code`` says why.
         """
         __tracebackhide__ = True
         token, _, until = self._engine.fresh
@@ -210,25 +223,25 @@ class SessionManager(t.HasTraits):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header that carries the token (RFC 6750 §2.1), valid now: take it anew for every request.
+        """The Authorization header with a valid token (RFC 6750 §2.1). Read it again for every request.
 
         Raises:
             LoginRequired: No user is signed in.
-            TokenExpiredError: The token is over and could not be renewed.
+            TokenExpiredError: The token has expired and could not be renewed.
         """
         __tracebackhide__ = True
         _, header, until = self._engine.fresh
         return {"Authorization": header if time.time() < until else bearer(self.access_token)}
 
     def userinfo(self) -> dict[str, Any]:
-        """Ask the provider who is signed in, and wait for the answer (OIDC Core §5.3). ``session.user`` does not ask.
+        """Fetch the UserInfo claims from the provider (OIDC Core §5.3). ``session.user`` makes no request.
 
         Returns:
-            The claims; ``{}`` when the provider has no such endpoint.
+            The claims; ``{}`` if the provider has no UserInfo endpoint.
 
         Raises:
             LoginRequired: No user is signed in.
-            TokenError: The provider could not be asked, or names another person (code ``userinfo_sub``, §5.3.2).
+            TokenError: The request failed, or the claims belong to another user (code ``userinfo_sub``, §5.3.2).
         """
         __tracebackhide__ = True
         claims = run(self.provider.get_userinfo(self.access_token), _READ_DEADLINE)
@@ -239,34 +252,34 @@ class SessionManager(t.HasTraits):
 
     @property
     def display_name(self) -> str:
-        """A name for people to read, from claims that the provider chose: plain text, never HTML."""
+        """The user's name for display, from the provider's claims. Plain text: escape it for HTML."""
         return self._engine.state.display_name
 
     async def initialize(self) -> OAuthTokenSet | None:
-        """Load the tokens of an earlier sign-in from the store, renewing them where they are due.
+        """Load the tokens of an earlier sign-in from the store, renewing them if necessary.
 
         Returns:
-            The tokens, or None when there are none or they cannot be renewed.
+            The tokens, or None if the store has none or they cannot be renewed.
         """
         return await self._engine.initialize()
 
     # -- signing in and out -------------------------------------------------------------------------------------------
 
     def login(self, timeout: float = 300.0) -> AuthFlowResult:
-        """Show the sign-in widget and wait in this cell until there is a token to work with.
+        """Show the sign-in widget and wait in this cell until the user has signed in.
 
-        Returns at once when the user is signed in already, with the widget shown all the same.
+        If the user is already signed in, show the widget and return immediately.
 
         Args:
-            timeout: Seconds to wait at most. The widget stays usable after that.
+            timeout: Maximum wait in seconds. The widget remains usable afterwards.
 
         Raises:
-            LoginRequired: There is no front end that could show anything (papermill, nbconvert, CI).
-            AuthFlowCancelled: Cancelled here, or declined at the provider.
+            LoginRequired: There is no front end to show the widget (papermill, nbconvert, CI).
+            AuthFlowCancelled: The user cancelled, or declined at the provider.
             AuthFlowTimeout: The user did not sign in within ``timeout``.
-            TokenError: The provider's answer was refused.
-            AuthenticationError: The base of these, also raised as itself: the provider refused the request
-                (``invalid_scope``, ``server_error``, …), Jupyter is not reached over https (``insecure_redirect_uri``).
+            TokenError: The provider's response was refused.
+            AuthenticationError: Another failure: the provider refused the request (``invalid_scope``,
+                ``server_error``, …), or Jupyter is not served over https (``insecure_redirect_uri``).
         """
         __tracebackhide__ = True
         from ._sign_in import notebook
@@ -274,11 +287,11 @@ class SessionManager(t.HasTraits):
         return notebook.login(self._engine, self._show, timeout)
 
     async def save_tokens(self, tokens: OAuthTokenSet) -> None:
-        """Take ``tokens`` as the session's, keep them in the store and plan their refresh."""
-        await self._engine.sign_in(tokens, self.provider.claims(tokens))
+        """Make ``tokens`` the tokens of this session, save them in the store and schedule their refresh."""
+        await self._engine.save_tokens(tokens)
 
     async def refresh(self) -> OAuthTokenSet:
-        """Renew the access token now, whatever its age. Callers at the same time share one refresh.
+        """Renew the access token now, whatever its age. Concurrent callers share one refresh.
 
         Raises:
             LoginRequired: No user is signed in.
@@ -287,14 +300,14 @@ class SessionManager(t.HasTraits):
         return await self._engine.refresh()
 
     async def logout(self) -> LogoutResult:
-        """Sign out: forget the tokens here and in the store, then revoke them at the provider (at most 5 s).
+        """Sign out: delete the tokens here and in the store, then revoke them at the provider (at most 5 s).
 
         Returns:
-            What became of each. No user is signed in here afterwards, whatever it says.
+            What became of each token. The session is signed out in any case.
         """
         return await self._sign_ins.sign_out()
 
-    # -- being shown --------------------------------------------------------------------------------------------------
+    # -- display ------------------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
         name = f" as {self.display_name!r}" if self.user else ""

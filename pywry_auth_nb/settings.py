@@ -30,14 +30,14 @@ _MIN_SECONDS = 10
 
 
 class OAuth2Settings(Configurable):
-    """Settings of one sign-in; every one has a default.
+    """Settings of one sign-in. All have defaults.
 
-    A keyword argument wins over the environment (``PYWRY_OAUTH2__CLIENT_ID``), which wins over configuration
+    Keyword arguments override the environment (``PYWRY_OAUTH2__CLIENT_ID``), which overrides configuration files
     (``c.OAuth2Settings.client_id`` in ``jupyter_pywry_auth_config.py`` or ``jupyter_config.py`` in a folder that
     ``jupyter --paths`` names, or in the kernel's own ``ipython_kernel_config.py``).
 
     Raises:
-        ConfigurationError: A value is not of the right kind, or a keyword names no setting.
+        ConfigurationError: A value has the wrong type, or a keyword is not a setting.
     """
 
     provider = t.Enum(["google", "github", "microsoft", "jupyterhub", "oidc", "custom"], "custom").tag(config=True)
@@ -69,7 +69,7 @@ class OAuth2Settings(Configurable):
     auth_timeout_seconds = t.Float(
         120.0,
         min=_MIN_SECONDS,
-        help="How long to wait for somebody to sign in, in seconds: for AuthFlowManager's auth_timeout. The widget and "
+        help="How long to wait for the user to sign in, in seconds, for AuthFlowManager's auth_timeout. The widget and "
         "session.login() have their own",
     ).tag(config=True)
     refresh_buffer_seconds = t.Int(60, min=_MIN_SECONDS, help="How long before its end a token is renewed").tag(
@@ -91,7 +91,7 @@ class OAuth2Settings(Configurable):
             problem = _wrong_value(error)
         else:
             return
-        raise problem  # outside, since a traceback shows what traitlets had in its hands
+        raise problem  # outside the handler: a traceback through traitlets would show the value
 
     @classmethod
     def _names(cls) -> set[str]:
@@ -99,7 +99,7 @@ class OAuth2Settings(Configurable):
 
     @classmethod
     def _environment(cls) -> dict[str, Any]:
-        """Return the settings that the environment has."""
+        """Return the settings given in the environment."""
         given = {name: os.environ.get(PREFIX + name.upper()) for name in cls._names()}
         return {name: cls._read_variable(name, Secret(value)) for name, value in given.items() if value is not None}
 
@@ -111,12 +111,12 @@ class OAuth2Settings(Configurable):
             return cls.class_traits()[name].from_string(str(value))
         except (ValueError, TypeError, t.TraitError):
             raise ConfigurationError(
-                f"The environment variable {PREFIX}{name.upper()} has a value that does not fit{_needed(name)}."
+                f"The environment variable {PREFIX}{name.upper()} has a value that does not fit{_expected(name)}."
             ) from None
 
     @t.default("client_secret")
     def _stored_client_secret(self) -> str:
-        """Read the secret from where it is kept, when it was not given."""
+        """Read the secret from its file or the keyring."""
         if self.client_secret_file:
             return Secret(_read(Path(self.client_secret_file)))
         if self.client_secret_keyring:
@@ -154,7 +154,7 @@ class OAuth2Settings(Configurable):
 
 
 def _hide_secret(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``settings`` with the client secret as one that does not show itself."""
+    """Return ``settings`` with the client secret as a :class:`Secret`."""
     return {
         name: Secret(value) if name == "client_secret" and isinstance(value, str) else value
         for name, value in settings.items()
@@ -162,7 +162,7 @@ def _hide_secret(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _strongest_secret(*layers: MutableMapping[str, Any]) -> None:
-    """Leave the client secret, or where it is kept, in the strongest layer that says anything of it."""
+    """Remove the client secret, and its sources, from every layer but the first that sets one."""
     found = False
     for layer in layers:
         for name in _SECRET_SOURCES:
@@ -172,9 +172,9 @@ def _strongest_secret(*layers: MutableMapping[str, Any]) -> None:
 
 
 def _config() -> Config:
-    """Return what the configuration files say: Jupyter's, then the running kernel's own."""
+    """Return the merged configuration: Jupyter's files, then the running kernel's own."""
     config = Config()
-    for folder in reversed(jupyter_config_path()):  # the first one named is the strongest
+    for folder in reversed(jupyter_config_path()):  # the first folder takes precedence
         for name in _CONFIG_FILES:
             for loader in (PyFileConfigLoader(f"{name}.py", folder), JSONFileConfigLoader(f"{name}.json", folder)):
                 config.merge(_load(loader, folder))
@@ -183,7 +183,7 @@ def _config() -> Config:
 
 
 def _load(loader: FileConfigLoader, folder: str) -> Config:
-    """Return what one file says; nothing when there is no such file."""
+    """Return the configuration in one file; empty if the file does not exist."""
     try:
         return loader.load_config()
     except ConfigFileNotFound:
@@ -191,8 +191,8 @@ def _load(loader: FileConfigLoader, folder: str) -> Config:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a configuration file is a program
         problem = f"{Path(folder) / loader.filename} cannot be read ({type(error).__name__})."
     if loader.filename.startswith(_OURS):
-        raise ConfigurationError(f"{problem} Correct it, or take it away.")
-    log.warning("%s It is left out.", problem)  # the server's, perhaps, with packages that are not here
+        raise ConfigurationError(f"{problem} Correct it, or remove it.")
+    log.warning("%s It is ignored.", problem)  # it may be the server's, and need packages that are not installed here
     return Config()
 
 
@@ -210,14 +210,14 @@ def _read(path: Path) -> str:
 
 
 def _wrong_value(error: t.TraitError) -> ConfigurationError:
-    """Say which setting is wrong, and nothing of its value, which may be a secret."""
+    """Return the error for a wrong setting, without its value, which may be a secret."""
     words = str(error).split("'")
     name = next((word for word in words if word in OAuth2Settings.class_trait_names(config=True)), "one")
-    return ConfigurationError(f"The setting {name!r} has a value that does not fit{_needed(name)}.")
+    return ConfigurationError(f"The setting {name!r} has a value that does not fit{_expected(name)}.")
 
 
-def _needed(name: str) -> str:
-    """Say what a setting may be."""
+def _expected(name: str) -> str:
+    """Describe the values that a setting takes."""
     trait: Any = OAuth2Settings.class_traits().get(name)
     least = f" of at least {trait.min}" if getattr(trait, "min", None) is not None else ""
     return f": {trait.info()}{least} is needed" if trait is not None else ""

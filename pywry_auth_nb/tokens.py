@@ -1,4 +1,4 @@
-"""Tokens as values: frozen, checked when they arrive, and silent when shown."""
+"""Token values: immutable, validated on arrival, and hidden in reprs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SECRET_MEMBERS = frozenset({"access_token", "refresh_token", "id_token"})
 
 
 class Secret(str):
-    """A string that shows itself as ``'***'`` wherever Python shows values: repr, pprint, tracebacks, containers.
+    """A string whose repr is ``'***'``: in pprint, tracebacks and containers, too.
 
-    It is the real value to everything that *uses* it: ``str()``, f-strings, concatenation, headers, JSON.
+    Everything that *uses* it gets the real value: ``str()``, f-strings, concatenation, headers, JSON.
     """
 
     __slots__ = ()
@@ -26,12 +26,12 @@ class Secret(str):
 
 
 def secret_or_none(text: str | None) -> Secret | None:
-    """Return ``text`` as a :class:`Secret`: for the first line of what gets one, so that no traceback shows it."""
+    """Return ``text`` as a :class:`Secret`. Call it first, so that a traceback through the caller shows no secret."""
     return None if text is None else Secret(text)
 
 
 class AccessToken(Secret):
-    """An access token (RFC 6749 §1.4). As the last line of a cell it shows only that it is one."""
+    """An access token (RFC 6749 §1.4), whose repr does not contain it."""
 
     __slots__ = ()
 
@@ -40,23 +40,23 @@ class AccessToken(Secret):
 
 
 def bearer(token: str) -> str:
-    """Return the value of the Authorization header (RFC 6750 §2.1), which shows itself as ``'***'``."""
+    """Return the value of the Authorization header (RFC 6750 §2.1), whose repr is ``'***'``."""
     return Secret(f"Bearer {token}")
 
 
 @dataclass(frozen=True, repr=False)
 class OAuthTokenSet:
-    """What a token endpoint gave us (RFC 6749 §5.1).
+    """The tokens of a token response (RFC 6749 §5.1).
 
     Attributes:
-        access_token: The token itself; an :class:`AccessToken` whatever string was passed.
-        token_type: How it is sent; ``"Bearer"``.
-        refresh_token: Renews the session, or None.
-        expires_in: Lifetime in seconds counted from ``issued_at``; None when the provider does not say.
+        access_token: The access token, converted to :class:`AccessToken`.
+        token_type: The token type; ``"Bearer"``.
+        refresh_token: The refresh token, or None.
+        expires_in: Lifetime in seconds counted from ``issued_at``; None if the provider does not say.
         id_token: The OpenID Connect ID token (a JWT), or None.
-        scope: What was granted, separated by spaces.
-        raw: The other members of the answer; never a second copy of the tokens.
-        issued_at: Epoch seconds when the request for these tokens was sent, so that expiry is never late.
+        scope: The granted scopes, separated by spaces.
+        raw: The other members of the response, without the tokens.
+        issued_at: Epoch seconds when the token request was sent, so the computed expiry is never too late.
     """
 
     access_token: str
@@ -69,24 +69,24 @@ class OAuthTokenSet:
     issued_at: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
-        hide = object.__setattr__  # frozen for everybody else
-        hide(self, "access_token", AccessToken(self.access_token))
-        hide(self, "refresh_token", Secret(self.refresh_token) if self.refresh_token else None)
-        hide(self, "id_token", Secret(self.id_token) if self.id_token else None)
-        hide(self, "raw", {name: value for name, value in self.raw.items() if name not in _SECRET_MEMBERS})
+        assign = object.__setattr__  # the dataclass is frozen
+        assign(self, "access_token", AccessToken(self.access_token))
+        assign(self, "refresh_token", Secret(self.refresh_token) if self.refresh_token else None)
+        assign(self, "id_token", Secret(self.id_token) if self.id_token else None)
+        assign(self, "raw", {name: value for name, value in self.raw.items() if name not in _SECRET_MEMBERS})
 
     @property
     def expires_at(self) -> float | None:
-        """Epoch seconds when the access token ends; None when the provider does not say."""
+        """Epoch seconds when the access token expires; None if the provider does not say."""
         return None if self.expires_in is None else self.issued_at + self.expires_in
 
     @property
     def is_expired(self) -> bool:
-        """Whether the access token is over now, without any margin."""
+        """Whether the access token has expired, without any safety margin."""
         return self.expires_at is not None and time.time() >= self.expires_at
 
     def succeed(self, old: OAuthTokenSet) -> OAuthTokenSet:
-        """Return these refreshed tokens with what the answer left out taken from ``old``.
+        """Return these refreshed tokens, with members that the response omitted taken from ``old``.
 
         An omitted refresh token or scope means "unchanged" (RFC 6749 §5.1, §6), and so does an omitted ID token
         (OIDC Core §12.2).
@@ -105,12 +105,12 @@ class OAuthTokenSet:
 
 
 def parse_token_response(answer: dict[str, Any], *, requested_scope: str, sent_at: float) -> OAuthTokenSet:
-    """Turn a token endpoint's JSON object into tokens, or refuse it (RFC 6749 §5.1).
+    """Parse and validate a token response (RFC 6749 §5.1).
 
     Args:
-        answer: The decoded JSON object of a 200 answer.
-        requested_scope: What was asked for: an omitted ``scope`` means that (§5.1).
-        sent_at: Epoch seconds when the request left.
+        answer: The decoded JSON object of a 200 response.
+        requested_scope: The requested scope, which an omitted ``scope`` stands for (§5.1).
+        sent_at: Epoch seconds when the request was sent.
 
     Raises:
         TokenError: A member is missing or has the wrong type; code ``token_response`` or ``token_type``.
@@ -138,7 +138,7 @@ def _string(answer: dict[str, Any], name: str) -> str:
 
 
 def _lifetime(value: Any) -> float | None:
-    """Read ``expires_in``: seconds, also as a decimal string (seen in the field); at most a year is believed."""
+    """Parse ``expires_in``: seconds, or a decimal string of seconds (seen in the field), capped at a year."""
     if value is None:
         return None
     try:

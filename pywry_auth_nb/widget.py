@@ -1,4 +1,4 @@
-"""`LoginWidget`: what one sees of a session in a notebook. It shows status and opens a link; it knows no secret."""
+"""`LoginWidget`: the view of a session in a notebook. It shows the status and opens a link; it holds no secret."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _STATIC = Path(__file__).parent / "static"
 class LoginWidget(anywidget.AnyWidget):
     """A sign-in button that becomes "Signed in as …".
 
-    Every synced trait ends up in the page, and in the notebook file where widget state is saved. So what is synced is
-    this list and nothing else.
+    Synced traits end up in the page, and in the notebook file if widget state is saved. So only the traits below are
+    synced.
 
     Args:
-        session: Whose status to show. Several widgets may show one session.
+        session: The session to show. Several widgets may show the same one.
     """
 
-    # as text: anywidget watches a path, and keeps every widget that was ever shown alive for it
+    # as text: for a path, anywidget starts a file watcher that keeps every widget alive
     _esm = (_STATIC / "widget.js").read_text(encoding="utf-8")
     _css = (_STATIC / "widget.css").read_text(encoding="utf-8")
 
     status = t.Unicode("signed_out", read_only=True).tag(sync=True)
-    provider = t.Unicode(read_only=True, help="Host where one signs in").tag(sync=True)
-    name = t.Unicode(read_only=True, help="Who is signed in; text that the provider chose").tag(sync=True)
+    provider = t.Unicode(read_only=True, help="Host at which the user signs in").tag(sync=True)
+    name = t.Unicode(read_only=True, help="Name of the signed-in user; text from the provider").tag(sync=True)
     expires_at = t.Float(None, allow_none=True, read_only=True, help="Epoch seconds").tag(sync=True)
     error_code = t.Unicode(read_only=True).tag(sync=True)
     error_text = t.Unicode(read_only=True).tag(sync=True)
@@ -54,7 +54,7 @@ class LoginWidget(anywidget.AnyWidget):
         self._mirror()
 
     def _mirror(self) -> None:
-        """Show what the session is now; one message for all of it. Called from several threads."""
+        """Copy the session's state to the traits, in one message. Called from several threads."""
         with self._mirroring, self.hold_sync():
             for name, value in self._to_show().items():
                 self.set_trait(name, value)
@@ -71,7 +71,7 @@ class LoginWidget(anywidget.AnyWidget):
         }
 
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        """Take a click that could not go through the server (a front end without our extension)."""
+        """Handle a click that could not go through the server (a front end without the extension)."""
         action = content.get("action") if isinstance(content, dict) else None
         if action == "cancel":
             self._sign_ins.cancel()
@@ -79,7 +79,7 @@ class LoginWidget(anywidget.AnyWidget):
             submit(self._sign_ins.sign_out())
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Add a plain link for front ends that draw no widgets."""
+        """Add a plain link for front ends that cannot display widgets."""
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         return {**(data or {}), "text/plain": repr(self), "text/html": self._plain_link()}, metadata
@@ -95,7 +95,7 @@ class LoginWidget(anywidget.AnyWidget):
 
 
 def widget_for(session: SessionManager) -> LoginWidget:
-    """Return the widget that shows ``session`` wherever the session itself is displayed."""
+    """Return the widget for the display of ``session``, creating it if necessary."""
     widget: LoginWidget | None = session._widget and session._widget()
     if widget is None or widget.comm is None:
         widget = LoginWidget(session)

@@ -1,1 +1,1 @@
-"""Everything that touches the world: the background loop, HTTP, the keyring, and what a fork leaves behind."""
+"""Input and output: the background loop, HTTP, the keyring, the notebook's cells, and hooks for forks."""

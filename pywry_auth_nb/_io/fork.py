@@ -1,4 +1,4 @@
-"""What a forked child must forget: the threads, the loop, the locks and the sockets are its parent's."""
+"""Hooks for forked children, which must drop their parent's threads, loop, locks and sockets."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: What a parent has open. Never closed nor collected here: that would take the parent's sockets out of its loop.
+#: The parent's open objects. Never closed or collected in the child: that would unregister the parent's sockets.
 _inherited: list[Any] = []
 _hooks: list[Callable[[], Callable[[], object] | None]] = []
 
 
 def in_child(hook: Callable[[], object]) -> None:
-    """Call ``hook`` in every child that is forked from now on, in the order of the calls here.
+    """Call ``hook`` in every child that is forked from now on, in order of registration.
 
     Args:
-        hook: A function; or a bound method, which is called as long as its object lives. It runs before anything else
-            in the child does, so it only assigns: it takes no lock, closes nothing and starts nothing.
+        hook: A function; or a bound method, which is called as long as its object exists. It runs before any other
+            code of the child, so it must only assign: no locks, nothing closed, nothing started.
     """
     _hooks.append(weakref.WeakMethod(hook) if hasattr(hook, "__self__") else _strongly(hook))
     if len(_hooks) % _SWEEP == 0:
-        _hooks[:] = [reference for reference in _hooks if reference() is not None]
+        for reference in [reference for reference in _hooks if reference() is None]:
+            _hooks.remove(reference)  # in place: other threads append
 
 
-_SWEEP = 64  # registrations after which those of objects that are gone are dropped
+_SWEEP = 64  # registrations after which those of dead objects are removed
 
 
 def leave_alone(thing: Any) -> None:
-    """Keep what has sockets of the parent for as long as this process lives. Call it in a hook."""
+    """Keep an object with sockets of the parent alive until this process ends. Call it in a hook."""
     _inherited.append(thing)
 
 

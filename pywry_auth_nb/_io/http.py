@@ -1,8 +1,8 @@
-"""The one HTTP client: httpx, bounded.
+"""The HTTP client: httpx with limits.
 
-httpx alone does not bound a request: its timeouts restart with every byte and it inflates whatever it is sent. Here
-every request has a total deadline and a cap on bytes, follows no redirect, keeps no cookie, and answers with one JSON
-value or a typed error that quotes nothing of what was sent.
+httpx alone does not bound a request: its timeouts restart with every byte, and it decompresses whatever it receives.
+Here every request has a total deadline and a size limit, follows no redirects and keeps no cookies. It returns one JSON
+value, or raises an error that quotes nothing of the request.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 DEADLINE = 10.0  # seconds for one whole request
 MAX_BYTES = 512 * 1024
 _MAX_RETRY_AFTER = 3600.0
-MAX_URL = 2048  # what every browser and proxy takes
-_NOT_IN_URLS = frozenset(' "<>\\^`{|}#')  # RFC 3986 §2, and the fragment, which an endpoint must not have
+MAX_URL = 2048  # characters that every browser and proxy accepts
+_NOT_IN_URLS = frozenset(' "<>\\^`{|}#')  # RFC 3986 §2; and "#", since an endpoint must not have a fragment
 _JSON_TYPES = ("application/json", "application/jwk-set+json")
 
 
 @dataclass(frozen=True, repr=False)
 class Answer:
-    """What a provider answered.
+    """A response.
 
     Attributes:
         status: The HTTP status.
-        body: The decoded JSON value; None when the body was no JSON.
-        retry_after: Seconds of ``Retry-After``, clamped to an hour; None when absent.
-        sent_at: Epoch seconds when the request left.
-        date: Epoch seconds of ``Date``: the other end's clock; None when absent.
-        location: Where a redirect leads, as it was written; None when absent.
+        body: The decoded JSON value; None if the body is not JSON.
+        retry_after: Seconds of ``Retry-After``, capped at an hour; None if absent.
+        sent_at: Epoch seconds when the request was sent.
+        date: Epoch seconds of ``Date``, the server's clock; None if absent.
+        location: The ``Location`` of a redirect, unresolved; None if absent.
     """
 
     status: int
@@ -58,12 +58,12 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """Only 200 is success: OAuth and OpenID Connect name no other."""
+        """Whether the status is 200, the only success in OAuth and OpenID Connect."""
         return self.status == 200  # noqa: PLR2004
 
 
 class _Reply(NamedTuple):
-    """A reply as it came."""
+    """A response before decoding."""
 
     status: int
     headers: httpx.Headers
@@ -74,10 +74,10 @@ class HttpClient:
     """Talks to a provider, a hub or a Jupyter server. Use it on the background loop only.
 
     Args:
-        deadline: Seconds for one whole request.
-        max_bytes: Of an answer.
-        hub_origin: Where the hub is that this process belongs to, such as ``http://hub:8081/``: the one place that may
-            be asked over plain http, and where a hub with ``internal_ssl`` has certificates of its own.
+        deadline: Time limit for a whole request, in seconds.
+        max_bytes: Size limit of a response body.
+        hub_origin: Origin of the hub that this process belongs to, such as ``http://hub:8081/``. It may be reached over
+            plain http; with ``internal_ssl``, the hub's own certificates are used.
     """
 
     def __init__(self, *, deadline: float = DEADLINE, max_bytes: int = MAX_BYTES, hub_origin: str = "") -> None:
@@ -99,17 +99,17 @@ class HttpClient:
         form_answer: bool = False,
         redirects: bool = False,
     ) -> Answer:
-        """Send one request and return the answer.
+        """Send a request and return the response.
 
         Args:
             method: HTTP method.
-            url: Where to; see :func:`check_url`.
-            form: A form to send.
+            url: URL; see :func:`check_url`.
+            form: Form fields to send.
             json: A JSON value to send instead.
-            headers: More headers.
-            expect_json: Whether a success that is not JSON is an error.
-            form_answer: Whether an answer may also be a form, which is decoded to an object of strings.
-            redirects: Whether a redirect is an answer like any other, instead of an error. None is followed.
+            headers: Additional headers.
+            expect_json: Whether a successful response that is not JSON is an error.
+            form_answer: Whether the response may also be a form, which is decoded to an object of strings.
+            redirects: Whether to return a redirect instead of raising an error. It is never followed.
 
         Raises:
             TokenError: Code ``insecure_url``, ``network``, ``timeout``, ``too_large``, ``redirect_refused``,
@@ -133,9 +133,9 @@ class HttpClient:
         return Answer(reply.status, value, retry_after, sent_at, date, headers_of("location"))
 
     async def _bounded(self, method: str, url: str, content: dict[str, Any]) -> _Reply | TokenError:
-        """Return the reply within the deadline, or why there is none.
+        """Return the reply within the deadline, or the error to raise.
 
-        Not raised here: the error would carry along httpx's own, which knows the whole request.
+        Raised here, it would keep httpx's own exception as its context, and with it the whole request.
         """
         import httpx
 
@@ -145,7 +145,7 @@ class HttpClient:
         except (OSError, ImportError, ValueError) as error:
             why = type(error).__name__
             message = (
-                f"This environment's network settings do not work ({why}). Check the files that SSL_CERT_FILE and, on "
+                f"This environment's network settings are invalid ({why}). Check the files that SSL_CERT_FILE and, on "
                 "a hub, JUPYTERHUB_SSL_… name, and the proxies."
             )
             return TokenError(message, code="network")
@@ -162,7 +162,7 @@ class HttpClient:
         data = bytearray()
         async with self._open().stream(method, url, **content) as response:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
-                message = "The provider compressed its answer although asked not to. Ask its operator."
+                message = "The provider compressed its response, although asked not to. Ask its operator."
                 raise TokenError(message, code="bad_response")
             async for chunk in response.aiter_raw():
                 data += chunk
@@ -178,7 +178,7 @@ class HttpClient:
                 timeout=self._deadline,
                 follow_redirects=False,
                 mounts={
-                    "http://": None,  # plain http is for this machine alone, and so goes through no proxy
+                    "http://": None,  # plain http is for this machine only, so without a proxy
                     **_hub_transport(self._hub_origin),
                 },
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -187,7 +187,7 @@ class HttpClient:
         return self._client
 
     async def close(self) -> None:
-        """Close the open connections. The client may be used again afterwards."""
+        """Close the connections. The client may be used again afterwards."""
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
@@ -198,7 +198,7 @@ class HttpClient:
 
 
 def _hub_transport(origin: str) -> dict[str, httpx.AsyncHTTPTransport]:
-    """Return how a hub with ``internal_ssl`` is reached, where both ends show certificates; nothing on other hubs."""
+    """Return the mutual-TLS transport for a hub with ``internal_ssl``; empty on other hubs."""
     import httpx
 
     authority, certificate, key = (
@@ -212,11 +212,11 @@ def _hub_transport(origin: str) -> dict[str, httpx.AsyncHTTPTransport]:
 
 
 def check_url(url: str, *, loopback: bool = True) -> None:
-    """Refuse a URL that must not be given secrets: https, or http to a loopback host, and nothing hidden in it.
+    """Check that secrets may be sent to a URL: https, or http to a loopback host, and unambiguous.
 
     Args:
         url: The URL.
-        loopback: Whether http to a loopback host will do.
+        loopback: Whether http to a loopback host is allowed.
 
     Raises:
         TokenError: Code ``insecure_url``.
@@ -226,7 +226,7 @@ def check_url(url: str, *, loopback: bool = True) -> None:
 
 
 def is_safe(url: str) -> bool:
-    """Whether ``url`` is https or loopback, and nothing in it is hidden or read differently by different parsers."""
+    """Whether ``url`` is https or loopback, without user info, and read alike by all parsers."""
     if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or set(url) & _NOT_IN_URLS:
         return False
     parts = split_url(url)
@@ -238,17 +238,17 @@ def is_safe(url: str) -> bool:
 
 
 def split_url(url: str) -> SplitResult | None:
-    """Return the parts of a URL; None where it has no host, or a port that is none."""
+    """Return the parts of a URL; None if it has no host or an invalid port."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises when it is none
+        _ = parts.port  # raises if it is invalid
     except ValueError:
         return None
     return parts if parts.hostname else None
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
-    """Refuse a header that cannot be sent before httpx does, whose log quotes it."""
+    """Refuse header values that cannot be sent, before httpx quotes them in its error."""
     if not all(value.isascii() and value.isprintable() for value in headers.values()):
         raise TokenError(code="bad_token")
 
@@ -265,7 +265,7 @@ def strict_json(data: bytes) -> Any:
     """Decode JSON, refusing what decoders disagree on: encodings, duplicate members, NaN (RFC 8259 §4, §6, §8).
 
     Raises:
-        ValueError: It is not JSON, or is ambiguous, or nested too deep.
+        ValueError: The data is not JSON, is ambiguous, or is nested too deeply.
     """
     try:
         return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
@@ -285,7 +285,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _decode(reply: _Reply, *, form: bool) -> Any:
-    """Return the JSON value of a reply, or of the ``form`` that it may be; None when it is neither."""
+    """Return the decoded JSON, or form fields if ``form`` allows them; None for anything else."""
     media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type in _JSON_TYPES:
         with contextlib.suppress(ValueError):
@@ -297,7 +297,7 @@ def _decode(reply: _Reply, *, form: bool) -> Any:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Read ``Retry-After``: seconds or an HTTP date (RFC 9110 §10.2.3)."""
+    """Parse ``Retry-After``: seconds or an HTTP date (RFC 9110 §10.2.3)."""
     digits = (value or "").strip()
     if digits.isascii() and digits.isdigit():
         seconds = float(digits)
@@ -309,7 +309,7 @@ def _retry_after(value: str | None) -> float | None:
 
 
 def _epoch(value: str | None) -> float | None:
-    """Read an HTTP date (RFC 9110 §5.6.7)."""
+    """Parse an HTTP date (RFC 9110 §5.6.7)."""
     try:
         return parsedate_to_datetime(value).timestamp() if value else None
     except (TypeError, ValueError, OverflowError):

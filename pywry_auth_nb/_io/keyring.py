@@ -1,8 +1,7 @@
-"""The system's keyring: the one place that talks to `keyring`, and what can go wrong there as our own errors.
+"""Access to the system's keyring, with its errors translated to `TokenStoreError`.
 
-A keyring may ask for a password in a window, or wait for ever for one that nobody can open. So the functions that
-settings and constructors call have a deadline; :func:`get`, :func:`set_` and :func:`delete` block, and are for a
-thread that may.
+A keyring may ask for a password in a window, or wait forever if it cannot show one. So the functions that settings and
+constructors call have a deadline; :func:`get`, :func:`set_` and :func:`delete` block, and need a thread of their own.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-#: Seconds that a person has to unlock the keyring when a program starts to use it.
+#: Seconds that the user has to unlock the keyring when a program first uses it.
 PROMPT_DEADLINE = 15.0
 
 HELP = (
     "Use a desktop session's keyring (Debian, Ubuntu: apt-get install gnome-keyring) and restart the kernel, or keep "
     "the tokens with FileTokenStore(encryption_key=…)."
 )
-UNLOCK = "The keyring does not answer: it is locked, or asks for its password in a window. Unlock it, then try again."
+UNLOCK = "The keyring does not respond: it is locked, or asks for its password in a window. Unlock it, then try again."
 
 
 def read_secret(service: str, username: str) -> Secret | None:
     """Return a secret that the user put into the keyring (``keyring set SERVICE USERNAME``), or None.
 
-    Waits :data:`PROMPT_DEADLINE` seconds at most.
+    Waits at most :data:`PROMPT_DEADLINE` seconds.
 
     Raises:
         TokenStoreError: As :func:`get`.
@@ -44,23 +43,23 @@ def read_secret(service: str, username: str) -> Secret | None:
 
 
 def check(service: str, *, encrypted: bool) -> None:
-    """Make sure that there is a keyring that keeps what it is given, and keeps it secret.
+    """Check that there is a keyring that stores values, and stores them encrypted.
 
-    Writes, reads and removes a value that means nothing, within :data:`PROMPT_DEADLINE` seconds.
+    Writes, reads and removes a test value, within :data:`PROMPT_DEADLINE` seconds.
 
     Args:
-        service: Under which name to try.
-        encrypted: Whether what will be stored is encrypted already, so that a plain-text keyring will do.
+        service: Prefix of the test value's service name.
+        encrypted: Whether the values will be encrypted already, so that a plain-text keyring is good enough.
 
     Raises:
-        TokenStoreError: Code ``store_missing``: there is none, it forgets at once, or it stores plain text;
+        TokenStoreError: Code ``store_missing``: there is no keyring, it does not keep values, or it stores plain text;
             ``store_unavailable``: it is locked.
     """
     _within_deadline(lambda: _check(f"{service}/test-{secrets.token_hex(8)}", encrypted=encrypted))
 
 
 def get(service: str, username: str) -> str | None:
-    """Return what is kept under ``service`` and ``username``, or None. Blocks.
+    """Return the value stored under ``service`` and ``username``, or None. Blocks.
 
     Raises:
         TokenStoreError: Code ``store_missing``: no keyring is set up; ``store_unavailable``: it is locked or failed.
@@ -71,18 +70,18 @@ def get(service: str, username: str) -> str | None:
 
 
 def set_(service: str, username: str, value: str) -> None:
-    """Keep ``value`` under ``service`` and ``username``. Blocks; errors as for :func:`get`."""
+    """Store ``value`` under ``service`` and ``username``. Blocks; raises as :func:`get`."""
     with _translated():
         _backend().set_password(service, username, value)
 
 
 def delete(service: str, username: str) -> None:
-    """Remove what is kept under ``service`` and ``username``, and see that it is gone. Blocks.
+    """Remove the value stored under ``service`` and ``username``, and verify that it is gone. Blocks.
 
-    Backends raise the same error for what they cannot delete and for what is not there, so looking is what counts.
+    Backends raise the same error for a failed deletion and for a missing value, so only reading it tells.
 
     Raises:
-        TokenStoreError: As for :func:`get`; and ``store_unavailable`` when the secret is still there.
+        TokenStoreError: As :func:`get`; and ``store_unavailable`` if the value is still there.
     """
     from keyring.errors import PasswordDeleteError
 
@@ -114,31 +113,31 @@ def _check(service: str, *, encrypted: bool) -> None:
     with _translated():
         holders = [member for member in _members(_backend()) if member.get_password(service, user) == value]
     if not holders:
-        raise TokenStoreError(f"The configured keyring forgets what it is given. {HELP}", code="store_missing")
+        raise TokenStoreError(f"The configured keyring does not keep what it is given. {HELP}", code="store_missing")
     delete(service, user)
     if not encrypted and any(_is_weak(holder) for holder in holders):
         raise TokenStoreError(
-            "The configured keyring is one that its authors do not recommend, as those that store plain text are. "
+            "The configured keyring is one that the keyring package does not recommend, such as a plain-text one. "
             f"Pass encryption_key, so that only encrypted tokens are stored there. Or: {HELP}",
             code="store_missing",
         )
 
 
 def _members(backend: Any) -> list[Any]:
-    """Return the backends behind a chain of them, or the one that there is."""
+    """Return the backends of a chain, or the single backend."""
     from keyring.backends.chainer import ChainerBackend
 
     return list(backend.backends) if isinstance(backend, ChainerBackend) else [backend]
 
 
 def _is_weak(backend: Any) -> bool:
-    """Whether a backend's priority is below 1, which keyring's documentation gives to those it does not recommend."""
+    """Whether a backend's priority is below 1, which keyring's documentation calls not recommended."""
     return bool(backend.priority < 1)
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn whatever a backend raises into our errors; its own may hold what was being stored."""
+    """Translate every exception of a backend, whose text may contain the value being stored."""
     from keyring.errors import InitError, KeyringLocked, NoKeyringError
 
     try:
@@ -147,13 +146,13 @@ def _translated() -> Iterator[None]:
         raise TokenStoreError(f"There is no keyring here. {HELP}", code="store_missing") from None
     except (KeyringLocked, InitError):
         raise TokenStoreError(UNLOCK) from None
-    except (ImportError, AttributeError, RuntimeError) as error:  # the configured backend is not there, or not here
+    except (ImportError, AttributeError, RuntimeError) as error:  # the configured backend is missing or unusable
         raise TokenStoreError(
             f"The configured keyring cannot be used ({type(error).__name__}). Correct PYTHON_KEYRING_BACKEND or "
             f"keyring's configuration file. {HELP}",
             code="store_missing",
         ) from None
-    except Exception as error:  # noqa: BLE001 - each backend has errors of its own: D-Bus, Win32, Security.framework
+    except Exception as error:  # noqa: BLE001 - each backend has its own errors: D-Bus, Win32, Security.framework
         raise _failed(error) from None
 
 
@@ -164,6 +163,6 @@ def _failed(error: Exception) -> TokenStoreError:
             "`security unlock-keychain` in a terminal, then try again."
         )
     return TokenStoreError(
-        f"The keyring failed ({type(error).__name__}). Look whether it is unlocked and works in the system's keyring "
-        "program, then try again."
+        f"The keyring failed ({type(error).__name__}). Check in the system's keyring program that it is unlocked and "
+        "works, then try again."
     )

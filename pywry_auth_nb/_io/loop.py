@@ -1,10 +1,10 @@
-"""The one background event loop: a daemon thread that does all of the package's I/O.
+"""The background event loop: a daemon thread that does all I/O of the package.
 
-The kernel's own loop stands still while a cell runs, user code may run loops of its own, and asyncio's locks do not
-work across loops. So everything that waits for a network lives here, and the rest of the world hops on.
+The kernel's own loop is blocked while a cell runs, user code may run its own loops, and asyncio locks do not work
+across loops. So all network code runs here, and callers on other loops and threads hop onto it.
 
-An exception leaves this loop **without its frames**: IPython's ``%xmode Verbose`` prints the local variables of every
-frame of a traceback, and ours hold tokens.
+Exceptions leave this loop **without their frames**: IPython's ``%xmode Verbose`` prints the local variables of every
+frame of a traceback, and ours contain tokens.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ T = TypeVar("T")
 
 _SLICE = 0.5  # seconds
 
-_dice = random.SystemRandom()  # a forked child does not throw the same
+_dice = random.SystemRandom()  # a forked child does not repeat its parent's numbers
 
 log = logging.getLogger("pywry_auth_nb")
 
 
 class _Daemons(concurrent.futures.ThreadPoolExecutor):
-    """What asyncio looks up names of hosts with, on a daemon thread each: one that hangs must not keep us from ending.
+    """An executor for asyncio's DNS lookups, with a daemon thread for each.
 
-    The interpreter waits at its end for the threads of the usual pool.
+    At exit, the interpreter waits for the threads of an ordinary pool, so a lookup that hangs would block it.
     """
 
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
-        """Start ``function`` at once."""
+        """Start ``function`` immediately."""
         return _on_daemon(function, *args, **kwargs)
 
 
 class _Background:
-    """A loop on a daemon thread, started when first asked for."""
+    """A loop on a daemon thread, started on first use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -67,7 +67,7 @@ _background = _Background()
 
 
 def _start_over() -> None:
-    """In a forked child the threads are gone: begin anew, and leave the parent's loop and sockets alone."""
+    """Start over in a forked child, which has no threads, and leave the parent's loop and sockets alone."""
     global _background  # noqa: PLW0603 - one per process is the point
     _background = _Background()
     for serial in list(_serials):
@@ -78,17 +78,17 @@ fork.in_child(_start_over)
 
 
 def get_loop() -> asyncio.AbstractEventLoop:
-    """Return the background loop, running."""
+    """Return the running background loop."""
     return _background.get()
 
 
 def call_soon(method: Callable[[], object]) -> None:
-    """Call a bound method on the background loop, if its object still lives then. From any thread."""
+    """Call a bound method on the background loop, if its object still exists by then. From any thread."""
     get_loop().call_soon_threadsafe(_weakly(method))
 
 
 def call_later(seconds: float, method: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
-    """Call a bound method after so many seconds, if its object still lives then. On the background loop."""
+    """Call a bound method after ``seconds``, if its object still exists by then. On the background loop."""
     return get_loop().call_later(seconds, _weakly(method, *args))
 
 
@@ -116,15 +116,15 @@ def submit(work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
 
 
 def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
-    """Run ``work`` on the background loop and wait for it, from any other thread.
+    """Run ``work`` on the background loop, and wait for its result on another thread.
 
     Args:
-        work: What to run.
-        timeout: Seconds to wait at most; ``work`` is cancelled after that.
+        work: The coroutine to run.
+        timeout: Maximum wait in seconds; then ``work`` is cancelled.
 
     Raises:
-        AuthenticationError: Code ``timeout`` when time is up, ``wrong_thread`` when called on the loop itself, where
-            waiting could never end.
+        AuthenticationError: Code ``timeout`` when the time is up; ``wrong_thread`` when called on the loop itself,
+            which would deadlock.
     """
     __tracebackhide__ = True  # IPython's traceback ends in the cell
     if on_background():
@@ -136,7 +136,7 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
         wait(future, timeout)
         return future.result(0)
     except concurrent.futures.TimeoutError:
-        if future.done():  # it raised that itself, or was done at the last moment
+        if future.done():  # it raised that itself, or has just finished
             error = future.exception()
             if error is None:
                 return future.result()
@@ -148,14 +148,14 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
     except KeyboardInterrupt:
         future.cancel()
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must leave without its frames
+    except Exception as error:  # noqa: BLE001 - every exception must leave without its frames
         raise without_traceback(error) from None
 
 
 def wait(future: concurrent.futures.Future[Any], timeout: float) -> None:
-    """Wait until ``future`` is done, for ``timeout`` seconds at most.
+    """Wait until ``future`` is done, for at most ``timeout`` seconds.
 
-    In slices: Python may miss a Ctrl-C that comes just before it waits for a lock, and on Windows it always does.
+    It waits in slices: Python may miss a Ctrl-C just before it waits for a lock, and on Windows it always does.
     """
     __tracebackhide__ = True
     until = time.monotonic() + timeout
@@ -166,7 +166,7 @@ def wait(future: concurrent.futures.Future[Any], timeout: float) -> None:
 def on_loop(
     method: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Make an async method callable from any event loop: it runs on the background loop."""
+    """Run an async method on the background loop, whichever loop it is awaited from."""
 
     @functools.wraps(method)
     async def hop(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -180,29 +180,29 @@ def on_loop(
             return await future
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # noqa: BLE001 - as in run()
+        except Exception as error:  # noqa: BLE001 - see run()
             raise without_traceback(error) from None
 
     return hop
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a blocking function on a daemon thread of its own and wait for it.
+    """Run a blocking function on its own daemon thread and await the result.
 
-    A keyring that asks for a password, or a network file system, may never come back.
+    A keyring that asks for a password, or a network file system, may never return.
     """
     return await asyncio.shield(asyncio.wrap_future(_on_daemon(function, *args, **kwargs)))
 
 
 def _on_daemon(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
-    """Start a function on a daemon thread of its own, for which the interpreter does not wait at its end."""
+    """Start a function on its own daemon thread, which the interpreter does not wait for at exit."""
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
-    future.set_running_or_notify_cancel()  # it can be waited for, and not be stopped
+    future.set_running_or_notify_cancel()  # it can be awaited, but not cancelled
 
     def work() -> None:
         try:
             result = function(*args, **kwargs)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+        except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
             future.set_exception(error)
         else:
             future.set_result(result)
@@ -212,20 +212,20 @@ def _on_daemon(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> c
 
 
 def ignore_result(task: asyncio.Task[T]) -> asyncio.Task[T]:
-    """Return ``task``, whose failure is nobody's fault where nobody waits for it any more."""
+    """Return ``task``, and mark its exception as retrieved, so that asyncio does not log it."""
     task.add_done_callback(lambda task: task.cancelled() or task.exception())
     return task
 
 
 def jitter(low: float, high: float) -> float:
-    """Return any number between the two. The one generator of `random` is the user's, who may have set its seed."""
+    """Return a random number between the two, leaving the global generator of `random` to the user, who may seed it."""
     return _dice.uniform(low, high)
 
 
 def backoff(first: float, last: float) -> Iterator[float]:
-    """Yield seconds to wait between looks at something that many wait for: they grow, or the many use up the machine.
+    """Yield growing pauses, in seconds, between polls of something that many processes wait for.
 
-    Each is a random part of the pause it stands for, so that they do not all look at once.
+    Each has random jitter, so that they do not all poll at once.
     """
     pause = first
     while True:
@@ -234,9 +234,9 @@ def backoff(first: float, last: float) -> Iterator[float]:
 
 
 class Serial:
-    """Calls functions one after another, in order, on a thread that lives only while there is work.
+    """Calls functions one after another, in order, on a thread that exists only while there is work.
 
-    For code that is not ours (observers, callbacks): it may block for hours and then holds up only its own queue.
+    For user code (observers, callbacks), which may block for hours and then delays only its own queue.
     """
 
     def __init__(self) -> None:
@@ -244,7 +244,7 @@ class Serial:
         _serials.add(self)
 
     def reset(self) -> None:
-        """Forget what waits."""
+        """Drop the queue."""
         self._lock = threading.Lock()
         self._waiting: deque[Callable[[], object]] = deque()
         self._busy = False
@@ -267,7 +267,7 @@ class Serial:
                 function = self._waiting.popleft()
             try:
                 function()
-            except BaseException as error:  # noqa: BLE001 - also SystemExit: a broken observer must not silence the next
+            except BaseException as error:  # noqa: BLE001 - even SystemExit: a broken observer must not stop the next
                 log.warning("an observer raised %s", type(error).__name__)
 
 

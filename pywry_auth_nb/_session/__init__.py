@@ -1,1 +1,1 @@
-"""One sign-in, kept alive: what it is (`state`), its store, its refreshes, who is told, and the engine that owns it."""
+"""The parts of a session: its state, store, refreshes and notifications, and the engine that owns the state."""

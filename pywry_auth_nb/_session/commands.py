@@ -1,6 +1,6 @@
-"""`Commands`: begins and ends a session: tokens of a sign-in, or of a provider that needs no person; signing out.
+"""`Commands`: sign-in and sign-out of a session, with the user or without (`acquire_token_silent`).
 
-Each is a command, and only the latest counts: whatever was begun before it and comes later is void.
+Only the latest command counts: results of earlier ones that arrive later are discarded.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from .refresher import Refresher
     from .store_sync import StoreSync
 
-_ACQUIRE_PAUSE = 2.0  # seconds between two tries of readers at a provider that needs no person
+_ACQUIRE_PAUSE = 2.0  # seconds between two silent attempts that readers cause
 
 
 class Commands:
     """Signs the user of one session in and out. Use it on the background loop.
 
     Args:
-        owner: Whose state.
-        records: The store as this session sees it.
-        sync: Sees what other kernels do meanwhile.
-        refresher: Revokes what comes too late.
+        owner: The owner of the state.
+        records: The session's record in the store.
+        sync: Reads changes that other kernels make.
+        refresher: Revokes tokens that arrive too late.
     """
 
     def __init__(self, owner: StateOwner, records: RecordSync, sync: StoreSync, refresher: Refresher) -> None:
@@ -44,19 +44,19 @@ class Commands:
         self._records = records
         self._sync = sync
         self._refresher = refresher
-        self._acquired_last: asyncio.Task[None] | None = None  # also if it failed: readers share that for a while
+        self._acquired_last: asyncio.Task[None] | None = None  # even if it failed: readers share a failure
         self._acquire_not_before = -math.inf  # monotonic seconds
 
-    # -- in ---------------------------------------------------------------------------------------------------------
+    # -- sign-in -----------------------------------------------------------------------------------------------------
 
     async def sign_in(self, tokens: OAuthTokenSet, user: dict[str, Any]) -> bool:
-        """Begin a session: ``tokens``, and the claims about whose they are.
+        """Sign in with ``tokens`` and the claims about their owner.
 
         Returns:
-            Whether it has begun: not when the user signed out, or in anew, meanwhile.
+            Whether the session now has these tokens: False if the user has signed out or in again meanwhile.
         """
         command, claims, error = self._begin(), user or None, None
-        self._records.loaded = True  # what the store held before is history
+        self._records.loaded = True  # what the store held before no longer matters
         record = self._owner.state.record.signed_in(tokens, claims)
 
         def begin(there: Record) -> Record | None:
@@ -70,17 +70,17 @@ class Commands:
             await self._refresher.revoke_late(tokens)
             return False
         self._owner.apply(self._owner.state.signed_in(record, error=error))
-        self._owner.wake()  # also with tokens that have expired already: the user did sign in
+        self._owner.wake()  # even if the tokens have expired: the user has signed in
         return True
 
     async def acquire_silently(self) -> None:
-        """Sign in with what a provider that needs no person has for the user (``interactive = False``).
+        """Sign in without the user, at a provider with ``interactive = False``.
 
         Raises:
-            TokenError: It has nothing.
+            TokenError: The provider has no tokens for the user.
             AuthFlowCancelled: The user signed out meanwhile.
         """
-        while self._owner.is_doing("acquire"):  # of two at once, one would overtake the other
+        while self._owner.is_doing("acquire"):  # two at once would race
             await asyncio.wait({self._owner.one("acquire", self._acquire)})
             if self._owner.state.tokens is not None:
                 return
@@ -89,12 +89,12 @@ class Commands:
             raise AuthFlowCancelled("The session was signed out meanwhile. Sign in again.")
 
     async def acquire_if_untouched(self) -> None:
-        """Do the same for a reader, where the provider needs no person and no user has signed in or out yet.
+        """Do the same for a reader, unless the provider is interactive or the user has signed in or out before.
 
-        Readers share one try, and its failure for two seconds.
+        Readers share one attempt, and its failure for two seconds.
 
         Raises:
-            LoginRequired: The provider has nothing; ``code`` says why.
+            LoginRequired: The provider has no tokens; ``code`` says why.
         """
         if self._owner.provider.interactive or not self._is_untouched():
             return
@@ -115,7 +115,7 @@ class Commands:
         await self._acquire(self._is_untouched)
 
     async def _acquire(self, is_wanted: Callable[[], bool] = lambda: True) -> None:
-        """Sign in with what the provider has, unless that is not wanted any more when it comes."""
+        """Sign in with the provider's tokens, if they are still wanted when they arrive."""
         command = self._owner.state.command
         try:
             tokens, user = await self._owner.provider.acquire_token_silent()
@@ -129,21 +129,21 @@ class Commands:
             await self.sign_in(tokens, user)
 
     def _is_untouched(self) -> bool:
-        """Whether the store was read and holds no record: no user has signed in or out."""
+        """Whether the store was read and holds no record, so the user has neither signed in nor out."""
         known = self._records.loaded and not self._records.store_unavailable
         return known and self._owner.state.record.generation == 0
 
     def forget_loop(self) -> None:
-        """Forget what is under way: in a forked child it never ends."""
+        """Drop the running task in a forked child, where it never finishes."""
         self._acquired_last = None
 
-    # -- out --------------------------------------------------------------------------------------------------------
+    # -- sign-out ----------------------------------------------------------------------------------------------------
 
     async def sign_out(self) -> LogoutResult:
-        """Forget the tokens here and in the store, then revoke them at the provider (at most 5 s).
+        """Delete the tokens here and in the store, then revoke them at the provider (at most 5 s).
 
         Returns:
-            What became of each. No user is signed in here afterwards, whatever it says.
+            What became of each token. The session is signed out in any case.
         """
         ours = self._owner.state.record
         command = self._begin()
@@ -156,7 +156,7 @@ class Commands:
         return LogoutResult(**revoked, store=store)
 
     async def _write_sign_out(self, command: int) -> tuple[Record, str]:
-        """Put a sign-out into the store; return what was there, and how that went."""
+        """Write a sign-out to the store; return the record found there, and the outcome."""
         found: Record = NOTHING
 
         def sign_out(there: Record) -> Record | None:
@@ -175,8 +175,8 @@ class Commands:
         return found, "deleted"
 
     async def _forget(self, error: TokenStoreError) -> str:
-        """Remove what cannot be replaced because of ``error``, and return how that went."""
-        if self._records.store.keeps_sign_outs:  # others would take it for a loss; the sign-out is stored later
+        """Delete the record that could not be replaced because of ``error``, and return the outcome."""
+        if self._records.store.keeps_sign_outs:  # others would see a loss; the sign-out is stored later
             return error.code
         try:
             await self._records.delete()
@@ -188,7 +188,7 @@ class Commands:
     # -- which command counts ---------------------------------------------------------------------------------------
 
     def _begin(self) -> int:
-        """Note that the user signs in or out here, and return the number of that command."""
+        """Register a new command, and return its number."""
         self._owner.apply(self._owner.state.commanded())
         return self._owner.state.command
 
@@ -196,6 +196,6 @@ class Commands:
         return command == self._owner.state.command
 
     def _later(self, there: Record) -> Record:
-        """Return the later one of what is there and what this session shows."""
+        """Return the later of the stored record and this session's."""
         shown = self._owner.state.record
         return there if there.generation > shown.generation else shown

@@ -1,4 +1,4 @@
-"""What went wrong with a session, as errors of ours; and which kind of thing that is."""
+"""The errors of a session, and their classification."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ if TYPE_CHECKING:
 
 
 def is_final(error: TokenRefreshError) -> bool:
-    """Whether waiting cannot help: the provider refuses, or what it gave must not be trusted."""
+    """Whether trying again cannot help: the provider refused, or its tokens failed validation."""
     return error.code in {"invalid_grant", "identity_changed"} or error.code.startswith("id_token_")
 
 
 def is_store_error(error: TokenRefreshError) -> bool:
-    """Whether the store or another kernel, and not the provider, was in the way."""
+    """Whether the store or another kernel caused the failure, not the provider."""
     return error.code.startswith("store_") or error.code == "refresh_busy"
 
 
 def not_stored(error: TokenStoreError) -> TokenStoreError:
-    """Return what to tell the user when new tokens are in this kernel's memory alone."""
+    """Return the error for new tokens that are only in this kernel's memory."""
     return TokenStoreError(
         "You are signed in, but the tokens could not be stored: a restarted kernel will ask again.", code=error.code
     )
 
 
 def sign_in_ended() -> TokenRefreshError:
-    """Return the error for a sign-in that another kernel found to have ended."""
+    """Return the error for a sign-in that has ended in another kernel."""
     return TokenRefreshError("This sign-in has ended. Sign in again.", code="invalid_grant")
 
 
 def login_required_error(error: AuthenticationError | None = None) -> LoginRequired:
-    """Return the error for a session that is not signed in, perhaps because of an ``error`` of the store."""
+    """Return the error for a session that is not signed in; ``error`` is that of the store, if it failed."""
     if isinstance(error, TokenStoreError):
         return LoginRequired(f"The stored sign-in could not be read, so the session is signed out. {error.message}")
     return LoginRequired()
 
 
 def refresh_error(failure: Exception) -> TokenRefreshError:
-    """Return any failure of a refresh as one of ours. Of a foreign error only the type: its text may hold secrets."""
+    """Convert any failure of a refresh. Of a foreign error only the type is kept: its text may contain secrets."""
     if isinstance(failure, TokenRefreshError):
         return failure
     if isinstance(failure, TokenError):

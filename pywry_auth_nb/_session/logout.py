@@ -1,4 +1,4 @@
-"""`LogoutResult`: what became of a session that was ended."""
+"""`LogoutResult`: the outcome of a sign-out."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ..providers.base import REVOKED
 
 @dataclass(frozen=True)
 class LogoutResult:
-    """What became of a session that was ended. A cell that ends with ``await session.logout()`` shows it.
+    """The outcome of a sign-out: what became of each token.
 
     Attributes:
-        refresh_token: ``"revoked"``, ``"not_revoked"`` (the provider refused, or offers no revocation), the code of
-            what went wrong while asking it, ``"none"`` when there was no such token, or ``"unreadable"`` when the
-            store could not say.
+        refresh_token: ``"revoked"``, ``"not_revoked"`` (the provider refused, or offers no revocation), the error
+            code of a failed request, ``"none"`` if there was no such token, or ``"unreadable"`` if the stored record
+            could not be read.
         access_token: The same for the access token.
-        store: ``"deleted"``, or the code of what went wrong while deleting: then the tokens are still stored.
+        store: ``"deleted"``, or the error code if the tokens could not be deleted and are still stored.
     """
 
     refresh_token: str = "none"  # noqa: S105 - an outcome
@@ -25,5 +25,5 @@ class LogoutResult:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing of the session is left, here or at the provider."""
+        """Whether all tokens were deleted and revoked."""
         return self.store == "deleted" and {self.refresh_token, self.access_token} <= {REVOKED, "none"}

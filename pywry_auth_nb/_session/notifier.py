@@ -1,4 +1,4 @@
-"""`Notifier`: tells of changes whoever watches a session: observers of its traits, widgets, and cells that wait."""
+"""`Notifier`: passes changes of a session on to trait observers, widgets and waiting cells."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Notifier:
-    """Tells of changes; code that is not ours is called on threads of its own, in order.
+    """Passes on changes. User code is called in order, on threads of its own.
 
     Args:
-        owner: The object whose traits are observed. It is not kept alive.
+        owner: The object whose traits are observed; held weakly.
     """
 
     def __init__(self, owner: t.HasTraits) -> None:
@@ -32,13 +32,13 @@ class Notifier:
         self._waiters: list[asyncio.Future[None]] = []
 
     def attach(self, mirror: Callable[[], None]) -> None:
-        """Call the bound method ``mirror`` after every change, as long as its object lives."""
+        """Call the bound method ``mirror`` after every change, as long as its object exists."""
         self._mirrors.append((weakref.WeakMethod(mirror), Serial()))
 
     def changed(self, before: SessionState, after: SessionState) -> None:
-        """Tell of a change."""
+        """Notify observers and widgets of a change."""
         owner = self._owner()
-        if owner is not None and owner._trait_notifiers:  # noqa: SLF001 - traitlets has no other way to ask
+        if owner is not None and owner._trait_notifiers:  # noqa: SLF001 - traitlets has no public way to ask
             self._observers(lambda: self._announce(trait_values(before), trait_values(after)))
         for entry in list(self._mirrors):  # never rebound: other threads append to it
             mirror, serial = entry
@@ -54,17 +54,17 @@ class Notifier:
                 owner.notify_change(t.Bunch(name=name, old=before[name], new=new, owner=owner, type="change"))
 
     def call(self, function: Callable[[], object]) -> None:
-        """Call a function of the user's, on a thread of its own."""
+        """Call a user's function on its own thread."""
         Serial()(function)
 
-    # -- cells that wait --------------------------------------------------------------------------------------------
+    # -- waiting cells ---------------------------------------------------------------------------------------------
 
     async def wait(self, timeout: float) -> None:
         """Wait on the background loop for :meth:`wake`.
 
         Raises:
-            AuthFlowTimeout: It did not come within ``timeout`` seconds.
-            AuthenticationError: The one that it came with.
+            AuthFlowTimeout: :meth:`wake` was not called within ``timeout`` seconds.
+            AuthenticationError: The error given to :meth:`wake`.
         """
         waiter: asyncio.Future[None] = get_loop().create_future()
         self._waiters.append(waiter)
@@ -78,7 +78,7 @@ class Notifier:
             self._waiters.remove(waiter)
 
     def wake(self, error: AuthenticationError | None = None) -> None:
-        """End the waiting: with ``error``, or because there is a token to work with."""
+        """End the wait: with ``error``, or because the user has signed in."""
         for waiter in self._waiters:
             if waiter.done():
                 continue
@@ -89,7 +89,7 @@ class Notifier:
 
 
 def trait_values(state: SessionState) -> dict[str, Any]:
-    """Return what the traits of a session show of ``state``, by name."""
+    """Return the values of a session's traits in ``state``, by name."""
     tokens = state.tokens
     return {
         "access_token": tokens and tokens.access_token,

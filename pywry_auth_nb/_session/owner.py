@@ -1,4 +1,4 @@
-"""`StateOwner`: what the parts of a session know of the engine that composes them."""
+"""`StateOwner`: the engine as the parts of a session see it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class StateOwner(Protocol):
-    """Owns the state of one session. The parts read it, and hand in what it is to be next.
+    """Owns the state of one session. The parts read it, and apply new states.
 
     Attributes:
-        state: What the session is now. After every ``await`` it may be another one.
-        provider: Who gives the tokens.
+        state: The current state. It may change during every ``await``.
+        provider: The provider of the tokens.
         buffer: Seconds before its expiry when an access token is refreshed.
         forked: Whether this process was forked from the one that made the session.
     """
@@ -31,13 +31,13 @@ class StateOwner(Protocol):
     def buffer(self) -> float: ...
 
     def apply(self, after: SessionState) -> None:
-        """Make ``after`` the state, tell whoever watches or waits, and plan what is due."""
+        """Make ``after`` the state, notify observers and waiting cells, and reschedule."""
 
     def wake(self, error: AuthenticationError | None = None) -> None:
-        """End the waiting of cells: with ``error``, or because there is a token to work with."""
+        """End the wait of cells: with ``error``, or because the user has signed in."""
 
     def one(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-        """Return the task that does ``what``, and start it if there is none: one of each kind at a time."""
+        """Return the task called ``what``, starting it unless it is running: one of each at a time."""
 
     def is_doing(self, what: str) -> bool:
-        """Whether the task that does ``what`` is under way."""
+        """Whether the task called ``what`` is running."""

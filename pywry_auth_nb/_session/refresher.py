@@ -1,7 +1,7 @@
-"""`Refresher`: gets new tokens from the provider, one kernel at a time among all that share a sign-in.
+"""`Refresher`: refreshes tokens at the provider, in one kernel at a time of all that share a sign-in.
 
-Lease → read → adopt what another kernel has refreshed, or ask → compare-and-swap → release. What is to be done is
-decided under the lease, whatever was known before.
+Lease → read → adopt the tokens of another kernel, or refresh → compare-and-swap → release. The decision is made under
+the lease, on what was read under it.
 """
 
 from __future__ import annotations
@@ -27,54 +27,61 @@ if TYPE_CHECKING:
     from .state import SessionState
     from .store_sync import StoreSync
 
-REQUEST = 30.0  # seconds that asking the provider, and storing what it answers, may take
+REQUEST = 30.0  # seconds that a request to the provider, and storing its tokens, may take
 LEASE_DEADLINE = 25.0  # seconds to wait for another kernel's refresh; a reader waits 30
-_POLL = (0.03, 0.15)  # seconds between two looks whether it is done: at first, and later
+_POLL = (0.03, 0.15)  # seconds between two polls for it: first, and at most
 
 
 class Refresher:
     """Refreshes the tokens of one session. Use it on the background loop.
 
     Args:
-        owner: Whose state.
-        records: The store as this session sees it.
-        sync: Takes over what is found there.
+        owner: The owner of the state.
+        records: The session's record in the store.
+        sync: Adopts the records that are found there.
     """
 
     def __init__(self, owner: StateOwner, records: RecordSync, sync: StoreSync) -> None:
         self._owner = owner
         self._records = records
         self._sync = sync
-        self._kept_lease: Lease | None = None  # of a refresh that is not stored: no other kernel must do it again
-        self._releasing: asyncio.Task[None] | None = None
+        self._kept_lease: Lease | None = None  # of a refresh that is not stored: no other kernel may repeat it
+        self._releasing: set[asyncio.Task[None]] = set()
 
     async def refresh(self) -> None:
-        """Refresh the access token, or wait for the refresh that is under way in this process.
+        """Refresh the access token, or wait for the running refresh of this session.
 
         Raises:
             LoginRequired: No user is signed in.
-            TokenRefreshError: It failed; the state says what becomes of the sign-in.
+            TokenRefreshError: The refresh failed; the state says whether the sign-in has ended.
         """
         await asyncio.shield(self._owner.one("refresh", self._refresh))
 
     async def refresh_rejected(self, token: str) -> None:
-        """Refresh because an API rejected ``token``, which looked good: at most every 30 s, for it may reject all."""
-        begun = self._owner.state.rejected(token, time.time())
-        if begun is not None or self._owner.is_doing("refresh"):
-            self._owner.apply(begun or self._owner.state)
-            with contextlib.suppress(TokenRefreshError):
-                await self.refresh()
+        """Refresh because an API rejected ``token``, which had not expired: at most every 30 s, in case it rejects all.
+
+        A token that was replaced already needs no refresh.
+        """
+        tokens, begun = self._owner.state.tokens, self._owner.state.rejected(token, time.time())
+        if tokens is None or tokens.access_token != token:
+            return
+        if begun is not None:
+            self._owner.apply(begun)
+        elif not self._owner.is_doing("refresh"):
+            return
+        with contextlib.suppress(TokenRefreshError):
+            await self.refresh()
 
     async def _refresh(self) -> None:
         begun = self._owner.state
         self._refresh_token_in(begun)
         self._owner.apply(replace(begun, refreshing=True))
         try:
-            await self._owner.provider.warm_up()  # before other kernels have to wait for it
+            await self._owner.provider.warm_up()  # before the lease, which other kernels wait for
             lease = await self._acquire_lease(begun.record)
             if lease is not None:
                 await self._refresh_under(lease)
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the session must not stay in "refreshing"
+        except Exception as failure:  # noqa: BLE001 - the session must never stay in "refreshing"
             error = refresh_error(failure)
             if begun.epoch == self._owner.state.epoch:
                 self._note_failure(error)
@@ -84,7 +91,7 @@ class Refresher:
                 self._owner.apply(replace(self._owner.state, refreshing=False))
 
     def _note_failure(self, error: TokenRefreshError) -> None:
-        """Keep the tokens and try again later, unless that is hopeless."""
+        """Keep the tokens and back off."""
         late = self._owner.provider.refresh_only_after_expiry
         dice = jitter(0.0, 1.0)
         failed = self._owner.state.refresh_failed(error, now=time.time(), dice=dice, only_after_expiry=late)
@@ -100,7 +107,7 @@ class Refresher:
 
         Raises:
             LoginRequired: The user signed out meanwhile.
-            TokenStoreError: The store cannot lend the lease.
+            TokenStoreError: The store cannot provide the lease.
             TokenRefreshError: Code ``refresh_busy``.
         """
         kept, self._kept_lease = self._kept_lease, None
@@ -130,7 +137,7 @@ class Refresher:
             raise
 
     async def _is_good(self, lease: Lease, begun: Record) -> bool:
-        """Decide under the lease; release it if there is nothing to do under it."""
+        """Decide under the lease whether to refresh; release the lease if not."""
         good = False
         try:
             await self._sync.read_surely()
@@ -141,25 +148,27 @@ class Refresher:
         return good
 
     def _is_needed(self, begun: Record) -> bool:
-        """Whether what this session shows still needs the refresh that began with ``begun``."""
+        """Whether the session still needs the refresh that began with ``begun``."""
         state = self._owner.state
         if state.tokens is None:
             raise login_required_error()
         if state.is_another_than(begun):
-            return time.time() >= state.refresh_due(self._owner.buffer)
+            return state.may_refresh(time.time(), self._owner.buffer)
         self._refresh_token_in(state)
         return True
 
     def release_kept_lease(self) -> None:
-        """Release the lease of a refresh that was not stored, if there is one: the store has the tokens now."""
+        """Release the lease that was kept for tokens that were not stored: the store has them now."""
         lease, self._kept_lease = self._kept_lease, None
         if lease is not None:
-            self._releasing = asyncio.ensure_future(self._records.release(lease))
+            releasing = asyncio.ensure_future(self._records.release(lease))
+            self._releasing.add(releasing)
+            releasing.add_done_callback(self._releasing.discard)
 
     # -- the refresh itself -----------------------------------------------------------------------------------------
 
     async def _refresh_under(self, lease: Lease) -> None:
-        """Refresh, and keep the lease for as long as no other kernel can know of the new tokens."""
+        """Refresh, and keep the lease while the new tokens could not be stored for other kernels."""
         try:
             await self._ask_and_store()
         finally:
@@ -169,7 +178,7 @@ class Refresher:
                 await self._records.release(lease)
 
     async def _ask_and_store(self) -> None:
-        """Ask the provider, and put its answer into the store, then in place of the old tokens."""
+        """Refresh at the provider, save the new tokens in the store, then show them."""
         begun, old = self._owner.state, self._owner.state.record
         refresh_token = self._refresh_token_in(begun)
         assert old.tokens is not None  # noqa: S101 - there is a refresh token
@@ -177,15 +186,15 @@ class Refresher:
             new = await self._continued(old.tokens, refresh_token)
         except TokenRefreshError as error:
             if is_final(error) and begun.epoch == self._owner.state.epoch and not await self.end(old, error):
-                return  # another kernel was faster, after all
+                return  # another kernel has refreshed them
             raise
         if begun.epoch == self._owner.state.epoch:
             await self._keep(old, old.renewed(new.succeed(old.tokens)))
-        if begun.epoch != self._owner.state.epoch:  # signed out or in anew meanwhile: these tokens are void
+        if begun.epoch != self._owner.state.epoch:  # signed out, or in again, meanwhile
             await self.revoke_late(new)
 
     async def _continued(self, old: OAuthTokenSet, refresh_token: str) -> OAuthTokenSet:
-        """Return the provider's new tokens, if they continue the sign-in of the old ones; else revoke them."""
+        """Return the new tokens if they continue the same sign-in; otherwise revoke them and raise."""
         new = await self._ask(refresh_token)
         try:
             self._owner.provider.check_continuity(old, new)
@@ -195,9 +204,10 @@ class Refresher:
         return new
 
     async def _ask(self, refresh_token: str) -> OAuthTokenSet:
-        """Ask; once more if the connection broke, which leaves open whether the provider had heard it.
+        """Request new tokens; once more if the connection broke.
 
-        If it had, the refresh token may be spent, and only those that forgive a quick second try can help.
+        The provider may have received the first request. Then the refresh token may be spent, unless the provider
+        tolerates a quick retry.
         """
         try:
             return await self._owner.provider.refresh_tokens(refresh_token)
@@ -207,7 +217,7 @@ class Refresher:
         return await self._owner.provider.refresh_tokens(refresh_token)
 
     async def _keep(self, old: Record, record: Record) -> None:
-        """Store refreshed tokens; a store that fails must not cost the session."""
+        """Save refreshed tokens. The session keeps them even if the store fails."""
         epoch, error = self._owner.state.epoch, None
         try:
             kept = await self._records.update(_replace_if(old, record))
@@ -222,10 +232,10 @@ class Refresher:
         self._owner.apply(state.refreshed(old, record, now=time.time(), error=error and not_stored(error)))
 
     async def end(self, old: Record, error: TokenError) -> bool:
-        """Note for every kernel that after ``old`` only a new sign-in helps.
+        """End the sign-in of ``old`` for every kernel: a new one is needed.
 
         Returns:
-            Whether that is so: not when another kernel turns out to have refreshed the tokens.
+            Whether it has ended: False if another kernel has refreshed the tokens.
         """
         if self._owner.state.ended:
             return True
@@ -236,7 +246,7 @@ class Refresher:
         except TokenStoreError:
             unsaved = True  # it is stored later
         if epoch != self._owner.state.epoch:
-            return True  # of what is not shown any more
+            return True  # the session shows another sign-in by now
         if kept is not record:
             await self._sync.reconcile(kept)
             return self._owner.state.ended
@@ -245,7 +255,7 @@ class Refresher:
         return True
 
     async def revoke_late(self, tokens: OAuthTokenSet) -> None:
-        """Revoke tokens that came too late, unless that would end the sign-in that overtook them."""
+        """Revoke tokens that arrived too late, unless that would end the newer sign-in."""
         if self._owner.state.tokens is None or not self._owner.provider.revokes_consent:
             await self._owner.provider.revoke_tokens(tokens)
 
@@ -266,5 +276,5 @@ class Refresher:
 
 
 def _replace_if(old: Record, new: Record) -> Callable[[Record], Record | None]:
-    """Return the change that puts ``new`` in place of ``old``, or of what is earlier, as a store that lost it has."""
+    """Return the change that replaces ``old``, or an earlier record of a store that lost it, by ``new``."""
     return lambda there: new if there.generation < new.generation or there.tokens == old.tokens else None

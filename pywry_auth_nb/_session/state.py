@@ -1,8 +1,8 @@
-"""What a session is at one moment, and what each event makes of it.
+"""The state of a session, and its transitions.
 
-Pure: no I/O, no clock, no randomness, no asyncio. Every function returns a value; the engine applies it. Times are
-epoch seconds, and come in as ``now``; ``dice`` is a random number from 0 to 1, which spreads the kernels that share a
-sign-in.
+Pure: no I/O, no clock, no randomness, no asyncio. Every function returns a new state, which the engine applies. Times
+are epoch seconds, and passed in as ``now``; ``dice`` is a random number from 0 to 1, which spreads the kernels that
+share a sign-in over time.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ if TYPE_CHECKING:
     from ..errors import AuthenticationError, TokenRefreshError
     from ..tokens import OAuthTokenSet
 
-MIN_PAUSE = 1.0  # seconds between two refreshes, however short the tokens live
+MIN_PAUSE = 1.0  # seconds between two refreshes, however short the lifetime of the tokens
 _MARGIN = 1.0  # expires_in is in whole seconds, so up to one of them may be gone already
-_EARLY = 0.1  # of the time from refresh_due to expiry: at most so much sooner does the background refresh
+_JITTER = 0.1  # of the time from refresh_due to expiry: the maximum jitter of the background refresh
 _BACKOFF_CAP = 60.0
-_STORE_CAP = 2.0  # seconds at most until another try where the store, not the provider, was in the way
-_MANY = 10  # failures in a row, after which a source that renews only after expiry is asked less often
-_REGISTRATION_PAUSE = 600.0  # seconds until another try where a person must change a registration first
-_REJECTED_PAUSE = 30.0  # seconds between two refreshes because an API rejected a token: it may reject every token
+_STORE_CAP = 2.0  # maximum pause, in seconds, after a failure of the store and not the provider
+_MANY = 10  # consecutive failures, after which a source that renews only after expiry is asked less often
+_REGISTRATION_PAUSE = 600.0  # seconds until the next attempt if the client's registration must be changed first
+_REJECTED_PAUSE = 30.0  # seconds between two refreshes after an API's rejection: it may reject every token
 _MAX_PREDECESSORS = 16
 _NAME_LENGTH = 100
 
 
 class TokenState(Enum):
-    """What an access token is worth (google-auth's words)."""
+    """How usable an access token is, in the terms of google-auth."""
 
     FRESH = "fresh"  # use it
-    STALE = "stale"  # good, and due for a refresh
+    STALE = "stale"  # valid, but due for a refresh
     INVALID = "invalid"  # there is none, or it has expired
 
 
 @dataclass(frozen=True)
 class Backoff:
-    """How long to leave the provider alone.
+    """The pause after failed refreshes.
 
     Attributes:
-        failures: How many refreshes have failed in a row.
-        failure: Why the latest did.
+        failures: Number of consecutive failures.
+        failure: The latest failure.
         next_try: When the background tries again.
-        not_before: When a read of a stale token may cause a refresh again.
-        expired_not_before: The same for an expired token: a person may be waiting.
+        not_before: When reading a stale token may cause a refresh again.
+        expired_not_before: The same for an expired token, which the user may be waiting for.
     """
 
     failures: int = 0
@@ -68,7 +68,7 @@ class Backoff:
             error: The failure.
             now: Epoch seconds.
             dice: From 0 to 1.
-            only_after_expiry: Whether the source cannot renew a token before it has expired.
+            only_after_expiry: Whether the provider renews only expired tokens.
         """
         failures = self.failures + 1
         asked = error.retry_after or 0.0
@@ -79,7 +79,7 @@ class Backoff:
         return Backoff(
             failures,
             without_traceback(error),
-            next_try=not_before + (_REGISTRATION_PAUSE if hopeless else 0.0),  # a read may find it mended sooner
+            next_try=not_before + (_REGISTRATION_PAUSE if hopeless else 0.0),  # a read may find it corrected sooner
             not_before=not_before,
             expired_not_before=now + max(MIN_PAUSE, asked),
         )
@@ -87,22 +87,22 @@ class Backoff:
 
 @dataclass(frozen=True, repr=False)
 class SessionState:
-    """One moment of a session.
+    """The state of a session at one moment.
 
     Attributes:
-        record: The sign-in that it shows, or the sign-out.
-        user: Claims about who is signed in.
-        error: Why the last thing tried did not work; None after a success.
+        record: The record of the current sign-in or sign-out.
+        user: Claims about the signed-in user.
+        error: Why the last operation failed; None after a success.
         authorizing: Whether a sign-in is open in a browser.
-        refreshing: Whether a refresh is under way.
-        ended_by: Why only a new sign-in helps; None while the sign-in can be renewed.
+        refreshing: Whether a refresh is running.
+        ended_by: Why a new sign-in is needed; None while the sign-in can be renewed.
         unsaved: Whether the store could not take ``record``.
-        local_only: Whether no other kernel can know of this sign-in, because it was never stored.
-        epoch: Counts sign-ins and sign-outs, here or in another kernel: what was begun before one is void.
-        command: Counts sign-ins and sign-outs here: only the latest counts.
+        local_only: Whether other kernels cannot know of this sign-in, because it was never stored.
+        epoch: Number of sign-ins and sign-outs, here or in another kernel; what an earlier epoch began is discarded.
+        command: Number of sign-ins and sign-outs here; only the latest has an effect.
         predecessors: Earlier access tokens of this sign-in.
-        rejected_at: When an API last rejected a token and a refresh was begun for it.
-        backoff: How long to leave the provider alone.
+        rejected_at: When an API's rejection of a token last caused a refresh.
+        backoff: The pause after failed refreshes.
     """
 
     record: Record = NOTHING
@@ -119,7 +119,7 @@ class SessionState:
     rejected_at: float = -math.inf
     backoff: Backoff = field(default_factory=Backoff)
 
-    # -- what it means ----------------------------------------------------------------------------------------------
+    # -- properties -------------------------------------------------------------------------------------------------
 
     @property
     def tokens(self) -> OAuthTokenSet | None:
@@ -128,12 +128,12 @@ class SessionState:
 
     @property
     def ended(self) -> bool:
-        """Whether the sign-in cannot be renewed any more; the access token may still be good for a while."""
+        """Whether the sign-in can no longer be renewed; the access token may still be valid for a while."""
         return self.record.ended
 
     @property
     def status(self) -> str:
-        """One word for all of it."""
+        """The value of the session's ``status`` trait."""
         if self.authorizing:
             return "authorizing"
         if self.ended:
@@ -144,7 +144,7 @@ class SessionState:
 
     @property
     def display_name(self) -> str:
-        """A name for people to read, from claims that the provider chose: plain text, never HTML."""
+        """The user's name for display, from the provider's claims. Plain text: escape it for HTML."""
         user = self.user or {}
         names = (user.get(claim) for claim in ("name", "preferred_username", "login", "email", "sub"))
         name = next((name for name in names if isinstance(name, str) and name.strip()), "")
@@ -152,17 +152,17 @@ class SessionState:
 
     @property
     def expiry(self) -> float:
-        """Epoch seconds from which the access token must not be handed out any more."""
+        """Epoch seconds from which the access token is no longer returned."""
         tokens = self.tokens
         if tokens is None or tokens.expires_at is None or tokens.expires_in is None:
             return math.inf
         return tokens.expires_at - min(_MARGIN, tokens.expires_in / 5)
 
     def refresh_due(self, buffer: float) -> float:
-        """Epoch seconds from which the access token should be refreshed before it is used.
+        """Return the epoch seconds from which the access token should be refreshed before use.
 
-        That is ``buffer`` seconds before its end, but at most a fifth of its life, so that short tokens cause no
-        refresh storm; and the expiry where it cannot be refreshed.
+        That is ``buffer`` seconds before its expiry, but at most a fifth of its lifetime, so that short-lived tokens
+        cause no refresh storm; or the expiry itself if it cannot be refreshed.
         """
         tokens = self.tokens
         if tokens is None or tokens.expires_at is None or tokens.expires_in is None:
@@ -173,52 +173,52 @@ class SessionState:
         return max(tokens.expires_at - max(_MARGIN, min(buffer, life / 5)), tokens.issued_at + life / 4)
 
     def fresh_until(self, buffer: float) -> float:
-        """Epoch seconds until which a read returns the access token as it is, and asks for nothing."""
+        """Return the epoch seconds until which a read returns the access token without further checks."""
         if self.tokens is None:
             return -math.inf
         return min(self.expiry, max(self.refresh_due(buffer), self.backoff.not_before))
 
     def token_state(self, now: float, buffer: float) -> TokenState:
-        """Return what the access token is worth now."""
+        """Return how usable the access token is now."""
         if self.tokens is None or now >= self.expiry:
             return TokenState.INVALID
         return TokenState.STALE if now >= self.refresh_due(buffer) else TokenState.FRESH
 
     def may_refresh(self, now: float, buffer: float) -> bool:
-        """Whether a read should have the token refreshed now."""
-        worth = self.token_state(now, buffer)
-        if self.tokens is None or worth is TokenState.FRESH:
+        """Whether a read should refresh the token now."""
+        usable = self.token_state(now, buffer)
+        if self.tokens is None or usable is TokenState.FRESH:
             return False
-        return now >= (self.backoff.expired_not_before if worth is TokenState.INVALID else self.backoff.not_before)
+        return now >= (self.backoff.expired_not_before if usable is TokenState.INVALID else self.backoff.not_before)
 
     def is_usable(self, now: float) -> bool:
-        """Whether there is a token to work with, of a sign-in that goes on."""
+        """Whether there is a valid token, of a sign-in that has not ended."""
         return not self.ended and self.tokens is not None and now < self.expiry
 
     def is_renewable(self, now: float) -> bool:
-        """Whether there is a good token, or one that can be refreshed."""
+        """Whether there is a valid token, or one that can be refreshed."""
         tokens = self.tokens
         return tokens is not None and (now < self.expiry or (tokens.refresh_token is not None and not self.ended))
 
     def next_look(self, *, now: float, buffer: float, dice: float) -> float:
-        """Epoch seconds when the background should see to the token: somewhat early, each kernel at another time."""
+        """Return the epoch seconds of the next background check: slightly early, and different in each kernel."""
         if self.tokens is None:
             return math.inf
         if self.backoff.failures:
             return self.backoff.next_try
-        due = self.refresh_due(buffer)
+        jittered_due = self.refresh_due(buffer)
         if self.tokens.refresh_token is not None and self.tokens.expires_at is not None:
-            due -= dice * _EARLY * (self.tokens.expires_at - due)
-        return max(due, now + MIN_PAUSE)
+            jittered_due -= dice * _JITTER * (self.tokens.expires_at - jittered_due)
+        return max(jittered_due, now + MIN_PAUSE)
 
     def is_another_than(self, begun: Record) -> bool:
-        """Whether another record has come since ``begun`` that can be refreshed as well."""
+        """Whether the record has changed since ``begun``, and its sign-in has not ended."""
         return self.record.generation != begun.generation and not self.ended
 
     # -- signing in and out -----------------------------------------------------------------------------------------
 
     def commanded(self) -> SessionState:
-        """Return the state when somebody signs in or out here: whatever was begun before is void."""
+        """Return the state after a new sign-in or sign-out command here, which supersedes what was begun before."""
         return replace(self._voided(), command=self.command + 1, rejected_at=-math.inf)
 
     def signed_in(self, record: Record, *, error: AuthenticationError | None = None) -> SessionState:
@@ -231,11 +231,11 @@ class SessionState:
         return self._showing(record, None, error=None, authorizing=False)
 
     def sign_in_begun(self) -> SessionState:
-        """Return the state when a sign-in is open in a browser."""
+        """Return the state with a sign-in open in a browser."""
         return replace(self, authorizing=True, error=None)
 
     def sign_in_failed(self, error: AuthenticationError, *, authorizing: bool) -> SessionState:
-        """Return the state when a sign-in has failed; ``authorizing`` says whether another is still open."""
+        """Return the state after a failed sign-in; ``authorizing`` says whether another is still open."""
         return replace(self, error=without_traceback(error), authorizing=authorizing)
 
     # -- refreshing -------------------------------------------------------------------------------------------------
@@ -250,16 +250,16 @@ class SessionState:
     def refresh_failed(
         self, error: TokenRefreshError, *, now: float, dice: float, only_after_expiry: bool
     ) -> SessionState:
-        """Return the state after a refresh that failed: the tokens stay, and it is tried again later."""
+        """Return the state after a failed refresh: the tokens stay, and it is tried again later."""
         if self.ended or self.tokens is None:
             return self
         backoff = self.backoff.failed(error, now=now, dice=dice, only_after_expiry=only_after_expiry)
         return replace(self, refreshing=False, backoff=backoff)
 
     def with_failure_shown(self, now: float) -> SessionState:
-        """Return the state that shows why the token is not refreshed, where that is the user's business.
+        """Return the state with the failure of the refresh as its error, if the user should see it.
 
-        What passes while the token is still good is not.
+        A temporary failure is not shown while the token is still valid.
         """
         failure = self.backoff.failure
         if failure is None or self.error is failure or self.authorizing:
@@ -271,14 +271,14 @@ class SessionState:
         return self
 
     def ended_with(self, record: Record, error: TokenError) -> SessionState:
-        """Return the state when only a new sign-in helps. The access token stays usable until it expires."""
+        """Return the state when a new sign-in is needed. The access token stays usable until it expires."""
         error = without_traceback(error)
         return self._showing(record, self.user, error=error, ended_by=error)
 
     def rejected(self, token: str, now: float) -> SessionState | None:
-        """Return the state in which a refresh is begun because an API rejected ``token``; None to leave it.
+        """Return the state that begins a refresh because an API rejected ``token``; None to ignore the rejection.
 
-        At most one refresh every 30 s is begun so, and none while the provider wants a pause.
+        That happens at most every 30 s, and not during a backoff.
         """
         if self.tokens is None or self.tokens.access_token != token:
             return None
@@ -287,7 +287,7 @@ class SessionState:
         return replace(self, rejected_at=now)
 
     def token_instead_of(self, token: str) -> str | None:
-        """Return the access token if it is another one of the same sign-in as ``token``."""
+        """Return the access token if it replaced ``token`` in the same sign-in."""
         if self.tokens is None or self.tokens.access_token == token or token not in self.predecessors:
             return None
         return self.tokens.access_token
@@ -295,30 +295,30 @@ class SessionState:
     # -- the store --------------------------------------------------------------------------------------------------
 
     def saved(self) -> SessionState:
-        """Return the state when the store has what this session shows, or something later."""
+        """Return the state when the store has this session's record, or a later one."""
         error = None if self.unsaved and isinstance(self.error, TokenStoreError) else self.error
         if not self.unsaved and not self.local_only:
             return self
         return replace(self, unsaved=False, local_only=False, error=error)
 
     def store_failed(self, error: TokenStoreError) -> SessionState:
-        """Return the state when the store cannot be read: shown to who cannot be signed in for it, and to no other."""
+        """Return the state when the store cannot be read. The error is shown only if the session is signed out."""
         known = isinstance(self.error, TokenStoreError) and self.error.code == error.code
         return self if self.tokens is not None or known else replace(self, error=without_traceback(error))
 
     def store_worked(self) -> SessionState:
-        """Return the state when the store could be read."""
+        """Return the state after a successful read of the store."""
         return replace(self, error=None) if isinstance(self.error, TokenStoreError) and not self.unsaved else self
 
     def store_returned(self) -> SessionState:
-        """Return the state when the store works again: a read may try again what failed only because of it."""
+        """Return the state when the store works again, without the backoff that its failure caused."""
         if self.backoff.failure is None or not is_store_error(self.backoff.failure):
             return self
         backoff = replace(self.backoff, not_before=-math.inf, expired_not_before=-math.inf)
         return replace(self, backoff=backoff)
 
     def adopted(self, record: Record, user: dict[str, Any] | None, *, now: float) -> SessionState:
-        """Return the state that shows what another kernel did, or an earlier one stored."""
+        """Return the state with a record that another kernel stored."""
         another = record.sign_in != self.record.sign_in
         error = sign_in_ended() if record.ended and not self.ended else None
         before = self._voided() if another else self._with_predecessor(self.record)
@@ -330,15 +330,15 @@ class SessionState:
             authorizing=self.authorizing and not (another and record.tokens is not None),
         )._paced(now)
 
-    # -- the pieces of these ----------------------------------------------------------------------------------------
+    # -- helpers --------------------------------------------------------------------------------------------------
 
     def _showing(self, record: Record, user: dict[str, Any] | None, **changes: Any) -> SessionState:
-        """Return the state that shows ``record``. Its packed form, which may be plain text, is not kept."""
+        """Return the state with ``record``, without its packed form, which may be plain text."""
         changes = {"refreshing": False, "ended_by": None, "backoff": Backoff(), **changes}
         return replace(self, record=replace(record, version=None), user=user, **changes)
 
     def _voided(self) -> SessionState:
-        """Return the state of a new epoch: tokens of before, and what was begun before, are void."""
+        """Return the state of a new epoch, which supersedes earlier tokens and operations."""
         return replace(self, epoch=self.epoch + 1, predecessors=())
 
     def _with_predecessor(self, old: Record) -> SessionState:
@@ -347,7 +347,7 @@ class SessionState:
         return replace(self, predecessors=(*self.predecessors, old.tokens.access_token)[-_MAX_PREDECESSORS:])
 
     def _paced(self, now: float) -> SessionState:
-        """Return the state in which tokens that came expired are not renewed again without a pause."""
+        """Return the state with a pause before the next refresh, if the new tokens have expired already."""
         tokens = self.tokens
         if tokens is None or now < self.expiry:
             return self
@@ -358,12 +358,12 @@ class SessionState:
 
 
 class Reconciled(NamedTuple):
-    """What a session makes of a record that it found in its store.
+    """The result of comparing a session with the record in its store.
 
     Attributes:
-        state: The state afterwards.
-        save: Whether the store has lost what this session shows, which must be put there again.
-        unreadable: Why the found record could not be taken over, or None.
+        state: The new state.
+        save: Whether the store has lost the session's record, which must be saved again.
+        unreadable: Why the stored record could not be adopted, or None.
     """
 
     state: SessionState
@@ -379,18 +379,18 @@ def reconcile(
     keeps_sign_outs: bool,
     now: float,
 ) -> Reconciled:
-    """Decide what a record in the store means: later is taken over, earlier is a loss.
+    """Compare the state with the stored record: adopt a later record, and save again over an earlier one.
 
     Args:
-        state: The session's.
-        found: The store's record.
-        claims: Returns what tokens say about their owner; may raise TokenError.
-        keeps_sign_outs: Whether the store keeps a sign-out, so that an empty store has lost something.
+        state: The state of the session.
+        found: The record in the store.
+        claims: Returns the claims about the owner of tokens; may raise TokenError.
+        keeps_sign_outs: Whether the store keeps a record of a sign-out, so that an empty store has lost a record.
         now: Epoch seconds.
 
     Raises:
-        TokenStoreError: The record cannot be read here: of a newer version, or another key. Whoever wrote it knows
-            better.
+        TokenStoreError: The record cannot be read here and must not be replaced: it is of a newer version, or
+            encrypted with another key.
     """
     shown = state.record
     if found.problem is not None and (found.problem.code != "store_unreadable" or shown.tokens is None):
@@ -399,10 +399,10 @@ def reconcile(
         if found.generation > shown.generation:
             state = replace(state, record=replace(shown, generation=found.generation, sign_in=found.sign_in))
         return Reconciled(state.saved())
-    if found.generation >= shown.generation:  # equal: two refreshed at once, and the store's tokens are those to share
+    if found.generation >= shown.generation:  # equal: two kernels refreshed at once, and the stored tokens win
         return _adopt(state.saved(), found, claims, now)
     if found is NOTHING and shown.tokens is not None and not (keeps_sign_outs or state.unsaved):
-        return _adopt(state, shown.signed_out(at=int(now * 1e6)), claims, now)  # here, nothing means a sign-out
+        return _adopt(state, shown.signed_out(at=int(now * 1e6)), claims, now)  # here, it means a sign-out
     return Reconciled(state, save=True)
 
 
@@ -411,6 +411,6 @@ def _adopt(
 ) -> Reconciled:
     try:
         user = record.user or (record.tokens and claims(record.tokens)) or None
-    except TokenError as error:  # what is damaged is as good as nothing
+    except TokenError as error:  # a damaged record counts as none
         return Reconciled(state, unreadable=error)
     return Reconciled(state.adopted(record, user, now=now))

@@ -1,7 +1,7 @@
 """`StoreSync`: keeps a session in step with its store, and so with every kernel that shares the sign-in.
 
-Records are in order, and only a later one takes the place of another. So it does not matter in which order a slow
-store, another kernel and a user with two notebooks are heard.
+Records are ordered, and only a later one replaces another. So the order in which changes by a slow store, another
+kernel or a second notebook arrive does not matter.
 """
 
 from __future__ import annotations
@@ -24,49 +24,50 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pywry_auth_nb")
 
-SAVE_AGAIN = 1.0  # seconds between two tries to store; less than GRACE, which waits for it
-PATIENCE = 0.5  # seconds that a reader without a token waits for a look at the store
+SAVE_AGAIN = 1.0  # seconds between two attempts to save; less than GRACE, which allows for it
+PATIENCE = 0.5  # seconds that a reader without a token waits for the store
 
 
 class StoreSync:
-    """Takes over what the store has, and puts back what it lacks. Use it on the background loop.
+    """Adopts later records from the store, and saves those that it lacks. Use it on the background loop.
 
     Args:
-        owner: Whose state.
-        records: The store as this session sees it.
+        owner: The owner of the state.
+        records: The session's record in the store.
     """
 
     def __init__(self, owner: StateOwner, records: RecordSync) -> None:
         self._owner = owner
         self._records = records
+        self._saving: asyncio.TimerHandle | None = None
 
     def stamp_seen(self, stamp: object) -> None:
-        """Take note of the record's stamp in the store: of a change elsewhere, perhaps."""
+        """Handle the current stamp of the record, and sync if it has changed."""
         if self._records.is_behind(stamp) and not self._owner.state.unsaved:
             self.start()
 
     def store_failed(self, error: TokenStoreError) -> None:
-        """Take note that the store cannot be asked."""
-        self._records.failed()
+        """Handle a failure of the store."""
+        self._records.failed(error)
         self._owner.apply(self._owner.state.store_failed(error))
 
     # -- from the store ---------------------------------------------------------------------------------------------
 
     def start(self) -> asyncio.Task[None]:
-        """Look at the store, unless that is under way."""
+        """Start a sync with the store, unless one is running."""
         return self._owner.one("sync", self._sync)
 
     async def now(self) -> None:
-        """Look at the store, and take over what it has."""
+        """Sync with the store."""
         await asyncio.shield(self.start())
 
     async def soon(self) -> None:
-        """Look at the store, and do not wait long for one that is slow."""
+        """Sync with the store, without waiting long for a slow one."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.now(), PATIENCE)
 
     async def load(self) -> None:
-        """Look at the store, if it has not been read yet."""
+        """Sync with the store, unless it has been read before."""
         if not self._records.loaded:
             await self.now()
 
@@ -83,10 +84,10 @@ class StoreSync:
         self._owner.apply(self._owner.state.store_worked())
 
     async def read_surely(self) -> None:
-        """Read the record. Where it cannot be read, it is enough to know that it was not written since.
+        """Read the record, or if that fails, verify by its stamp that it has not changed.
 
         Raises:
-            TokenStoreError: Neither can be known.
+            TokenStoreError: Both failed.
         """
         try:
             reading = await self._records.read()
@@ -98,13 +99,13 @@ class StoreSync:
 
     async def _take_in(self, reading: Reading) -> None:
         if reading.after_outage:
-            if not self._owner.state.unsaved:  # else ours are the newest
+            if not self._owner.state.unsaved:  # else this session has the newest tokens
                 self._records.wait_for_others()
             self._owner.apply(self._owner.state.store_returned())
         await self.reconcile(reading.record)
 
     async def reconcile(self, found: Record) -> None:
-        """Take over a record of the store if it is later; put back what the store has lost."""
+        """Adopt a stored record if it is later; save this session's if the store has lost it."""
         provider = self._owner.provider
         keeps = self._records.store.keeps_sign_outs
         state, save, unreadable = reconcile(
@@ -121,7 +122,7 @@ class StoreSync:
     # -- into the store ---------------------------------------------------------------------------------------------
 
     async def _save(self) -> None:
-        """Bring what this session shows into the store, unless something later is there."""
+        """Save this session's record, unless the store has a later one."""
         mine = self._owner.state.record
         try:
             kept = await self._records.update(lambda there: mine if there.generation < mine.generation else None)
@@ -134,16 +135,25 @@ class StoreSync:
             self._owner.apply(self._owner.state.saved())
 
     def save_later(self) -> None:
-        """Try again to store what could not be stored."""
-        call_later(SAVE_AGAIN * jitter(0.8, 1.0), self._try_to_save)
+        """Schedule another attempt to save the record."""
+        if self._saving is not None:
+            self._saving.cancel()
+        self._saving = call_later(SAVE_AGAIN * jitter(0.8, 1.0), self._try_to_save)
 
     def _try_to_save(self) -> None:
+        self._saving = None
         if self._owner.state.unsaved:
             self._owner.one("save", self._save_again)
 
     async def _save_again(self) -> None:
-        """Store; not while new tokens are under way that need no lease, and must not come between."""
-        if not (self._owner.state.local_only and self._owner.is_doing("refresh")):
-            await self._save()
-        if self._owner.state.unsaved:
-            self.save_later()
+        """Save, but not during a refresh without a lease, whose tokens would conflict."""
+        try:
+            if not (self._owner.state.local_only and self._owner.is_doing("refresh")):
+                await self._save()
+        finally:
+            if self._owner.state.unsaved:
+                self.save_later()
+
+    def forget_loop(self) -> None:
+        """Forget the parent's timer in a forked child."""
+        self._saving = None

@@ -1,1 +1,1 @@
-"""Signing in: a person, or a source of tokens, between two states of a session."""
+"""Signing in: with the widget in a notebook, or with a window or browser from a terminal."""

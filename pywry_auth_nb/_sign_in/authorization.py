@@ -1,4 +1,4 @@
-"""An authorization request and the answer to it (RFC 6749 §4.1.1, §4.1.2), as values and pure checks."""
+"""The authorization request and response (RFC 6749 §4.1.1, §4.1.2), as values and pure checks."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 _MAX_CODE = 4096
 
-#: Authorization errors (RFC 6749 §4.1.2.1, OIDC Core §3.1.2.6) that the table of codes has words for.
+#: Authorization errors (RFC 6749 §4.1.2.1, OIDC Core §3.1.2.6) that have an error code here.
 ERRORS: frozenset[ErrorCode] = frozenset(
     {"invalid_scope", "unauthorized_client", "invalid_request", "server_error", "temporarily_unavailable"}
 )
 
 
 class AuthFlowState(str, Enum):
-    """Where a flow stands."""
+    """The state of a sign-in."""
 
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
@@ -40,13 +40,13 @@ class AuthFlowState(str, Enum):
 
 @dataclass(frozen=True, repr=False)
 class AuthFlowResult:
-    """How a sign-in ended.
+    """The result of a sign-in.
 
     Attributes:
-        success: Whether somebody is signed in now.
-        tokens: Their tokens.
-        error: What went wrong, in a sentence.
-        user_info: Claims about who signed in.
+        success: Whether the user is signed in.
+        tokens: The tokens, or None.
+        error: What went wrong, in a sentence, or None.
+        user_info: Claims about the user, or None.
     """
 
     success: bool
@@ -60,12 +60,12 @@ class AuthFlowResult:
 
 @dataclass(frozen=True, repr=False)
 class AuthorizationRequest:
-    """What to open in a browser, and how the answer will be known.
+    """An open sign-in: the URL to open in a browser, and a future of the result.
 
     Attributes:
-        url: What to open. It holds secrets of this sign-in, so show it to nobody else.
-        state: Names the sign-in; comes back with the answer.
-        outcome: Done when the sign-in is over, in whatever way: has its result or its :class:`AuthenticationError`.
+        url: The authorize URL. It contains secrets of this sign-in: show it only to the user who signs in.
+        state: Identifies the sign-in; the provider returns it with the answer.
+        outcome: Done when the sign-in has ended; has its result or its :class:`AuthenticationError`.
     """
 
     url: str
@@ -75,7 +75,7 @@ class AuthorizationRequest:
 
 @dataclass(repr=False)
 class Pending:
-    """A sign-in that is open: what its answer will be checked against, and who waits for it."""
+    """An open sign-in: what its answer is checked against, and the future of its result."""
 
     redirect_uri: str
     pkce: PKCEChallenge | None
@@ -85,14 +85,14 @@ class Pending:
     timer: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
-        self.outcome.set_running_or_notify_cancel()  # who waits for it may give up, and not end it
+        self.outcome.set_running_or_notify_cancel()  # a waiter that gives up must not cancel it
 
     @property
     def verifier(self) -> str | None:
         return self.pkce.verifier if self.pkce else None
 
     def settle(self, how: AuthFlowResult | AuthenticationError) -> None:
-        """Tell whoever waits how it ended. Called once."""
+        """Set the outcome. Called once."""
         if self.timer is not None:
             self.timer.cancel()
         if isinstance(how, AuthFlowResult):
@@ -103,7 +103,7 @@ class Pending:
 
 
 def code_in(params: Mapping[str, str]) -> str:
-    """Return the authorization code of a sound response (RFC 6749 §4.1.2, RFC 9207 §2.4, RFC 9700 §2.1.2)."""
+    """Return the authorization code of a valid response (RFC 6749 §4.1.2, RFC 9207 §2.4, RFC 9700 §2.1.2)."""
     if any(name in params for name in ("response", "access_token", "id_token")):
         _invalid("it has parts that were not asked for")
     code, error = params.get("code", ""), params.get("error")
@@ -119,7 +119,7 @@ def code_in(params: Mapping[str, str]) -> str:
 
 
 def check_redirect_uri(redirect_uri: str) -> None:
-    """Refuse to let a code travel in the clear (RFC 9700 §2.1): https, or http to this machine."""
+    """Require https, or http to this machine, so that no code is sent in the clear (RFC 9700 §2.1)."""
     if not is_safe(redirect_uri):
         raise AuthenticationError(code="insecure_redirect_uri")
 

@@ -1,8 +1,7 @@
-"""The kernel's end of the control channel: answers the server extension.
+"""The kernel's end of the control channel: answers requests of the server extension.
 
-ipykernel serves that channel on a thread of its own, so a sign-in completes while a cell is running. Interrupt and
-shutdown use it too, so nothing here waits: a request is accepted at once, worked on in the background, and answered
-from there.
+ipykernel serves that channel on its own thread, so a sign-in completes while a cell is running. Interrupt and shutdown
+use it, too, so handlers must not block: they accept a request immediately, and answer it from the background.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pywry_auth_nb")
 
-#: What the keys in our links stand for. Weak, since a link must not keep a session alive.
+#: Sign-ins by the keys in login links. Weak, since a link must not keep a session alive.
 _sign_ins: weakref.WeakValueDictionary[str, SignIns] = weakref.WeakValueDictionary()
 
 
 def open_path(sign_ins: SignIns) -> str:
     """Return a new path, relative to the server's base URL, that begins sign-ins of a session; empty without a kernel.
 
-    Its key cannot be guessed, so that no web page can make a browser begin one.
+    Its key cannot be guessed, so a web page cannot make a browser begin a sign-in.
     """
     kernel = current_kernel()
     if kernel is None:
@@ -102,7 +101,7 @@ async def _refresh(content: dict[str, Any]) -> dict[str, Any]:
     except TokenRefreshError as error:
         if error.code == "no_refresh_token":
             raise
-        raise TokenRefreshError(error.message, code="refresh_failed") from None  # the notebook knows more
+        raise TokenRefreshError(error.message, code="refresh_failed") from None  # session.error says more
     return {"expires_in": tokens.expires_in, "token_type": tokens.token_type}
 
 
@@ -110,7 +109,7 @@ _IDENTIFIERS = ("sub", "id", "login", "email")
 
 
 def _who(engine: SessionEngine) -> dict[str, Any]:
-    """Return by what the provider knows the person, as a string; None where it does not say. We know no roles."""
+    """Return the user's identifier at the provider as a string, or None. There are no roles."""
     user = engine.state.user or {}
     ids = (user.get(name) for name in _IDENTIFIERS)
     known = next((value for value in ids if _is_identifier(value)), None)
@@ -133,7 +132,7 @@ _REQUESTS: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
 
 
 def _asked(content: dict[str, Any]) -> SignIns:
-    """Return the sign-ins that a request is about."""
+    """Return the sign-ins that a request belongs to."""
     sign_ins = _sign_ins.get(content.get("flow", ""))
     if sign_ins is None:
         raise AuthenticationError(code="no_session")
@@ -141,15 +140,15 @@ def _asked(content: dict[str, Any]) -> SignIns:
 
 
 async def _answer(request: str, content: dict[str, Any]) -> dict[str, Any]:
-    """Do what is asked and say how it went: with a code, never with text that came from outside."""
+    """Handle a request, and return the reply. A failure is a code, never text from outside."""
     if content.get("protocol") != protocol.PROTOCOL:
         return _failed("version_mismatch")
     try:
         return {"protocol": protocol.PROTOCOL, "status": "ok", **await _REQUESTS[request](content)}
     except AuthenticationError as error:
         return _failed(error.code)
-    except Exception as error:  # noqa: BLE001 - the browser must get an answer whatever happens
-        log.error("%s failed: %s", request, type(error).__name__)  # noqa: TRY400 - a traceback may hold tokens
+    except Exception as error:  # noqa: BLE001 - the browser must always get an answer
+        log.error("%s failed: %s", request, type(error).__name__)  # noqa: TRY400 - a traceback may contain tokens
         return _failed("internal")
 
 
@@ -161,7 +160,7 @@ def _failed(code: str) -> dict[str, Any]:
 
 
 def _register(kernel: Any) -> None:
-    """Teach the kernel our requests, once."""
+    """Register the request handlers with the kernel, once."""
     for request in _REQUESTS:
         if f"{request}_request" not in kernel.control_handlers:
             kernel.control_handlers[f"{request}_request"] = _handler(kernel, request)
@@ -171,7 +170,7 @@ def _register(kernel: Any) -> None:
 
 def _handler(kernel: Any, request: str) -> Callable[[Any, Any, dict[str, Any]], None]:
     def handle(stream: Any, ident: Any, message: dict[str, Any]) -> None:
-        """Accept now, answer later, both from the control thread that called us."""
+        """Accept now and answer later, both on the kernel's control thread."""
         control = asyncio.get_running_loop()
 
         def send(kind: str, content: dict[str, Any]) -> None:
@@ -187,7 +186,7 @@ def _handler(kernel: Any, request: str) -> Callable[[Any, Any, dict[str, Any]], 
 
 
 def _quiet(record: logging.LogRecord) -> bool:
-    """Keep our messages out of a kernel log at DEBUG, where ipykernel writes each one down whole."""
+    """Keep these messages out of the kernel's DEBUG log, where ipykernel writes them in full."""
     message = record.args
     kind = message.get("msg_type", "") if isinstance(message, dict) else ""
     return not str(kind).startswith("pywry_auth_")

@@ -1,4 +1,4 @@
-"""Where this runs: in which kernel, behind which Jupyter server, and whether a user sits in front of it."""
+"""The environment: the running kernel, its Jupyter server, and whether there is a front end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def current_kernel() -> Any:
 
 
 def has_front_end() -> bool:
-    """Whether a user sits in front: batch runners (nbclient, papermill, nbval) say that they take no input."""
+    """Whether a user can interact: batch runners (nbclient, papermill, nbval) declare that they allow no input."""
     kernel = current_kernel()
     if kernel is None:
         return False
@@ -28,7 +28,7 @@ def has_front_end() -> bool:
 
 
 def server_base_url() -> str | None:
-    """Return the base URL of the Jupyter server that started this kernel, or None where it cannot be known."""
+    """Return the base URL of the Jupyter server that started this kernel, or None if it is unknown."""
     prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
     if prefix:
         return prefix
@@ -41,7 +41,7 @@ def server_base_url() -> str | None:
 
 
 def kernel_id() -> str:
-    """Return the ID under which the Jupyter server knows this kernel."""
+    """Return this kernel's ID at the Jupyter server."""
     return _connection_file().stem.removeprefix("kernel-")
 
 

@@ -1,4 +1,4 @@
-"""Signing in with the widget in a notebook: the control channel completes it while the cell waits."""
+"""Signing in with the widget in a notebook: the control channel completes the sign-in while the cell waits."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
     from .._session.engine import SessionEngine
 
-_MOMENT = 1.0  # seconds that the background may lag behind its own deadline
+_MOMENT = 1.0  # seconds by which the background may exceed its own deadline
 
 
 def login(engine: SessionEngine, show: Callable[[], object], timeout: float) -> AuthFlowResult:
     """Show the widget, if there is a front end, and wait until the user has signed in.
 
     Args:
-        engine: The session.
-        show: Shows its widget.
-        timeout: Seconds to wait at most.
+        engine: The session's engine.
+        show: Displays the session's widget.
+        timeout: Maximum wait in seconds.
 
     Raises:
         LoginRequired: There is no front end.
         AuthFlowTimeout: The user did not sign in within ``timeout``.
-        AuthenticationError: What the sign-in ended with instead.
+        AuthenticationError: Any other failure of the sign-in.
     """
     until = time.monotonic() + timeout
     signed_in, shown = _is_signed_in(engine, timeout), has_front_end()
@@ -40,14 +40,14 @@ def login(engine: SessionEngine, show: Callable[[], object], timeout: float) -> 
             raise LoginRequired(code="no_front_end")
         left = max(0.0, until - time.monotonic())
         run(engine.wait_signed_in(left), left + _MOMENT)
-    state = engine.state  # one moment: tokens and user belong together
+    state = engine.state  # read once: tokens and user belong together
     if state.tokens is None:
         raise AuthFlowCancelled("The session was signed out again at once. Sign in again.")
     return AuthFlowResult(success=True, tokens=state.tokens, user_info=state.user)
 
 
 def _is_signed_in(engine: SessionEngine, timeout: float) -> bool:
-    """Whether the user is signed in for good; looks into the store for that, or acquires what needs no person."""
+    """Whether the user is signed in, after loading the store or acquiring tokens silently."""
     try:
         return run(_arrive(engine), timeout)
     except AuthenticationError as error:
@@ -59,6 +59,8 @@ def _is_signed_in(engine: SessionEngine, timeout: float) -> bool:
 async def _arrive(engine: SessionEngine) -> bool:
     if await engine.initialize() is not None and engine.state.is_usable(time.time()):
         return True
-    if not engine.provider.interactive:
-        await engine.acquire_silently()
-    return not engine.provider.interactive
+    if engine.provider.interactive:
+        return False
+    await engine.acquire_silently()
+    await engine.get_access_token()  # or the reason why there is none to work with
+    return True

@@ -1,7 +1,7 @@
-"""`SignIns`: the sign-ins of one session, from a click to tokens (RFC 6749 §4.1 with PKCE, nonce and RFC 9207).
+"""`SignIns`: the sign-ins of one session (authorization code flow, RFC 6749 §4.1, with PKCE, nonce and RFC 9207).
 
-Two steps, with a browser in between: :meth:`~SignIns.begin` gives the URL to open, and :meth:`~SignIns.complete` takes
-what came back. The state, the nonce and the code verifier stay here meanwhile.
+A sign-in has two steps: :meth:`~SignIns.begin` returns the URL to open in a browser, and :meth:`~SignIns.complete`
+redeems the answer. In between, state, nonce and code verifier are kept here.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from ..providers import OAuthProvider
     from ..tokens import OAuthTokenSet
 
-_MAX_PENDING = 8  # tabs open at once for one session; the oldest gives way
+_MAX_PENDING = 8  # open sign-ins of one session; beyond that the oldest is cancelled
 _TOO_MANY = "Too many sign-ins were begun after this one, so it was given up. Sign in again."
-_OVERTAKEN = "The sign-in was cancelled, or another one was faster. Look at the notebook."
+_SUPERSEDED = "The sign-in was cancelled, or another one was faster. Look at the notebook."
 _GIVEN_UP = "The sign-in was given up. Sign in again."
 _ENDS = {AuthFlowCancelled: AuthFlowState.CANCELLED, AuthFlowTimeout: AuthFlowState.TIMED_OUT}
 
@@ -52,10 +52,10 @@ class SignIns:
     """Runs the sign-ins of one session; several may be open at once, and the first to succeed ends the others.
 
     Args:
-        engine: The session that a sign-in begins.
+        engine: The engine of the session.
 
     Attributes:
-        state: Where the latest sign-in stands.
+        state: The state of the latest sign-in.
     """
 
     def __init__(self, engine: SessionEngine) -> None:
@@ -68,7 +68,7 @@ class SignIns:
 
     @property
     def provider(self) -> OAuthProvider:
-        """Where the user signs in."""
+        """The provider at which the user signs in."""
         return self.engine.provider
 
     @property
@@ -78,7 +78,7 @@ class SignIns:
 
     @use_pkce.setter
     def use_pkce(self, use: bool) -> None:
-        """Raise ConfigurationError where nothing would protect the code (RFC 9700 §2.1.1)."""
+        """Refuse to turn PKCE off for a client without a secret (RFC 9700 §2.1.1)."""
         if not use and not self.provider.client_secret:
             raise ConfigurationError(
                 "Without a client secret, PKCE is all that protects a sign-in. Leave use_pkce on, or give the provider "
@@ -96,11 +96,11 @@ class SignIns:
         return state in self._pending or self.is_closed(state)
 
     def is_closed(self, state: str) -> bool:
-        """Whether ``state`` belongs to a sign-in begun here whose answer has come, or is not wanted any more."""
+        """Whether ``state`` belongs to a sign-in begun here that no longer accepts an answer."""
         return state in self._used
 
     def expects(self, state: str, redirect_uri: str) -> concurrent.futures.Future[AuthFlowResult] | None:
-        """Return the outcome of the sign-in ``state`` if its answer is still to come, and to ``redirect_uri``."""
+        """Return the outcome of the sign-in ``state`` if it is waiting for an answer at ``redirect_uri``."""
         pending = self._pending.get(state)
         return pending.outcome if pending is not None and pending.redirect_uri == redirect_uri else None
 
@@ -129,7 +129,7 @@ class SignIns:
             check_redirect_uri(redirect_uri)
             await _unless_closed(pending, self.provider.prepare())
             url = self._authorize_url(state, pending)
-        except BaseException as error:  # also a reader that gives up must leave nothing open
+        except BaseException as error:  # also on cancellation, so that no sign-in stays open
             self._end(state, error)
             raise
         if state in self._pending:
@@ -137,7 +137,7 @@ class SignIns:
         return AuthorizationRequest(url, state, pending.outcome)
 
     def _file(self, redirect_uri: str, server: str) -> tuple[str, Pending]:
-        """Note a new sign-in under a fresh state; where too many are open, the oldest gives way."""
+        """Register a new sign-in under a fresh state; if too many are open, cancel the oldest."""
         state = Secret(state_for(secrets.token_urlsafe(32), server))
         nonce = Secret(secrets.token_urlsafe(32)) if "openid" in self.provider.scopes else None
         pkce = PKCEChallenge.generate() if self.use_pkce else None
@@ -159,28 +159,28 @@ class SignIns:
 
         Raises:
             AuthenticationError: Code ``unknown_flow`` or ``already_used``: nothing has changed. Any other code: that
-                sign-in is closed and must be begun anew.
+                sign-in has ended; begin a new one.
         """
         state = params.get("state", "")
         pending = self._redeeming[state] = self._take(state)
         try:
             tokens, user = await self._redeem(pending, params)
-        except BaseException as error:  # also a reader that gives up must leave nothing open
+        except BaseException as error:  # also on cancellation, so that no sign-in stays open
             self._end(state, error)
             raise
-        if self._redeeming.pop(state, None) is None:  # it was ended meanwhile
+        if self._redeeming.pop(state, None) is None:  # it has ended meanwhile
             await self.provider.revoke_tokens(tokens)
-            raise AuthFlowCancelled(_OVERTAKEN)
+            raise AuthFlowCancelled(_SUPERSEDED)
         ended = [pending, *self._close_all()]
         self.state = AuthFlowState.COMPLETED
         result = AuthFlowResult(success=True, tokens=tokens, user_info=user)
-        return await asyncio.shield(self._begin_session(result, tokens, ended))  # good tokens are not given up half way
+        return await asyncio.shield(self._begin_session(result, tokens, ended))  # even if the caller is cancelled
 
     async def _begin_session(
         self, result: AuthFlowResult, tokens: OAuthTokenSet, ended: list[Pending]
     ) -> AuthFlowResult:
-        """Give the session its tokens, and tell the sign-ins that this one ended."""
-        how: AuthFlowResult | AuthFlowCancelled = AuthFlowCancelled(_OVERTAKEN)
+        """Sign the session in, and settle this sign-in and those that it ended."""
+        how: AuthFlowResult | AuthFlowCancelled = AuthFlowCancelled(_SUPERSEDED)
         try:
             if await self.engine.sign_in(tokens, result.user_info or {}):
                 how = result
@@ -194,7 +194,7 @@ class SignIns:
         return result
 
     async def _redeem(self, pending: Pending, params: Mapping[str, str]) -> tuple[OAuthTokenSet, dict[str, Any]]:
-        """Check the response, and return the tokens and claims it is worth."""
+        """Check the response, exchange the code, and return tokens and claims."""
         self.provider.check_issuer(params.get("iss"))
         code = code_in(params)
         tokens = await self.provider.exchange_code(code, pending.redirect_uri, pending.verifier, pending.nonce)
@@ -207,21 +207,21 @@ class SignIns:
     # -- end --------------------------------------------------------------------------------------------------------
 
     def cancel(self) -> None:
-        """Give up every open sign-in. May be called from any thread.
+        """Cancel every open sign-in. May be called from any thread.
 
-        An answer that still comes is refused, and tokens that are still on their way are revoked.
+        A later answer is refused, and tokens that are being exchanged are revoked.
         """
         get_loop().call_soon_threadsafe(self._cancel)
 
     @on_loop
     async def sign_out(self) -> LogoutResult:
-        """Give up every open sign-in, and end the session."""
+        """Cancel every open sign-in, and sign out."""
         await self.engine.load()
         self._cancel()
         return await self.engine.sign_out()
 
     def abandon(self, state: str, error: BaseException) -> None:
-        """Give up one sign-in if it is still open, because of ``error``; may be called from any thread."""
+        """End one sign-in with ``error``, if it is still open. May be called from any thread."""
         get_loop().call_soon_threadsafe(self._end, state, error)
 
     def _cancel(self) -> None:
@@ -233,7 +233,7 @@ class SignIns:
                 pending.settle(error)
 
     def _close_all(self) -> list[Pending]:
-        """Close every sign-in that is open, answered or not, and return them, yet to be told how they ended."""
+        """Close every open sign-in, answered or not, and return them, not yet settled."""
         ended = [*self._pending.values(), *self._redeeming.values()]
         self._used.extend(self._pending)
         self._pending.clear()
@@ -241,7 +241,7 @@ class SignIns:
         return ended
 
     def _end(self, state: str, error: BaseException) -> None:
-        """End one sign-in, if it has not ended in another way."""
+        """End one sign-in with ``error``, unless it has ended already."""
         pending = self._redeeming.pop(state, None) or (self._take(state) if state in self._pending else None)
         if pending is not None:
             ours = error if isinstance(error, AuthenticationError) else AuthFlowCancelled(_GIVEN_UP)
@@ -249,7 +249,7 @@ class SignIns:
             pending.settle(ours)
 
     def _take(self, state: str) -> Pending:
-        """Take a pending sign-in out: each state is good for one answer."""
+        """Remove and return a pending sign-in: each state accepts one answer."""
         pending = self._pending.pop(state, None)
         if pending is None:
             raise AuthenticationError(code="already_used" if state in self._used else "unknown_flow")
@@ -261,14 +261,14 @@ class SignIns:
             self._end(state, AuthFlowTimeout(None, lifetime))
 
     def _fail(self, error: AuthenticationError) -> None:
-        """Note that one sign-in failed, and whether another is still open."""
+        """Record that a sign-in failed, and whether another is still open."""
         ended = next((state for kind, state in _ENDS.items() if isinstance(error, kind)), AuthFlowState.FAILED)
         self.state = AuthFlowState.IN_PROGRESS if self.is_open else ended
         self.engine.sign_in_failed(error, authorizing=self.is_open)
 
 
 async def _unless_closed(pending: Pending, work: Coroutine[Any, Any, None]) -> None:
-    """Await ``work``, unless the sign-in that needs it ends first: then raise why, and leave ``work`` to itself."""
+    """Await ``work``; if the sign-in ends first, raise its error and let ``work`` continue unobserved."""
     working, closed = ignore_result(asyncio.ensure_future(work)), asyncio.ensure_future(pending.closed.wait())
     try:
         await asyncio.wait({working, closed}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""Signing in with a window or browser of this machine (RFC 8252): a callback server on loopback takes the answer."""
+"""Signing in with a window or browser on this machine (RFC 8252), and a callback server on loopback."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pywry_auth_nb")
 
-_MOMENT = 1.0  # seconds that the background may lag behind its own deadline
-_BROWSER_DEADLINE = 5.0  # seconds: a browser that takes longer to start is taken to have started
+_MOMENT = 1.0  # seconds by which the background may exceed its own deadline
+_BROWSER_DEADLINE = 5.0  # seconds: a browser that takes longer to start counts as started
 _WINDOW = {"title": "Sign In", "width": 500, "height": 700, "center": True, "resizable": True}
 
 
 class Window:
-    """Where a person signs in: what the caller opens and closes, or else this machine's browser.
+    """The window in which the user signs in: the caller's, or this machine's default browser.
 
     Args:
         show: As in :meth:`AuthFlowManager.run_native`.
-        close: As there.
-        config: As there.
+        close: As in :meth:`AuthFlowManager.run_native`.
+        config: As in :meth:`AuthFlowManager.run_native`.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Window:
         self._is_open = False
 
     def open(self, url: str, patience: float) -> None:
-        """Show ``url`` to the person; wait for a browser to start for ``patience`` seconds at most.
+        """Show ``url`` to the user; wait at most ``patience`` seconds for a browser to start.
 
         Raises:
             AuthenticationError: Code ``no_browser``.
@@ -62,23 +62,23 @@ class Window:
             _ask_to_open(url)
 
     def close(self) -> None:
-        """Close what was opened; a window that will not close must not cost the sign-in."""
+        """Close the window. A failure is only logged, so that it does not fail the sign-in."""
         if self._is_open and self._close is not None:
             self._is_open = False
             try:
                 self._close(self._label)
-            except Exception as error:  # noqa: BLE001 - it is anybody's
+            except Exception as error:  # noqa: BLE001 - it is the caller's function
                 log.warning("the sign-in window could not be closed (%s)", type(error).__name__)
 
 
 def _open_browser(url: str, patience: float) -> bool:
-    """Open the default browser; return whether there is one. On a thread, for a text browser returns at its end."""
+    """Open the default browser, and return whether there is one. On a thread, since a text browser blocks."""
     opened: concurrent.futures.Future[bool] = concurrent.futures.Future()
 
     def work() -> None:
         try:
             opened.set_result(webbrowser.open(url))
-        except Exception as error:  # noqa: BLE001 - webbrowser.Error, and whatever the system says
+        except Exception as error:  # noqa: BLE001 - webbrowser.Error, or an error of the system
             log.warning("the browser could not be opened (%s)", type(error).__name__)
             opened.set_result(False)
 
@@ -90,7 +90,7 @@ def _open_browser(url: str, patience: float) -> bool:
 
 
 def _ask_to_open(url: str) -> None:
-    """Print ``url`` in a terminal. Not in a notebook: output is saved there, and its machine may be another one."""
+    """Print ``url`` in a terminal. Not in a notebook, which saves its output and may run on a remote machine."""
     if current_kernel() is not None:
         raise AuthenticationError(code="no_browser")
     print(f"To sign in, open this address in a browser on this machine:\n\n{url}\n", flush=True)  # noqa: T201
@@ -113,25 +113,25 @@ def sign_in(sign_ins: SignIns, window: Window, timeout: float) -> AuthFlowResult
     finally:
         try:
             server.stop()
-        finally:  # also when Ctrl-C comes just now
+        finally:  # even if Ctrl-C interrupts it
             window.close()
 
 
 async def _begin(sign_ins: SignIns, server: OAuthCallbackServer, timeout: float) -> AuthorizationRequest:
-    """Listen, and open a sign-in whose answer comes there."""
+    """Start the server, and open a sign-in that redirects to it."""
     try:
         return await sign_ins.begin(server.start(), lifetime=timeout)
-    except BaseException:  # also when the one who waits has given up, and may have stopped the server before it started
+    except BaseException:  # also if the caller gave up, and stopped the server before it had started
         server.stop()
         raise
 
 
 def _outcome(sign_ins: SignIns, request: AuthorizationRequest, until: float, timeout: float) -> AuthFlowResult:
-    """Wait for how a sign-in ends, and make it end when its time is up."""
+    """Wait for the outcome of a sign-in, and end it when its time is up."""
     late = AuthFlowTimeout(None, timeout)
     wait(request.outcome, until - time.monotonic())
     if not request.outcome.done():
-        _give_up(sign_ins, request, late, _MOMENT + STORE_DEADLINE)  # more than a moment only if tokens are being saved
+        _give_up(sign_ins, request, late, _MOMENT + STORE_DEADLINE)  # longer only while tokens are saved
     error = request.outcome.exception() if request.outcome.done() else late
     if error is not None:
         raise without_traceback(error)
@@ -139,15 +139,15 @@ def _outcome(sign_ins: SignIns, request: AuthorizationRequest, until: float, tim
 
 
 def _give_up(sign_ins: SignIns, request: AuthorizationRequest, why: BaseException, patience: float) -> None:
-    """End a sign-in if it is still open, and see that it is over."""
+    """End a sign-in if it is still open, and wait until it has ended."""
     sign_ins.abandon(request.state, why)
     wait(request.outcome, patience)
 
 
 def _take_answer(sign_ins: SignIns, redirect_uri: str, params: dict[str, str]) -> tuple[pages.Page, bool]:
-    """Redeem an answer that came to ``redirect_uri``; return the page that says how that went, and whether it is over.
+    """Redeem an answer at ``redirect_uri``; return the page to show, and whether the sign-in has ended.
 
-    What belongs to no sign-in that was to come here changes nothing.
+    An answer to a sign-in that does not redirect here changes nothing.
     """
     state = params.get("state", "")
     outcome = sign_ins.expects(state, redirect_uri)

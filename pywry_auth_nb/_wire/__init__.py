@@ -1,1 +1,1 @@
-"""What the kernel and the Jupyter server both know. It imports nothing of either."""
+"""Code shared by the kernel and the Jupyter server. It imports nothing of either."""

@@ -1,11 +1,11 @@
-"""Every error code in one table: its HTTP status, its title, what happened, and what to do.
+"""The table of error codes: HTTP status, title, what happened and what to do.
 
-Messages of errors, pages, JSON answers and ``docs/error-codes.md`` are made from it. After a change of the table, this
-writes the page of the docs anew::
+Error messages, pages, JSON responses and ``docs/error-codes.md`` are generated from it. After a change of the table,
+regenerate the docs::
 
     python -m pywry_auth_nb._wire.error_codes > docs/error-codes.md
 
-It imports nothing of ours: the kernel and the Jupyter server both use it.
+This module imports nothing else of the package: the kernel and the Jupyter server both use it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeIs
 
-#: The codes of the table below, for type checkers: they cannot read the keys of a dict.
+#: The codes of the table below, for type checkers, which cannot read the keys of a dict.
 ErrorCode = Literal[
     "access_denied",
     "already_used",
@@ -131,13 +131,13 @@ ErrorCode = Literal[
 
 @dataclass(frozen=True)
 class Entry:
-    """What one code means.
+    """The meaning of one code.
 
-    Sentence and advice may have ``{placeholders}``. A part in ``[brackets]`` is left out unless its placeholder is
-    given. The others have a general word, so that a page, which knows the code alone, reads well, too.
+    Sentence and advice may contain ``{placeholders}``. A part in ``[brackets]`` is omitted unless its placeholder has a
+    value. Other placeholders have a default, for pages that know only the code.
 
     Attributes:
-        status: Of HTTP.
+        status: The HTTP status.
         title: A heading.
         sentence: What happened.
         advice: What to do.
@@ -150,7 +150,7 @@ class Entry:
 
     @property
     def placeholders(self) -> frozenset[str]:
-        """The names that sentence and advice can be given a value for."""
+        """The names of the placeholders in sentence and advice."""
         return frozenset(_PLACEHOLDER.findall(f"{self.sentence} {self.advice}"))
 
     def text(self, **values: Any) -> str:
@@ -158,8 +158,8 @@ class Entry:
         return fill(f"{self.sentence} {self.advice}", values)
 
 
-#: What a placeholder outside brackets says when it is given no value. ``place``: where the user signs in from.
-_GENERAL_WORDS = {
+#: Defaults of the placeholders outside brackets. ``place`` is where the user signs in from.
+_DEFAULTS = {
     "host": "The provider",
     "place": "notebook",
     "scope": "admin:auth_state!user",
@@ -170,19 +170,19 @@ _OPTIONAL = re.compile(r"\[([^][{]*\{(\w+)[^][]*)\]")
 
 
 def fill(text: str, values: Mapping[str, Any]) -> str:
-    """Return ``text`` with its placeholders filled in, and without the optional parts that have no value."""
-    words = _GENERAL_WORDS | {name: value for name, value in values.items() if value is not None}
+    """Return ``text`` with its placeholders filled in, without the optional parts that have no value."""
+    words = _DEFAULTS | {name: value for name, value in values.items() if value is not None}
     kept = _OPTIONAL.sub(lambda part: part[1] if part[2] in words else "", text)
     return kept.format_map(words)
 
 
 def is_known(code: object) -> TypeIs[ErrorCode]:
-    """Whether ``code`` is one of the table's. What comes from a kernel or a provider may be anything."""
+    """Whether ``code`` is in the table. A code from a kernel or a provider may be anything."""
     return isinstance(code, str) and code in TABLE
 
 
 def explain(code: str) -> Entry:
-    """Return what ``code`` means; a general entry for one that is not in the table, such as a provider class's own."""
+    """Return the entry of ``code``; a general one for a code outside the table, such as that of a provider class."""
     return TABLE[code] if is_known(code) else TABLE["authentication_failed"]
 
 
@@ -192,10 +192,10 @@ _REGISTRATION = "Check the client's registration at the provider."
 _ASK_OPERATOR = "Ask the provider's operator."
 _BAD_ID_TOKEN = "The provider's ID token was refused"  # noqa: S105 - a title
 _CHECK_CLOCK = "Check this machine's clock, then sign in again."
-_HUB = "The hub does not give its token"
+_HUB = "The hub did not provide its token"
 
 TABLE: Mapping[ErrorCode, Entry] = {
-    # -- who may ask ----------------------------------------------------------------------------------------------
+    # -- permissions ----------------------------------------------------------------------------------------------
     "jupyter_login": Entry(
         403,
         "Sign in to Jupyter first",
@@ -218,13 +218,13 @@ TABLE: Mapping[ErrorCode, Entry] = {
         403,
         "The request is not protected",
         "The request has no valid XSRF token.",
-        "Send the value of the cookie _xsrf as X-XSRFToken.",
+        "Send the value of the cookie _xsrf in the header X-XSRFToken.",
     ),
     "cross_site": Entry(
         403,
         "The request comes from another site",
-        "Pages of other sites may not ask.",
-        "Ask from a page of this Jupyter.",
+        "Pages of other sites may not send this request.",
+        "Send it from a page of this Jupyter server.",
     ),
     "refused": Entry(
         403,
@@ -236,9 +236,9 @@ TABLE: Mapping[ErrorCode, Entry] = {
         429,
         "Too many sign-ins at once",
         "Too many sign-ins were begun within a short time.",
-        "Wait for a minute, then sign in again.",
+        "Wait a minute, then sign in again.",
     ),
-    # -- what the address says ------------------------------------------------------------------------------------
+    # -- the address ---------------------------------------------------------------------------------------------
     "not_found": Entry(
         404,
         "There is nothing at this address",
@@ -248,20 +248,20 @@ TABLE: Mapping[ErrorCode, Entry] = {
     "bad_request": Entry(
         400,
         "This address is not complete",
-        "Something in this address is missing, too long, or there twice.",
-        "Look at the {place}: it shows whether you are signed in.",
+        "A parameter of this address is missing, too long, or repeated.",
+        "The {place} shows whether you are signed in.",
     ),
     "bad_host": Entry(
         400,
-        "This is another address",
-        "The server does not answer under the name that was used.",
+        "The host name is wrong",
+        "The server does not answer requests for this host name.",
         "Sign in again from the {place}.",
     ),
     "bad_method": Entry(
         405,
         "The request has the wrong method",
-        "This address does not take requests of this method.",
-        "GET reads, POST changes something.",
+        "This address does not support this method.",
+        "Use GET to read, and POST to change something.",
     ),
     # -- the kernel, as the Jupyter server sees it ----------------------------------------------------------------
     "kernel_gone": Entry(
@@ -285,12 +285,12 @@ TABLE: Mapping[ErrorCode, Entry] = {
     "kernel_slow": Entry(
         504,
         "This takes longer than expected",
-        "The notebook's kernel is still at work on the sign-in.",
+        "The notebook's kernel is still working on the sign-in.",
         "Look at the notebook: if it does not say that you are signed in within a minute, sign in again.",
     ),
     "version_mismatch": Entry(
         501,
-        "Versions do not fit",
+        "The versions do not match",
         "The notebook's kernel and the Jupyter server have different versions of pywry-auth-nb.",
         "Install the same version in both, then restart both.",
     ),
@@ -333,15 +333,15 @@ TABLE: Mapping[ErrorCode, Entry] = {
     ),
     "authentication_failed": Entry(
         400,
-        "Signing in did not work",
-        "Signing in did not work.",
-        "Look at the {place}, which may say more, then sign in again.",
+        "The sign-in failed",
+        "The sign-in failed.",
+        "Check the {place} for details, then sign in again.",
     ),
     "internal": Entry(
         400,
         "Something went wrong",
-        "pywry-auth-nb met an error that it did not expect.",
-        "Try again; if it stays, report it with the log.",
+        "pywry-auth-nb met an unexpected error.",
+        "Try again; if it happens again, report it with the log.",
     ),
     # -- the provider's answer ------------------------------------------------------------------------------------
     "issuer_mismatch": Entry(
@@ -382,15 +382,15 @@ TABLE: Mapping[ErrorCode, Entry] = {
     ),
     "token_response": Entry(
         400,
-        "The provider's token answer is not usable",
-        "The provider's token answer has no usable [{member!r} ]value.",
-        "Try again; if it stays, report it to the provider.",
+        "The provider's token response is not valid",
+        "The provider's token response has no valid [{member!r} ]value.",
+        "Try again; if it happens again, report it to the provider.",
     ),
     "token_type": Entry(
         400,
-        "The provider's token is of another kind",
-        "The provider answered with a kind of token that is not a bearer token.",
-        "Ask for bearer tokens in the client's registration.",
+        "The provider's token type is not supported",
+        "The provider issued a token that is not a bearer token.",
+        "Request bearer tokens in the client's registration.",
     ),
     # -- the client's registration --------------------------------------------------------------------------------
     "invalid_client": Entry(
@@ -425,20 +425,20 @@ TABLE: Mapping[ErrorCode, Entry] = {
     ),
     "client_secret_missing": Entry(
         400,
-        "The provider wants a client secret",
-        "The provider wants a client secret from this client.",
+        "The provider requires a client secret",
+        "The provider requires a client secret from this client.",
         "Pass client_secret, or register the client as public.",
     ),
     "client_secret_unwanted": Entry(
         400,
-        "The provider wants no client secret",
+        "The provider does not accept a client secret",
         "This client is registered as public.",
         "Leave client_secret out.",
     ),
     "client_auth_unsupported": Entry(
         400,
-        "The provider takes no client secret",
-        "The provider offers no way to send a client secret that is supported here.",
+        "The client secret cannot be sent",
+        "The provider supports none of our ways to send a client secret.",
         "Leave client_secret out if the client is registered as public; else register it for client_secret_basic.",
     ),
     "redirect_uri_mismatch": Entry(
@@ -462,7 +462,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
     "unverified_email": Entry(
         400,
         "The e-mail address is not verified",
-        "The provider signs in users with a verified e-mail address only.",
+        "The provider signs in only users with a verified e-mail address.",
         "Verify it at the provider, then sign in again.",
     ),
     # -- discovery and addresses ----------------------------------------------------------------------------------
@@ -474,9 +474,9 @@ TABLE: Mapping[ErrorCode, Entry] = {
     ),
     "metadata_issuer": Entry(
         400,
-        "The provider's address is not written as it should be",
-        "The provider calls itself by another issuer.",
-        "Write issuer_url exactly as it stands in the provider's metadata.",
+        "The issuer does not match",
+        "The provider's metadata names another issuer.",
+        "Write issuer_url exactly as in the provider's metadata.",
     ),
     "missing_metadata": Entry(
         400,
@@ -492,15 +492,15 @@ TABLE: Mapping[ErrorCode, Entry] = {
     ),
     "insecure_redirect_uri": Entry(
         400,
-        "Jupyter is not reached over https",
-        "Jupyter is reached over plain http, so a sign-in could be read on its way.",
+        "Jupyter is not served over https",
+        "Jupyter is served over plain http, so a sign-in could be intercepted.",
         "Open Jupyter over https. Behind a proxy, its administrator sets c.ServerApp.trust_xheaders = True or "
         "c.PywryAuth.redirect_uri.",
     ),
     "insecure_url": Entry(
         400,
         "An address is not safe",
-        "A provider's address must be an https:// URL (http:// is accepted for loopback hosts alone).",
+        "A provider's address must be an https:// URL (http:// is accepted only for loopback hosts).",
         "Correct the address.",
     ),
     # -- the network ----------------------------------------------------------------------------------------------
@@ -519,7 +519,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
     "redirect_refused": Entry(
         400,
         "The provider's address leads elsewhere",
-        "{host} answered with a redirect, which could carry secrets elsewhere.",
+        "{host} answered with a redirect, which could send secrets elsewhere.",
         "Check the address.",
     ),
     "bad_response": Entry(
@@ -542,7 +542,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
     ),
     "userinfo_failed": Entry(
         400,
-        "The provider did not say who you are",
+        "The provider did not identify you",
         "The provider did not say who you are[ (HTTP {status})].",
         "Try again in a moment.",
     ),
@@ -561,7 +561,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
         400, _BAD_ID_TOKEN, "The provider's ID token is signed in a way that is not accepted.", _AGAIN
     ),
     "id_token_signature": Entry(
-        400, _BAD_ID_TOKEN, "The provider's ID token has a signature that fits none of its keys.", _AGAIN
+        400, _BAD_ID_TOKEN, "The provider's ID token has a signature that matches none of the provider's keys.", _AGAIN
     ),
     "id_token_iss": Entry(400, _BAD_ID_TOKEN, "The provider's ID token comes from another issuer.", _AGAIN),
     "id_token_aud": Entry(400, _BAD_ID_TOKEN, "The provider's ID token is meant for another application.", _AGAIN),
@@ -596,7 +596,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
     "invalid_grant": Entry(
         400,
         "The provider no longer accepts this sign-in",
-        "The provider does not accept this sign-in any more.",
+        "The provider no longer accepts this sign-in.",
         _AGAIN,
     ),
     "no_refresh_token": Entry(
@@ -615,7 +615,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
         400,
         "Another notebook is renewing this sign-in",
         "Another notebook is renewing this sign-in and does not finish.",
-        "Try again in a moment; if it stays, look for a kernel that hangs.",
+        "Try again in a moment; if it happens again, look for a kernel that hangs.",
     ),
     "forked": Entry(
         400,
@@ -626,19 +626,19 @@ TABLE: Mapping[ErrorCode, Entry] = {
     "token_error": Entry(
         400,
         "The token cannot be used",
-        "The token could not be had, read or trusted.",
+        "The token could not be obtained, read or verified.",
         _AGAIN,
     ),
     "token_expired": Entry(
         400,
         "The access token has expired",
         "The access token has expired.",
-        "Try again in a moment; if it stays, sign in again.",
+        "Try again in a moment; if it happens again, sign in again.",
     ),
     "bad_token": Entry(
         400,
         "A token cannot be sent",
-        "A token holds characters that no token can have.",
+        "A token contains characters that are not allowed in tokens.",
         _AGAIN,
     ),
     "origin_not_allowed": Entry(
@@ -700,7 +700,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
     "no_hub": Entry(
         400,
         "There is no JupyterHub",
-        "This kernel is not on a JupyterHub, which alone could give its token.",
+        "This kernel does not belong to a JupyterHub, so there is no hub token.",
         "Use another provider here.",
     ),
     "hub_signs_in": Entry(
@@ -712,7 +712,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
     "hub_refused": Entry(
         502,
         _HUB,
-        "The hub did not give its token[ (HTTP {status})].",
+        "The hub did not provide its token[ (HTTP {status})].",
         "Try again in a moment.",
     ),
     "hub_scope_missing": Entry(
@@ -725,7 +725,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
     "hub_auth_state_missing": Entry(
         502,
         _HUB,
-        "The hub keeps no token of yours.",
+        "The hub has no token for you.",
         "Sign out of the hub and in again. Its administrator sets c.Authenticator.enable_auth_state = True, "
         "JUPYTERHUB_CRYPT_KEY, and an authenticator that signs users in at a provider.",
     ),
@@ -733,8 +733,8 @@ TABLE: Mapping[ErrorCode, Entry] = {
         502,
         _HUB,
         "The hub's token has expired, and the hub has not renewed it yet.",
-        "Try again in a moment. If it stays, sign out of the hub and in again; its administrator sets "
-        "c.Authenticator.auth_refresh_age below the life of a token, to a few seconds.",
+        "Try again in a moment. If it happens again, sign out of the hub and in again; its administrator sets "
+        "c.Authenticator.auth_refresh_age to a few seconds, less than the lifetime of a token.",
     ),
     # -- the token store ------------------------------------------------------------------------------------------
     "store_unavailable": Entry(
@@ -745,20 +745,20 @@ TABLE: Mapping[ErrorCode, Entry] = {
     ),
     "store_missing": Entry(
         400,
-        "The token store is not there",
-        "The token store is not there, or does not keep what it is given.",
+        "The token store is missing",
+        "The token store is missing, or does not keep what it is given.",
         "Set it up, or choose another token store.",
     ),
     "store_forbidden": Entry(
         400,
-        "The token store refuses",
-        "The token store may not be used, or other users could change what it holds.",
+        "The token store refuses access",
+        "The token store denies access, or other users could change its contents.",
         "Correct the permissions, or the user and password.",
     ),
     "store_key": Entry(
         400,
-        "The encryption key does not fit",
-        "The encryption key cannot be used, or is not the one that the tokens were stored with.",
+        "The encryption key does not match",
+        "The encryption key is invalid, or is not the one that the tokens were stored with.",
         "Set the right key, or sign in again to replace the stored tokens.",
     ),
     "store_unreadable": Entry(
@@ -769,14 +769,14 @@ TABLE: Mapping[ErrorCode, Entry] = {
     ),
     "store_version": Entry(
         400,
-        "The stored tokens are of a newer version",
+        "The stored tokens have a newer format",
         "These tokens were stored by a newer version of pywry-auth-nb.",
         "Upgrade it here as well, or sign in again to replace them.",
     ),
     "store_value": Entry(
         400,
         "The tokens cannot be stored",
-        "The tokens' `raw`, or the user's claims, hold something that JSON cannot.",
+        "The tokens' `raw`, or the user's claims, contain something that JSON cannot represent.",
         "Leave it out.",
     ),
     "store_failed": Entry(
@@ -789,7 +789,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
 
 
 def document() -> str:
-    """Return the page of the docs."""
+    """Return the text of ``docs/error-codes.md``."""
     rows = [
         f"| `{code}` | {entry.status} | {fill(entry.sentence, {})} | {fill(entry.advice, {})} |"
         for code, entry in sorted(TABLE.items())
@@ -800,13 +800,13 @@ def document() -> str:
 _HEAD = """\
 # Error codes
 
-<!-- Made by `python -m pywry_auth_nb._wire.error_codes > docs/error-codes.md`. Change the table there. -->
+<!-- Generated by `python -m pywry_auth_nb._wire.error_codes > docs/error-codes.md`. Change the table there. -->
 
-Every error of this package is an `AuthenticationError` and has a `code` that programs may compare: it stays when the
-wording changes. The message of an error may say more than the sentence here. The widget, the pages of a sign-in and the
-JSON routes show the same codes; pages and routes answer with the HTTP status.
+Every error of this package is an `AuthenticationError` and has a `code` for programs to compare: it does not change
+with the wording. The message of an error may say more than the sentence here. The widget, the pages of a sign-in and
+the JSON routes show the same codes; pages and routes answer with the HTTP status.
 
-A notebook shows the message, the code and your own lines of the traceback. `traceback.print_exc()` shows all of it.
+A notebook shows the message, the code and your own lines of the traceback. `traceback.print_exc()` shows all frames.
 """
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Keeps the provider's answer out of the logs of those who write addresses into theirs: a hub, a Jupyter server.
+"""A log filter that removes the provider's answer from URLs in the logs of a hub or a Jupyter server.
 
-Both know to leave it out where it is in an address, and not where that is inside another one: in ``next=``, or in the
-``Referer`` of a request that failed. It is light, since a hub imports it.
+Both redact the query of the URL itself, but not that of a URL inside another one: in ``next=``, or in the ``Referer``
+of a failed request. This module has few imports, since a hub imports it.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import re
 
 from .hub_routing import CALLBACK
 
-_SLASH, _QUESTION = "(?:/|%(?:25)*2F)", r"(?:\?|%(?:25)*3F)"  # percent-encoded as often as they are nested
+_SLASH, _QUESTION = "(?:/|%(?:25)*2F)", r"(?:\?|%(?:25)*3F)"  # percent-encoded once for every level of nesting
 _QUERY = re.compile(f"({CALLBACK.replace('/', _SLASH)}{_SLASH}?{_QUESTION})[^\\s\"'<>]+", re.IGNORECASE)
 
 
 def keep_answers_out_of(*names: str) -> None:
-    """Take the provider's answer out of every line that the loggers called ``names`` write from now on."""
+    """Add :func:`hide_answer` to the loggers called ``names``."""
     for name in names:
         logging.getLogger(name).addFilter(hide_answer)
 
 
 def hide_answer(record: logging.LogRecord) -> bool:
-    """Take the provider's answer out of a line of the log; leave every other line as it is, and drop none."""
-    with contextlib.suppress(Exception):  # a line that cannot be formatted is for logging itself to complain about
+    """Redact the provider's answer in a log record. Other records pass unchanged; none is dropped."""
+    with contextlib.suppress(Exception):  # logging itself reports a record that cannot be formatted
         line = record.getMessage()
         if _QUERY.search(line):
             record.msg, record.args = _QUERY.sub(r"\1[secret]", line), ()

@@ -1,6 +1,6 @@
-"""The pages that the user sees in the sign-in window: static, escaped, and true.
+"""The HTML pages of the sign-in window.
 
-The Jupyter server and the callback server on one's own machine show the same ones.
+The Jupyter server and the callback server show the same pages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ h1{font-size:1.4rem;font-weight:600;overflow-wrap:anywhere}
 p{margin:.5rem 0}
 code{opacity:.7}
 """.strip()
-#: Takes code and state out of the address, and closes the window after a success, where the browser lets it.
+#: Removes code and state from the address, and closes the window after a success, if the browser allows it.
 _SCRIPT = """
 history.replaceState(null,"",location.pathname);
 if(document.body.dataset.close)setTimeout(()=>window.close(),1200);
@@ -49,14 +49,14 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Page:
-    """One outcome.
+    """A page for one outcome of a sign-in.
 
     Attributes:
-        status: Of HTTP.
+        status: The HTTP status.
         title: The heading.
-        text: What to do; ``{place}`` in it is where the user came from.
-        closes: Whether the window closes itself, where the browser lets it.
-        code: One of ours, shown for the user to report.
+        text: What happened and what to do; ``{place}`` stands for where the user came from.
+        closes: Whether the window closes itself, if the browser allows it.
+        code: The error code, shown for reports; empty for a success.
     """
 
     status: int
@@ -66,7 +66,7 @@ class Page:
     code: str = ""
 
     def html(self, place: str = "notebook") -> str:
-        """Return the page for a user who comes from a ``place``."""
+        """Return the HTML for a user who came from ``place``."""
         return _TEMPLATE.format(
             style=_STYLE,
             script=_SCRIPT,
@@ -105,21 +105,21 @@ _BACK = "You can close this tab and go back to the {place}."
 
 
 def signed_in(name: str) -> Page:
-    """The page of a success."""
+    """Return the page for a successful sign-in."""
     return Page(200, f"Signed in as {name}" if name else "Signed in", _DONE, closes=True)
 
 
-#: The callback server's, before an answer has come; and after one that its owner has yet to look at.
+#: Pages of the callback server: before an answer, and after one that is yet to be validated.
 WAITING = Page(200, "Waiting for a sign-in", "Sign in at the provider, in the window that has opened for it.")
 RECEIVED = Page(200, "The provider's answer has arrived", _LOOK)
 
 
 def failed(code: ErrorCode) -> Page:
-    """Return the page for a code."""
+    """Return the page for an error code."""
     entry = explain(code)
     return Page(entry.status, entry.title, f"{entry.text(place='{place}')} {_BACK}", code=code)
 
 
 def broken(status: int) -> Page:
-    """Return the page for what the web server refuses, or does not survive, by its HTTP status."""
+    """Return the page for an HTTP error of the web server itself."""
     return Page(status, "This did not work", "Go back to the {place} and try again.")

@@ -1,15 +1,15 @@
-"""What server and kernel agree on. They may run in different environments and versions, so both sides check it."""
+"""The protocol between server and kernel. Their environments and versions may differ, so both check it."""
 
 from __future__ import annotations
 
-#: Raised with every incompatible change of the messages below; a mismatch is a readable page, never a guess.
+#: Version of the messages below, incremented with every incompatible change. A mismatch is an error page.
 PROTOCOL = 1
 
-#: Seconds that a sign-in may take, for a person with a second factor and a slow phone.
+#: Seconds that a sign-in may take: enough for a second factor.
 LIFETIME = 600.0
 
-#: Requests on the control channel, each answered by ``…_reply`` after an ``…_accepted``. Content in brackets.
-BEGIN = "pywry_auth_begin"  # [flow, redirect_uri, server] -> [authorize_url, state], or [name]: nobody to ask
+#: Requests on the control channel, each answered by ``…_accepted`` and then ``…_reply``. Their contents in brackets.
+BEGIN = "pywry_auth_begin"  # [flow, redirect_uri, server] -> [authorize_url, state], or [name] if no user is needed
 COMPLETE = "pywry_auth_complete"  # [params] -> [name]
 CANCEL = "pywry_auth_cancel"  # [flow] -> []
 LOGOUT = "pywry_auth_logout"  # [flow] -> []

@@ -22,10 +22,10 @@ _PEOPLE = {
 
 @contextmanager
 def running_provider(redirect_uris: list[str]) -> Iterator[str]:
-    """Serve the provider on a thread and give its issuer; it stops with the block.
+    """Serve the provider on a thread, and yield its issuer. It stops at the end of the block.
 
     Args:
-        redirect_uris: What the client :data:`CLIENT_ID` has registered.
+        redirect_uris: The redirect URIs registered for the client :data:`CLIENT_ID`.
 
     Raises:
         ModuleNotFoundError: nanoidp is not installed: ``pip install 'pywry-auth-nb[demo]'``.
@@ -34,7 +34,7 @@ def running_provider(redirect_uris: list[str]) -> Iterator[str]:
     from werkzeug.serving import make_server
 
     with TemporaryDirectory(prefix="pywry-auth-provider-") as folder:
-        server = make_server("127.0.0.1", 0, lambda *_: [], threaded=True)  # binds now: the issuer names its port
+        server = make_server("127.0.0.1", 0, lambda *_: [], threaded=True)  # bound now, for the issuer
         issuer = f"http://127.0.0.1:{server.server_port}"
         _write_settings(Path(folder), issuer, server.server_port, redirect_uris)
         for name in ("nanoidp", "werkzeug"):

@@ -113,7 +113,7 @@ def _lab(config: Path, issuer: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _wait_for(lab: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until JupyterLab can be reached, has ended, or a minute has passed; return whether it can."""
+    """Wait until JupyterLab accepts connections, has ended, or a minute has passed; return whether it does."""
     deadline = time.monotonic() + _START_DEADLINE
     while lab.poll() is None and time.monotonic() < deadline:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -129,14 +129,14 @@ def quickstart() -> Path:
 
 
 def end_like_ctrl_c() -> None:
-    """Let a polite end, and a closed terminal, clean up as Ctrl-C does."""
+    """Make SIGTERM and a closed terminal clean up as Ctrl-C does."""
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, signal.default_int_handler)
 
 
 def _free_port(port: int) -> int:
-    """Return ``port``, or a free one for 0; raise ``OSError`` when it is taken."""
+    """Return ``port``, or a free one for 0; raise ``OSError`` if it is in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", port))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Identity providers: where one signs in, as data plus what differs."""
+"""Identity providers."""
 
 from .base import OAuthProvider
 from .factory import create_provider_from_settings

@@ -1,4 +1,4 @@
-"""`OAuthProvider`: the endpoints of one provider and how one talks to them (RFC 6749)."""
+"""`OAuthProvider`: the endpoints of an OAuth 2.0 provider, and the requests to them (RFC 6749)."""
 
 from __future__ import annotations
 
@@ -26,34 +26,35 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pywry_auth_nb")
 
-#: What a caller may not override: these tie the answer to our request (RFC 9700 §2.1.1).
-_OURS = frozenset(
+#: Parameters that callers may not override: these tie the answer to the request (RFC 9700 §2.1.1).
+_PROTECTED = frozenset(
     {"response_type", "response_mode", "client_id", "redirect_uri", "state", "nonce", "code_challenge"}
     | {"code_challenge_method", "request", "request_uri", "client_secret"}
 )
 
-#: OAuth errors (RFC 6749 §5.2) that are a matter of registration: trying again, or signing in again, cannot help.
+#: OAuth errors (RFC 6749 §5.2) of the client's registration, which neither a retry nor a new sign-in can fix.
 _MISCONFIGURED: frozenset[ErrorCode] = frozenset(
     {"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_request"}
 )
-#: The same, in words of ours.
-_OF_OURS: frozenset[ErrorCode] = frozenset({
+#: Error codes of this package for the same.
+_OWN_CODES: frozenset[ErrorCode] = frozenset({
     "client_auth_unsupported", "client_secret_missing", "client_secret_unwanted", "redirect_uri_mismatch",
     "registered_as_spa", "tenant_mismatch",
 })  # fmt: skip
-#: Codes with which trying again cannot help before the registration, or the settings here, have been changed.
-REGISTRATION_ERRORS = _MISCONFIGURED | _OF_OURS
+#: Codes after which a retry cannot help until the registration, or the settings here, have been changed.
+REGISTRATION_ERRORS = _MISCONFIGURED | _OWN_CODES
 REVOKED = "revoked"
 _REVOKE_DEADLINE = 5.0  # seconds
 
 
 class OAuthProvider(ABC):
-    """One OAuth 2.0 provider and our registration there.
+    """An OAuth 2.0 provider, and a client registered there.
 
     Args:
         client_id: Client identifier registered with the provider.
-        client_secret: Its secret; empty for a public client. Read it from the environment or a file, never from a cell.
-        scopes: What to ask for.
+        client_secret: The client's secret; empty for a public client. Read it from the environment or a file, since
+            cells are saved in the notebook.
+        scopes: Scopes to request.
         authorize_url: Authorization endpoint (RFC 6749 §3.1).
         token_url: Token endpoint (§3.2).
         userinfo_url: UserInfo endpoint, if there is one (OIDC Core §5.3).
@@ -62,19 +63,19 @@ class OAuthProvider(ABC):
     Every async method may be awaited from any event loop.
     """
 
-    #: Parameters this provider wants in every authorize URL.
+    #: Additional parameters of every authorize URL.
     authorize_params: ClassVar[Mapping[str, str]] = {}
-    #: Errors this provider has words of its own for, and what RFC 6749 calls them.
+    #: Error names specific to this provider, and their equivalents in RFC 6749.
     error_names: ClassVar[Mapping[str, ErrorCode]] = {}
     #: Whether the token endpoint may answer with a form instead of JSON.
     form_answers: ClassVar[bool] = False
-    #: Whether a person must sign in; else tokens come from :meth:`acquire_token_silent`.
+    #: Whether the user must sign in; otherwise tokens come from :meth:`acquire_token_silent`.
     interactive: ClassVar[bool] = True
-    #: Whether a token can be renewed only when it is over.
+    #: Whether a token can be renewed only after its expiry.
     refresh_only_after_expiry: ClassVar[bool] = False
-    #: Whether ending one token ends every other of the same person and client.
+    #: Whether revoking one token revokes all others of the same user and client.
     revokes_consent: ClassVar[bool] = False
-    #: Headers this provider's API wants besides the token.
+    #: Additional headers of API requests.
     api_headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
@@ -103,12 +104,12 @@ class OAuthProvider(ABC):
 
     @property
     def label(self) -> str:
-        """The host where one signs in, for people."""
+        """The host at which the user signs in, for display."""
         return urlsplit(self.authorize_url).hostname or ""
 
     @property
     def identity(self) -> str:
-        """Which provider and which client this is: tokens of one are no business of another."""
+        """Identifies provider and client, so that tokens of one are never used for another."""
         return f"{self.token_url} {self.client_id}"
 
     @on_loop
@@ -118,26 +119,26 @@ class OAuthProvider(ABC):
 
     @on_loop
     async def prepare(self) -> None:
-        """Find out what is needed before an authorize URL can be built. Here: nothing.
+        """Discover what :meth:`build_authorize_url` needs. Does nothing for plain OAuth.
 
         Raises:
-            TokenError: The provider cannot be asked, or must not be trusted.
+            TokenError: Discovery failed, or the provider's metadata was refused.
         """
 
     @on_loop
     async def warm_up(self) -> None:
-        """Have everything at hand that a refresh needs besides its one request: others may have to wait meanwhile.
+        """Fetch in advance what a refresh needs, so that other kernels wait for a single request only.
 
         Raises:
-            TokenError: The provider cannot be asked, or must not be trusted.
+            TokenError: Discovery failed, or the provider's metadata was refused.
         """
         await self.prepare()
 
     async def acquire_token_silent(self) -> tuple[OAuthTokenSet, dict[str, Any]]:
-        """Return tokens, and claims about whose they are, without asking a person; where ``interactive`` is False.
+        """Return tokens, and claims about their owner, without interaction; for providers with ``interactive = False``.
 
         Raises:
-            TokenError: There are none to be had; code ``person_needed`` where a person must always be asked.
+            TokenError: There are no tokens; code ``person_needed`` if the provider is interactive.
         """
         raise TokenError(code="person_needed")
 
@@ -148,16 +149,16 @@ class OAuthProvider(ABC):
         pkce: PKCEChallenge | None = None,
         extra_params: dict[str, str] | None = None,
     ) -> str:
-        """Return the URL where a person signs in (RFC 6749 §4.1.1, RFC 7636 §4.3).
+        """Return the URL at which the user signs in (RFC 6749 §4.1.1, RFC 7636 §4.3).
 
         A query that ``authorize_url`` already has is kept (§3.1).
 
         Raises:
-            ValueError: ``extra_params`` would override what ties the answer to this request.
+            ValueError: ``extra_params`` would override a parameter that ties the answer to the request.
             TokenError: The authorize URL is missing or insecure.
         """
         extra = {**self.authorize_params, **(extra_params or {})}
-        forbidden = sorted(_OURS.intersection(extra) - {"nonce"})
+        forbidden = sorted(_PROTECTED.intersection(extra) - {"nonce"})
         if forbidden:
             raise ValueError(f"extra_params must not set {', '.join(forbidden)}")
         check_url(self.authorize_url)
@@ -170,12 +171,12 @@ class OAuthProvider(ABC):
             **({"code_challenge": pkce.challenge, "code_challenge_method": pkce.method} if pkce else {}),
         }
         parts = urlsplit(self.authorize_url)
-        taken = _OURS | ours.keys() | extra.keys()
+        taken = _PROTECTED | ours.keys() | extra.keys()
         kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in taken]
         return urlunsplit(parts._replace(query=urlencode([*kept, *(ours | extra).items()])))
 
     def check_issuer(self, iss: str | None) -> None:
-        """Check the ``iss`` of an authorization response (RFC 9207 §2.4). Plain OAuth knows no issuer to compare.
+        """Check the ``iss`` of an authorization response (RFC 9207 §2.4). Plain OAuth has no issuer to compare.
 
         Raises:
             TokenError: Code ``issuer_mismatch`` or ``issuer_missing``.
@@ -188,7 +189,7 @@ class OAuthProvider(ABC):
         """Exchange an authorization code for tokens (RFC 6749 §4.1.3).
 
         Raises:
-            TokenError: The exchange failed, or its answer must not be trusted.
+            TokenError: The exchange failed, or its response was refused.
         """
 
     @abstractmethod
@@ -196,18 +197,18 @@ class OAuthProvider(ABC):
         """Get new tokens for a refresh token (RFC 6749 §6).
 
         Raises:
-            TokenRefreshError: The refresh failed; code ``invalid_grant`` when the refresh token is no longer good.
+            TokenRefreshError: The refresh failed; code ``invalid_grant`` if the refresh token is no longer valid.
         """
 
     def claims(self, tokens: OAuthTokenSet) -> dict[str, Any]:  # noqa: ARG002 - for providers with ID tokens
-        """Return what the tokens themselves say about their owner, without a request. Plain OAuth: nothing."""
+        """Return the claims in the tokens about their owner, without a request; ``{}`` for plain OAuth."""
         return {}
 
     async def fetch_user(self, tokens: OAuthTokenSet) -> dict[str, Any]:
-        """Return who these tokens belong to: the UserInfo claims, or ``{}`` when there is no endpoint to ask.
+        """Return claims about the tokens' owner: the UserInfo claims, or ``{}`` without a UserInfo endpoint.
 
         Raises:
-            TokenError: The provider could not be asked, or contradicts itself.
+            TokenError: The request failed, or the claims contradict the ID token.
         """
         return await self.get_userinfo(tokens.access_token)
 
@@ -220,10 +221,10 @@ class OAuthProvider(ABC):
 
     @on_loop
     async def get_userinfo(self, access_token: str) -> dict[str, Any]:
-        """Return the profile of the token's owner; ``{}`` when there is no UserInfo endpoint.
+        """Return the profile of the token's owner; ``{}`` without a UserInfo endpoint.
 
         Raises:
-            TokenError: The endpoint could not be asked, or refused the token.
+            TokenError: The request failed, or the token was refused.
         """
         await self.prepare()
         if not self.userinfo_url:
@@ -238,11 +239,11 @@ class OAuthProvider(ABC):
         """Revoke a token at the provider (RFC 7009 §2.1).
 
         Args:
-            token: The token to end.
+            token: The token to revoke.
             token_type_hint: ``"access_token"`` or ``"refresh_token"``.
 
         Returns:
-            Whether the provider confirmed it; False also when it has no revocation endpoint.
+            Whether the provider confirmed it; False if it has no revocation endpoint.
         """
         try:
             await self.prepare()
@@ -253,7 +254,7 @@ class OAuthProvider(ABC):
             return False
         form = {"token": token, "token_type_hint": token_type_hint}
         method = self._client_auth_method("revocation")
-        answer = await self._post(self.revocation_url, form, method, expect_json=False)  # §2.2: the body says nothing
+        answer = await self._post(self.revocation_url, form, method, expect_json=False)  # §2.2: the body is ignored
         return answer.ok
 
     @on_loop
@@ -261,8 +262,8 @@ class OAuthProvider(ABC):
         """Revoke the refresh token, then the access token (RFC 7009 §2.1), within 5 s.
 
         Returns:
-            What became of each, by its kind: ``"revoked"``, ``"not_revoked"`` (refused, or not offered), or the code
-            of what went wrong.
+            What became of each, by its kind: ``"revoked"``, ``"not_revoked"`` (refused, or not offered), or an error
+            code.
         """
         outcome = {kind: "timeout" for kind in ("refresh_token", "access_token") if getattr(tokens, kind)}
         with contextlib.suppress(asyncio.TimeoutError):
@@ -273,7 +274,7 @@ class OAuthProvider(ABC):
         return outcome
 
     async def _revoke_all(self, tokens: OAuthTokenSet, outcome: dict[str, str]) -> None:
-        """Revoke the tokens whose kinds ``outcome`` names, and note there how it went."""
+        """Revoke the tokens whose kinds are in ``outcome``, and record the results there."""
         for kind in outcome:
             outcome[kind] = await self._revoke_one(getattr(tokens, kind), kind)
 
@@ -284,7 +285,7 @@ class OAuthProvider(ABC):
             return error.code
 
     async def _grant(self, form: dict[str, str], *, requested_scope: str) -> OAuthTokenSet:
-        """Ask the token endpoint and read its answer, or raise what it means."""
+        """Send a token request, and return the tokens of the response."""
         answer = await self._post(self.token_url, form, self._client_auth_method("token"))
         body = answer.body if isinstance(answer.body, dict) else {}
         if answer.ok and body and body.get("error") is None:
@@ -292,16 +293,16 @@ class OAuthProvider(ABC):
         raise self.explain(body) or _refused(answer, self.error_names.get(str(body.get("error")), body.get("error")))
 
     def explain(self, body: dict[str, Any]) -> TokenError | None:  # noqa: ARG002 - for providers that say more
-        """Return what a refusal of the token endpoint means at this provider, where more is known than its name."""
+        """Return a more specific error for a refusal of the token endpoint, or None."""
         return None
 
     async def _get(self, url: str, access_token: str) -> Answer:
-        """GET something that belongs to the token's owner (RFC 6750 §2.1)."""
+        """GET a resource of the token's owner (RFC 6750 §2.1)."""
         headers = {**self.api_headers, "Authorization": f"Bearer {access_token}"}
         return await self._http.request("GET", url, headers=headers)
 
     async def _post(self, url: str, form: dict[str, str], method: str, *, expect_json: bool = True) -> Answer:
-        """POST a form as this client: with its secret in the header or the body, or just its name (RFC 6749 §2.3.1)."""
+        """POST a form as this client: with its secret in the header or the body, or only its ID (RFC 6749 §2.3.1)."""
         headers = {}
         if method == "client_secret_basic":
             headers["Authorization"] = self._basic()
@@ -318,13 +319,13 @@ class OAuthProvider(ABC):
         pair = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}".encode("ascii")
         return f"Basic {b64encode(pair).decode('ascii')}"
 
-    def _client_auth_method(self, endpoint: str) -> str:  # noqa: ARG002 - for providers that say so in metadata
-        """Choose how to authenticate at the ``"token"`` or the ``"revocation"`` endpoint (OIDC Core §9)."""
+    def _client_auth_method(self, endpoint: str) -> str:  # noqa: ARG002 - for providers with metadata
+        """Return how to authenticate the client at the ``"token"`` or the ``"revocation"`` endpoint (OIDC Core §9)."""
         return "client_secret_post" if self.client_secret else "none"
 
 
 def _refused(answer: Answer, error: Any) -> TokenError:
-    """Return what a refusal of the token endpoint means (RFC 6749 §5.2). Only known words of the provider get out."""
+    """Return the error for a refusal of the token endpoint (RFC 6749 §5.2), without text from the provider."""
     if is_known(error) and (error == "invalid_grant" or error in _MISCONFIGURED):
         return TokenError(code=error)
     return TokenError(code="provider_unavailable", status=answer.status, retry_after=answer.retry_after)

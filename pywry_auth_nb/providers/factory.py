@@ -1,4 +1,4 @@
-"""`create_provider_from_settings`: a provider from whatever holds the settings."""
+"""`create_provider_from_settings`: creates a provider from settings."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
     from .base import OAuthProvider
 
-_ANYBODYS = ["openid", "email", "profile"]  # the default of the setting, which nobody chose
+_DEFAULT_SCOPES = ["openid", "email", "profile"]  # the default of the setting, which stands for the provider's own
 
 
 def create_provider_from_settings(settings: Any) -> OAuthProvider:
-    """Make the provider that ``settings`` describes.
+    """Return the provider that ``settings`` describe.
 
     Args:
         settings: Any object with some of these attributes: ``provider`` (``google``, ``github``, ``microsoft``,
-            ``jupyterhub``, which needs none of the others, ``oidc``, or ``custom``, which is the default),
-            ``client_id``, ``client_secret`` (also as pydantic's ``SecretStr``), ``scopes`` (a list, or a string
+            ``jupyterhub``, which needs none of the others, ``oidc``, or ``custom``, the default),
+            ``client_id``, ``client_secret`` (or pydantic's ``SecretStr``), ``scopes`` (a list, or a string
             separated by spaces), ``tenant_id``, ``issuer_url``, ``authorize_url``, ``token_url``, ``userinfo_url``,
-            ``revocation_url``, ``require_id_token_validation``. Empty scopes, and ``openid email profile``, mean the
-            provider's own default.
+            ``revocation_url``, ``require_id_token_validation``. Empty scopes, and ``openid email profile``, stand for
+            the provider's own default.
 
     Raises:
-        ConfigurationError: The provider is unknown, or a setting it needs is missing or no text.
+        ConfigurationError: The provider is unknown, or a setting it needs is missing or not a string.
     """
     make = _MAKERS.get(_text(settings, "provider").lower() or "custom")
     if make is None:
@@ -53,7 +53,7 @@ def _microsoft(settings: Any) -> OAuthProvider:
     return MicrosoftProvider(*_client(settings), _text(settings, "tenant_id") or "common", _scopes(settings))
 
 
-def _jupyterhub(settings: Any) -> OAuthProvider:  # noqa: ARG001 - the hub says everything
+def _jupyterhub(settings: Any) -> OAuthProvider:  # noqa: ARG001 - the hub provides everything
     return HubTokenSource()
 
 
@@ -85,7 +85,7 @@ def _generic(settings: Any) -> OAuthProvider:
         issuer,
         _scopes(settings),
         *(_text(settings, name) for name in urls),
-        # an ID token without a known issuer can be checked by nobody
+        # without a known issuer, an ID token cannot be validated
         require_id_token_validation=bool(issuer)
         and getattr(settings, "require_id_token_validation", True) is not False,
     )
@@ -96,14 +96,14 @@ def _client(settings: Any) -> tuple[str, str]:
 
 
 def _scopes(settings: Any) -> list[str] | None:
-    """Return the scopes that were chosen; None for the provider's default."""
+    """Return the configured scopes; None for the provider's default."""
     given = getattr(settings, "scopes", None) or []
     scopes = given.split() if isinstance(given, str) else list(given)
-    return None if scopes in ([], _ANYBODYS) else scopes
+    return None if scopes in ([], _DEFAULT_SCOPES) else scopes
 
 
 def _text(settings: Any, name: str) -> str:
-    """Return a setting as text; empty when it is missing."""
+    """Return a setting as a string; empty if it is missing."""
     value = getattr(settings, name, None)
     reveal = getattr(value, "get_secret_value", None)
     if reveal is not None:

@@ -1,4 +1,4 @@
-"""`GitHubProvider`: GitHub's OAuth apps and GitHub Apps, which follow RFC 6749 in their own way."""
+"""`GitHubProvider`: OAuth apps and GitHub Apps, with their deviations from RFC 6749."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class GitHubProvider(OAuthProvider):
 
     Args:
         client_id: Client identifier of the OAuth app or GitHub App.
-        client_secret: Its secret; GitHub wants one from every app that signs people in with a browser.
-        scopes: What to ask for; ``read:user user:email`` when left out. A GitHub App has permissions instead and
-            ignores them.
+        client_secret: The app's secret, which GitHub requires from every app that signs users in with a browser.
+        scopes: Scopes to request; ``read:user user:email`` when left out. A GitHub App ignores them: it has permissions
+            instead.
 
-    Tokens of OAuth apps do not end by themselves. Those of GitHub Apps do, unless the app opted out, and are renewed.
-    For GitHub Enterprise Server make a subclass with its ``web_url`` and ``api_url``.
+    Tokens of OAuth apps do not expire. Those of GitHub Apps do, unless the app has opted out, and are renewed. For
+    GitHub Enterprise Server, define a subclass with its ``web_url`` and ``api_url``.
     """
 
-    #: Where people sign in.
+    #: Where users sign in.
     web_url: ClassVar[str] = "https://github.com"
     #: Where the REST API is; ``https://HOST/api/v3`` on GitHub Enterprise Server.
     api_url: ClassVar[str] = "https://api.github.com"
@@ -51,7 +51,7 @@ class GitHubProvider(OAuthProvider):
         "bad_verification_code": "invalid_grant",
         "bad_refresh_token": "invalid_grant",
         "incorrect_client_credentials": "invalid_client",
-        "Not Found": "invalid_client",  # what a client id gets that GitHub does not know
+        "Not Found": "invalid_client",  # the answer to an unknown client ID
         "redirect_uri_mismatch": "invalid_request",
         "application_suspended": "unauthorized_client",
     }
@@ -89,24 +89,24 @@ class GitHubProvider(OAuthProvider):
 
         Args:
             code: The authorization code.
-            redirect_uri: The very one that the code was sent to.
-            pkce_verifier: The secret behind the code challenge; GitHub insists on it where a challenge was sent.
+            redirect_uri: The redirect URI to which the code was sent.
+            pkce_verifier: The code verifier; GitHub requires it if a challenge was sent.
             nonce: Not used: there is no ID token to repeat it.
 
         Raises:
-            TokenError: The exchange failed; GitHub answers 200 also then.
+            TokenError: The exchange failed; GitHub answers 200 even then.
         """
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
         if pkce_verifier:
             form["code_verifier"] = pkce_verifier
-        return await self._grant(form, requested_scope="")  # GitHub always says what it granted; "" is nothing
+        return await self._grant(form, requested_scope="")  # GitHub always returns the granted scopes; "" means none
 
     @on_loop
     async def refresh_tokens(self, refresh_token: str) -> OAuthTokenSet:
-        """Get new tokens for the refresh token of a GitHub App; the old ones end with that.
+        """Get new tokens for the refresh token of a GitHub App, which invalidates the old ones.
 
         Raises:
-            TokenRefreshError: The refresh failed; code ``invalid_grant`` means: sign in again.
+            TokenRefreshError: The refresh failed; code ``invalid_grant`` means that the user must sign in again.
         """
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         try:
@@ -119,12 +119,12 @@ class GitHubProvider(OAuthProvider):
         return replace(tokens, scope=tokens.scope.replace(",", " "))
 
     def explain(self, body: dict[str, Any]) -> TokenError | None:
-        """Say what GitHub means where RFC 6749 has no word for it, or a misleading one."""
+        """Return the error for refusals that RFC 6749 does not name, or names misleadingly."""
         error = body.get("error")
         if error == "incorrect_client_credentials" and not self.client_secret:
             return TokenError(
-                "GitHub wants a client secret. Generate one on the app's page in GitHub's developer settings and pass "
-                "it as client_secret.",
+                "GitHub requires a client secret. Generate one on the app's page in GitHub's developer settings and "
+                "pass it as client_secret.",
                 code="client_secret_missing",
             )
         if error == "redirect_uri_mismatch":
@@ -143,18 +143,18 @@ class GitHubProvider(OAuthProvider):
 
     @on_loop
     async def get_userinfo(self, access_token: str) -> dict[str, Any]:
-        """Return the user's profile; with the primary e-mail address, also a private one, if the token may see it.
+        """Return the user's profile, with the primary e-mail address even if it is private, if the token may read it.
 
         Raises:
-            TokenError: GitHub could not be asked, or refused the token.
+            TokenError: The request failed, or GitHub refused the token.
         """
         profile = await super().get_userinfo(access_token)
         email = None if profile.get("email") else await self._primary_email(access_token)
         return {**profile, "email": email} if email else profile
 
     async def _primary_email(self, access_token: str) -> str | None:
-        """Return the address that is primary and verified; None when there is none, or GitHub does not tell."""
-        with contextlib.suppress(TokenError):  # an extra: the profile has said who it is
+        """Return the primary, verified address; None if there is none, or the request fails."""
+        with contextlib.suppress(TokenError):  # optional: the profile identifies the user
             answer = await self._get(f"{self.api_url}/user/emails", access_token)
             if answer.ok and isinstance(answer.body, list):
                 return next((entry["email"] for entry in answer.body if _is_primary(entry)), None)
@@ -162,7 +162,7 @@ class GitHubProvider(OAuthProvider):
 
     @on_loop
     async def revoke_token(self, token: str, token_type_hint: str = "access_token") -> bool:  # noqa: S107 - a kind
-        """End an access token. GitHub offers that to apps with a secret, and not for refresh tokens.
+        """Revoke an access token. GitHub allows that only for apps with a secret, and not for refresh tokens.
 
         Returns:
             Whether GitHub confirmed it.

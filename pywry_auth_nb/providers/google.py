@@ -1,4 +1,4 @@
-"""`GoogleProvider`: Google accounts, with a refresh token every time."""
+"""`GoogleProvider`: Google accounts."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class GoogleProvider(GenericOIDCProvider):
 
     Args:
         client_id: Client identifier from the Google Cloud console.
-        client_secret: Its secret: Google wants it from web clients, and from desktop clients too.
-        scopes: What to ask for; ``openid email profile`` when left out.
+        client_secret: The client's secret, which Google requires from web and desktop clients.
+        scopes: Scopes to request; ``openid email profile`` when left out.
 
-    Every sign-in asks for offline access and for consent, since Google gives a refresh token only then. The scope
-    ``offline_access``, which Google refuses, is left out.
+    Every sign-in requests offline access and consent, since Google issues a refresh token only then. The scope
+    ``offline_access``, which Google refuses, is removed.
     """
 
     issuer: ClassVar[str] = "https://accounts.google.com"
     authorize_params: ClassVar[Mapping[str, str]] = {"access_type": "offline", "prompt": "consent"}
-    offline_needs_consent = False  # said above
+    offline_needs_consent = False  # authorize_params has it
     revokes_consent = True
 
     def __init__(self, client_id: str, client_secret: str = "", scopes: list[str] | None = None) -> None:
@@ -37,7 +37,7 @@ class GoogleProvider(GenericOIDCProvider):
         if scopes is not None:
             scopes = [scope for scope in scopes if scope != "offline_access"]
         super().__init__(client_id, client_secret, self.issuer, scopes)
-        # known beforehand; discovery may correct them
+        # the known endpoints, until discovery
         self.authorize_url = "https://accounts.google.com/o/oauth2/v2/auth"
         self.token_url = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
         self.userinfo_url = "https://openidconnect.googleapis.com/v1/userinfo"
@@ -45,14 +45,14 @@ class GoogleProvider(GenericOIDCProvider):
 
     @on_loop
     async def revoke_token(self, token: str, token_type_hint: str = "access_token") -> bool:  # noqa: ARG002, S107
-        """End a token, and with it every other token of the same consent.
+        """Revoke a token, and with it all other tokens of the same consent.
 
         Args:
-            token: The token to end.
-            token_type_hint: Not needed by Google.
+            token: The token to revoke.
+            token_type_hint: Ignored by Google.
 
         Returns:
-            Whether it is dead now; True also when it was already.
+            Whether it is revoked now; True if it was before.
         """
         await self.prepare()
         answer = await self._http.request("POST", self.revocation_url, form={"token": token}, expect_json=False)
@@ -60,12 +60,12 @@ class GoogleProvider(GenericOIDCProvider):
         return answer.ok or (answer.status == _BAD_REQUEST and error == "invalid_token")
 
     def explain(self, body: dict[str, Any]) -> TokenError | None:
-        """Say what is missing when Google wants a secret: it calls that just an invalid request."""
+        """Return the error for a missing client secret, which Google reports as an invalid request."""
         missing = "client_secret" in str(body.get("error_description"))
         if self.client_secret or body.get("error") != "invalid_request" or not missing:
             return None
         return TokenError(
-            "Google wants a client secret, also from desktop clients. Copy it from the client's page in the Google "
+            "Google requires a client secret, even from desktop clients. Copy it from the client's page in the Google "
             "Cloud console and pass it as client_secret.",
             code="client_secret_missing",
         )

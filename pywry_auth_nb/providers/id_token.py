@@ -1,7 +1,7 @@
-"""ID tokens: every rule of OIDC Core §3.1.3.7 and RFC 8725, as pure steps.
+"""Validation of ID tokens by the rules of OIDC Core §3.1.3.7 and RFC 8725, in pure steps.
 
-``read`` takes the token apart and refuses what is malformed; ``verify_signature`` checks it against one key;
-``check_claims`` checks what it says. PyJWT does the cryptography; its claim checks are too lenient to be used alone.
+``read`` parses the token and refuses malformed ones; ``verify_signature`` checks the signature against one key;
+``check_claims`` validates the claims. PyJWT does the cryptography; its own checks of claims are too lenient.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
     from .._wire.error_codes import ErrorCode
 
-#: Asymmetric algorithms only; metadata never widens this list. The hash is the one of ``at_hash`` (Core §3.1.3.6).
+#: Accepted algorithms, all asymmetric, with the hash for ``at_hash`` (Core §3.1.3.6). Metadata cannot extend the list.
 ALGORITHMS = {
     "RS256": "sha256", "RS384": "sha384", "RS512": "sha512",
     "PS256": "sha256", "PS384": "sha384", "PS512": "sha512",
     "ES256": "sha256", "ES384": "sha384", "ES512": "sha512",
     "EdDSA": "sha512",
 }  # fmt: skip
-LEEWAY = 30.0  # seconds of clock difference that are forgiven
-MAX_AGE = 600.0  # an ID token comes fresh from the token endpoint; an old one is a replay
+LEEWAY = 30.0  # seconds of tolerated clock difference
+MAX_AGE = 600.0  # seconds: an ID token from the token endpoint is new; an old one may be a replay
 _END_OF_TIME = 1e12  # epoch seconds
 _CODE_OF_TIME: Mapping[str, ErrorCode] = {"exp": "id_token_exp", "iat": "id_token_iat", "nbf": "id_token_nbf"}
 _MAX_LENGTH = 64 * 1024
@@ -42,7 +42,7 @@ _TYPES = ("jwt", "application/jwt")
 
 @dataclass(frozen=True, repr=False)
 class Unverified:
-    """An ID token taken apart, before anybody vouches for it."""
+    """A parsed ID token whose signature and claims have not been verified."""
 
     token: str
     header: dict[str, Any]
@@ -50,32 +50,32 @@ class Unverified:
 
     @property
     def alg(self) -> str:
-        """How it says it is signed; one of ``ALGORITHMS``."""
+        """The algorithm in the header, one of ``ALGORITHMS``."""
         return str(self.header["alg"])
 
     @property
     def kid(self) -> str | None:
-        """Which key it says it is signed with."""
+        """The key ID in the header, or None."""
         return self.header.get("kid")
 
 
 def read(token: str) -> Unverified:
-    """Take a compact JWS apart (RFC 7515 §3.1), strictly: canonical base64url, unambiguous JSON.
+    """Parse a compact JWS (RFC 7515 §3.1) strictly: canonical base64url, unambiguous JSON.
 
     Raises:
         TokenError: Code ``id_token_malformed`` or ``id_token_algorithm``.
     """
     if len(token) > _MAX_LENGTH:
         _malformed("it is too long")
-    header, claims = _take_apart(token)
+    header, claims = _split(token)
     if not isinstance(header, dict) or not isinstance(claims, dict):
         _malformed("it is not a signed JSON Web Token")
     _check_header(header)
     return Unverified(token, header, claims)
 
 
-def _take_apart(token: str) -> tuple[Any, Any]:
-    """Return header and claims; None for both when there are no such things."""
+def _split(token: str) -> tuple[Any, Any]:
+    """Return header and claims; None for both if they cannot be decoded."""
     with contextlib.suppress(ValueError):
         head, body, signature = token.split(".")
         _decode(signature)
@@ -90,7 +90,7 @@ def _check_header(header: dict[str, Any]) -> None:
     if "crit" in header or "b64" in header or "zip" in header:
         _malformed("it needs extensions that are not understood")
     if not isinstance(header.get("kid", ""), str):
-        _malformed("its key id is no string")
+        _malformed("its key ID is not a string")
     if str(header.get("typ", "JWT")).lower() not in _TYPES or "cty" in header:
         _malformed("it is another kind of token")  # RFC 8725 §3.11
 
@@ -119,18 +119,18 @@ def check_claims(
     access_token: str | None = None,
     trusted_audiences: Container[str] = (),
 ) -> dict[str, Any]:
-    """Return the claims of a verified token if they are meant for us, now (OIDC Core §3.1.3.7).
+    """Validate the claims of a token for this client, and return them (OIDC Core §3.1.3.7).
 
     Args:
-        token: The token, its signature verified.
-        issuer: The expected ``iss``, compared character by character, or a rule where a provider has several.
-        client_id: Who we are: must be in ``aud``, and be ``azp`` where that is given.
-        nonce: What the authorize URL carried; None when there is no such request (a refresh).
-        access_token: What came with it just now, for ``at_hash``; such a token must be fresh.
-        trusted_audiences: Other audiences that may stand beside us.
+        token: The token, with a verified signature.
+        issuer: The expected ``iss``, compared as a string, or a predicate for a provider with several issuers.
+        client_id: The client, which must be in ``aud``, and equal ``azp`` if that is present.
+        nonce: The nonce in the authorize URL; None for a refresh.
+        access_token: The access token of the same response, to check ``at_hash``; the ID token must then be recent.
+        trusted_audiences: Other audiences allowed in ``aud``.
 
     Raises:
-        TokenError: A rule is broken; the code names the claim: ``id_token_iss``, ``id_token_aud``, ….
+        TokenError: A rule is violated; the code names the claim: ``id_token_iss``, ``id_token_aud``, ….
     """
     claims = token.claims
     iss = claims.get("iss")
@@ -149,8 +149,8 @@ def check_claims(
 def continues(before: dict[str, Any], after: dict[str, Any]) -> bool:
     """Whether the ID token of a refresh belongs to the sign-in that ``before`` came from (OIDC Core §12.2).
 
-    Issuer, subject and audience are the same; nonce and authorized party are, where the new token has them; the time
-    of the sign-in is, where both have it; and the new token is not older than the old one.
+    Issuer, subject and audience must be equal; so must nonce and authorized party, if the new token has them, and the
+    authentication time, if both have it. The new token must not be older than the old one.
     """
     return (
         all(before.get(name) == after.get(name) for name in ("iss", "sub"))
@@ -167,7 +167,7 @@ def _issued_at(claims: dict[str, Any]) -> float:
 
 
 def _audience(claims: dict[str, Any]) -> set[str]:
-    """Return for whom a token is; order means nothing, nor whether a single one stands in a list (RFC 7519 §4.1.3)."""
+    """Return the audiences of a token; ``aud`` may be a string or a list (RFC 7519 §4.1.3)."""
     aud = claims.get("aud")
     return {each for each in (aud if isinstance(aud, list) else [aud]) if isinstance(each, str)}
 
@@ -227,12 +227,12 @@ def _check_hash(given: Any, value: str, algorithm: str) -> None:
 
 
 def _equal(given: str, expected: str) -> bool:
-    """Compare in constant time; a JSON string may hold what UTF-8 cannot."""
+    """Compare in constant time; a JSON string may contain lone surrogates, which UTF-8 cannot encode."""
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
 
 
 def _decode(segment: str) -> bytes:
-    """Decode base64url, accepting the one canonical spelling alone (RFC 7515 §2)."""
+    """Decode base64url, accepting only its canonical form (RFC 7515 §2)."""
     data = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
     if urlsafe_b64encode(data).rstrip(b"=").decode("ascii") != segment:
         raise ValueError("not canonical")

@@ -1,7 +1,7 @@
-"""`HubTokenSource`: the token that a JupyterHub got when it signed its user in; without a click, and kept fresh by it.
+"""`HubTokenSource`: the token that a JupyterHub obtained when it signed its user in, and renews.
 
-It needs a hub that signs people in at a provider and keeps what it got (``c.Authenticator.enable_auth_state``), and its
-leave for a user's server to read that (scope ``admin:auth_state!user``).
+The hub must sign users in at a provider and keep their tokens (``c.Authenticator.enable_auth_state``), and must allow
+a user's server to read them (scope ``admin:auth_state!user``).
 """
 
 from __future__ import annotations
@@ -27,33 +27,32 @@ if TYPE_CHECKING:
 
 SCOPE = "admin:auth_state!user"
 
-_UNKNOWN = 300.0  # seconds after which the hub is asked again where nothing says how long its token lives
-_PATIENCE = 20.0  # seconds for the hub to renew a token that is over; a reader waits 30
-_PAUSES = (0.5, 3.0)  # seconds between two looks whether it has
-_AFTER = 1.0  # seconds: the hub renews a token only once its provider refuses it, and does not look again for a while
-_LEFT = 2.0  # seconds that a token must still live to be worth handing out
-_HUBS = Secret("the hub has it")  # the refresh token never leaves the hub
+_UNKNOWN_LIFETIME = 300.0  # seconds after which the hub is asked again for a token without a known expiry
+_PATIENCE = 20.0  # seconds to wait for the hub to renew an expired token; a reader waits 30
+_PAUSES = (0.5, 3.0)  # seconds between two polls: first, and at most
+_DELAY = 1.0  # seconds after the expiry: the hub renews a token only once its provider refuses it
+_MIN_LIFETIME = 2.0  # seconds that a token must still be valid to be returned
+_HELD_BY_HUB = Secret("the hub has it")  # stands for the refresh token, which never leaves the hub
 _FORBIDDEN, _NOT_FOUND = 403, 404
 _TOKEN = re.compile("[\x21-\x7e]+")
-_END_OF_TIME = 1e11  # epoch seconds; what is beyond is no such time, but perhaps milliseconds
-_WHOSE = "hub_subject"
+_END_OF_TIME = 1e11  # epoch seconds; larger values may be milliseconds
+_SUBJECT = "hub_subject"
 _IDENTIFIERS = ("sub", "id", "login", "email", "preferred_username")
 
 
 class HubTokenSource(OAuthProvider):
-    """Takes the token that the hub got when its user signed in there; nobody is asked for anything.
+    """Uses the token that the hub obtained when its user signed in there, without any interaction.
 
     Use it like a provider: ``SessionManager(HubTokenSource())``. The hub renews the token, and keeps the refresh token
-    to itself. It looks at most every ``c.Authenticator.auth_refresh_age`` seconds, and renews what is over by then.
+    to itself. It checks at most every ``c.Authenticator.auth_refresh_age`` seconds, and renews an expired token.
 
     Args:
-        api_url: The hub's API; as the hub told this server (``JUPYTERHUB_API_URL``) when left out. Another one than
-            that must be https.
-        api_token: This server's token for it; ``JUPYTERHUB_API_TOKEN`` when left out.
-        user: Whose token; ``JUPYTERHUB_USER`` when left out.
+        api_url: The hub's API; ``JUPYTERHUB_API_URL`` when left out. Any other must be https.
+        api_token: This server's token for the API; ``JUPYTERHUB_API_TOKEN`` when left out.
+        user: The hub user whose token to read; ``JUPYTERHUB_USER`` when left out.
 
     Raises:
-        ConfigurationError: Code ``no_hub``: this is not a server of a hub.
+        ConfigurationError: Code ``no_hub``: this is not a hub user's server.
     """
 
     interactive = False
@@ -67,27 +66,27 @@ class HubTokenSource(OAuthProvider):
         self._user = user or os.environ.get("JUPYTERHUB_USER", "")
         if not (self._url and self._token and self._user):
             raise ConfigurationError(code="no_hub")
-        # a hub's own network is often plain http: fine where the address comes from the hub, not from a notebook
+        # a hub's internal network is often plain http, which is allowed if the address comes from the hub
         own = self._url == os.environ.get("JUPYTERHUB_API_URL", "").rstrip("/")
         self._http = HttpClient(hub_origin=_origin_of(self._url) if own else "")
-        self._over = math.inf  # epoch seconds when the token that was handed out last is over
+        self._expiry = math.inf  # of the token that was returned last, in epoch seconds
         self._patience = _PATIENCE
 
     @property
     def label(self) -> str:
-        """Where one has signed in, for people."""
+        """The place where the user has signed in, for display."""
         return "JupyterHub"
 
     @property
     def identity(self) -> str:
-        """Which user of which hub: tokens of one are no business of another."""
+        """Identifies hub and user, so that tokens of one are never used for another."""
         return f"{self._url} {self._user} jupyterhub"
 
-    # -- what the hub has ---------------------------------------------------------------------------------------------
+    # -- the hub's API -------------------------------------------------------------------------------------------------
 
     @on_loop
     async def acquire_token_silent(self) -> tuple[OAuthTokenSet, dict[str, Any]]:
-        """Return the hub's token, and the claims about whose it is; wait up to 20 s where the hub must renew it first.
+        """Return the hub's token and claims about its owner; wait up to 20 s if the hub must renew the token first.
 
         Raises:
             TokenError: Code ``hub_scope_missing``, ``hub_auth_state_missing``, ``hub_token_expired`` or
@@ -96,19 +95,19 @@ class HubTokenSource(OAuthProvider):
         until, pauses = time.monotonic() + self._patience, backoff(*_PAUSES)
         while True:
             state, ahead = await self._auth_state()
-            over = _end_of(state)
-            over = None if over is None else over + ahead
-            if over is None or over - time.time() >= _LEFT:
-                self._over, self._patience = math.inf if over is None else over, _PATIENCE
+            expiry = _expiry_in(state)
+            expiry = None if expiry is None else expiry + ahead
+            if expiry is None or expiry - time.time() >= _MIN_LIFETIME:
+                self._expiry, self._patience = math.inf if expiry is None else expiry, _PATIENCE
                 claims = _claims_in(state, self._user)
-                return _tokens_in(state, over, claims), claims
+                return _tokens_in(state, expiry, claims), claims
             if time.monotonic() >= until:
-                self._patience = 0.0  # a hub that has stopped renewing is asked once at a time
+                self._patience = 0.0  # the hub no longer renews: from now on, do not wait
                 raise TokenError(code="hub_token_expired")
             await asyncio.sleep(next(pauses))
 
     async def _auth_state(self) -> tuple[dict[str, Any], float]:
-        """Return what the hub keeps of its user's sign-in, and how many seconds our clock is ahead of the hub's."""
+        """Return the user's auth state at the hub, and by how many seconds our clock is ahead of the hub's."""
         answer = await self._ask(f"users/{quote(self._user, safe='@~')}")
         model = answer.body if isinstance(answer.body, dict) else {}
         if answer.status in {_FORBIDDEN, _NOT_FOUND} or (answer.ok and "auth_state" not in model):
@@ -119,21 +118,21 @@ class HubTokenSource(OAuthProvider):
         if not isinstance(state, dict) or not _is_token(state.get("access_token")):
             raise TokenError(code="hub_auth_state_missing")
         ahead = 0.0 if answer.date is None else time.time() - answer.date
-        return state, ahead if abs(ahead) > _LEFT else 0.0  # less is the length of a question
+        return state, ahead if abs(ahead) > _MIN_LIFETIME else 0.0  # less may be the duration of the request
 
     async def _refuse_scope(self) -> NoReturn:
-        """Say which scope this server's token does not have."""
-        answer = await self._ask("user")  # which any token may
+        """Raise, naming the scope that this server's token lacks."""
+        answer = await self._ask("user")  # which every token may read
         scopes = answer.body.get("scopes") if answer.ok and isinstance(answer.body, dict) else None
         if answer.ok and not isinstance(scopes, list):
             raise TokenError(
-                "What answers at the address of the hub's API is no JupyterHub 2 or newer. Check api_url, or "
+                "The server at the address of the hub's API is not a JupyterHub 2 or newer. Check api_url, or "
                 "JUPYTERHUB_API_URL.",
                 code="hub_refused",
             )
         if not isinstance(scopes, list):
             raise TokenError(
-                f"The hub does not know this server any more (HTTP {answer.status}). Restart the server.",
+                f"The hub no longer knows this server (HTTP {answer.status}). Restart the server.",
                 code="hub_refused",
             )
         may = any(str(scope).startswith("admin:auth_state") for scope in scopes)
@@ -147,14 +146,14 @@ class HubTokenSource(OAuthProvider):
 
     @on_loop
     async def refresh_tokens(self, refresh_token: str) -> OAuthTokenSet:  # noqa: ARG002 - the hub has its own
-        """Return the hub's token once it has renewed it; the argument is not used.
+        """Return the hub's token once the hub has renewed it. The argument is not used.
 
         Raises:
             TokenRefreshError: As :meth:`acquire_token_silent`.
         """
-        soon = self._over + _AFTER - time.time()
-        if 0 < soon <= 2 * _AFTER:
-            await asyncio.sleep(soon)
+        delay = self._expiry + _DELAY - time.time()
+        if 0 < delay <= 2 * _DELAY:
+            await asyncio.sleep(delay)
         try:
             return (await self.acquire_token_silent())[0]
         except TokenError as error:
@@ -162,7 +161,7 @@ class HubTokenSource(OAuthProvider):
 
     @on_loop
     async def get_userinfo(self, access_token: str) -> dict[str, Any]:  # noqa: ARG002 - the hub knows
-        """Return what the hub knows of its user's profile.
+        """Return the user's profile at the hub.
 
         Raises:
             TokenError: As :meth:`acquire_token_silent`.
@@ -170,12 +169,12 @@ class HubTokenSource(OAuthProvider):
         return _claims_in((await self._auth_state())[0], self._user)
 
     def check_continuity(self, old: OAuthTokenSet, new: OAuthTokenSet) -> None:
-        """Check that the hub still keeps the same person's sign-in.
+        """Check that the hub still has the tokens of the same person.
 
         Raises:
             TokenRefreshError: Code ``identity_changed``.
         """
-        if old.raw.get(_WHOSE) != new.raw.get(_WHOSE):
+        if old.raw.get(_SUBJECT) != new.raw.get(_SUBJECT):
             raise TokenRefreshError(
                 "Another person has signed in to the hub as this user. Sign in again: session.login().",
                 code="identity_changed",
@@ -193,7 +192,7 @@ class HubTokenSource(OAuthProvider):
         pkce: PKCEChallenge | None = None,  # noqa: ARG002
         extra_params: dict[str, str] | None = None,  # noqa: ARG002
     ) -> str:
-        """Refuse: nobody signs in anywhere but at the hub."""
+        """Refuse: users sign in at the hub only."""
         raise _nothing_to_open()
 
     async def exchange_code(
@@ -203,11 +202,11 @@ class HubTokenSource(OAuthProvider):
         pkce_verifier: str | None = None,  # noqa: ARG002
         nonce: str | None = None,  # noqa: ARG002
     ) -> OAuthTokenSet:
-        """Refuse: no code comes."""
+        """Refuse: there is no authorization code."""
         raise _nothing_to_open()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("This holds a token for the hub, so it cannot be pickled or copied. Make a new one there.")
+        raise TypeError("This holds a token for the hub, so it cannot be pickled or copied. Create a new one there.")
 
 
 def _origin_of(url: str) -> str:
@@ -215,7 +214,7 @@ def _origin_of(url: str) -> str:
         return "{0.scheme}://{0.netloc}/".format(urlsplit(url))
     except ValueError:
         raise ConfigurationError(
-            "The address of the hub's API is no URL. Check api_url, or JUPYTERHUB_API_URL."
+            "The address of the hub's API is not a URL. Check api_url, or JUPYTERHUB_API_URL."
         ) from None
 
 
@@ -227,33 +226,33 @@ def _nothing_to_open() -> TokenError:
 
 
 def _is_token(value: Any) -> bool:
-    """Whether this can be sent as a token (RFC 6750 §2.1)."""
+    """Whether ``value`` can be sent as a token (RFC 6750 §2.1)."""
     return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
 
 
-def _tokens_in(state: dict[str, Any], over: float | None, claims: dict[str, Any]) -> OAuthTokenSet:
-    """Return the tokens in a hub's auth state, which authenticators fill in alike but not the same."""
+def _tokens_in(state: dict[str, Any], expiry: float | None, claims: dict[str, Any]) -> OAuthTokenSet:
+    """Return the tokens in a hub's auth state, whose form depends on the authenticator."""
     scope, now = state.get("scope") or _response_in(state).get("scope") or "", time.time()
     return OAuthTokenSet(
         state["access_token"],
-        refresh_token=_HUBS,
-        expires_in=_UNKNOWN if over is None else over - now,
+        refresh_token=_HELD_BY_HUB,
+        expires_in=_UNKNOWN_LIFETIME if expiry is None else expiry - now,
         scope=" ".join(map(str, scope)) if isinstance(scope, list) else str(scope),
-        raw={_WHOSE: next((str(claims[name]) for name in _IDENTIFIERS if claims.get(name)), "")},
+        raw={_SUBJECT: next((str(claims[name]) for name in _IDENTIFIERS if claims.get(name)), "")},
         issued_at=now,
     )
 
 
 def _response_in(state: dict[str, Any]) -> dict[str, Any]:
-    """Return what the provider's token endpoint answered the hub."""
+    """Return the token response that the hub received."""
     response = state.get("token_response")
     return response if isinstance(response, dict) else {}
 
 
-def _end_of(state: dict[str, Any]) -> float | None:
-    """Return when the access token is over, in epoch seconds, or None where nothing tells.
+def _expiry_in(state: dict[str, Any]) -> float | None:
+    """Return the expiry of the access token in epoch seconds, or None if it is unknown.
 
-    A lifetime alone does not: what says when it began is the ID token of the same answer.
+    A lifetime counts only with the ID token of the same response, which says when it began.
     """
     response = _response_in(state)
     for known in (state.get("expires_at"), response.get("expires_at"), _claim(state["access_token"], "exp")):
@@ -264,7 +263,7 @@ def _end_of(state: dict[str, Any]) -> float | None:
 
 
 def _claim(token: Any, name: str) -> Any:
-    """Return a claim of a JWT; None where it is none. Not verified: the hub has done that, and nothing hangs on it."""
+    """Return an unverified claim of a JWT, or None. The hub has validated the token, and only its times are used."""
     try:
         return jws.read(token).claims.get(name) if isinstance(token, str) else None
     except TokenError:
@@ -276,6 +275,6 @@ def _is_number(value: Any) -> TypeGuard[float]:
 
 
 def _claims_in(state: dict[str, Any], user: str) -> dict[str, Any]:
-    """Return the profile in a hub's auth state: authenticators call it ``oauth_user``, ``github_user``, ``user`` …."""
+    """Return the profile in a hub's auth state: authenticators call it ``oauth_user``, ``github_user`` or ``user``."""
     profiles = (value for name, value in state.items() if name.endswith("user") and isinstance(value, dict))
     return {"preferred_username": user, **next(profiles, {})}

@@ -1,7 +1,7 @@
 """The cache of a provider's signing keys (RFC 7517).
 
-Our own, because ``jwt.PyJWKClient`` fails two certification cases (a key without ``kid``; a second rotation within its
-cooldown), blocks, and reads without a limit.
+``jwt.PyJWKClient`` is not used because it fails two certification cases (a key without ``kid``; a second rotation
+within its cooldown), blocks, and reads responses without a size limit.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ..errors import TokenError
 if TYPE_CHECKING:
     from .._io.http import HttpClient
 
-_MAX_AGE = 300.0  # seconds: a key that the provider withdraws is out of use after that
+_MAX_AGE = 300.0  # seconds after which a key that the provider has withdrawn is no longer used
 _MAX_KEYS = 64
-_MAX_TRIED = 4  # keys tried for a token that names none
-_BURST = 3  # refetches allowed at once for unknown key ids, then one a minute
+_MAX_TRIED = 4  # keys tried for a token without a key ID
+_BURST = 3  # refetches for unknown key IDs, refilled by one a minute
 _REFILL = 60.0
 
 _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 
 
 class KeyCache:
-    """The keys behind one ``jwks_uri``. Use it on the background loop only."""
+    """The keys at one ``jwks_uri``. Use it on the background loop only."""
 
     def __init__(self, http: HttpClient) -> None:
         self._http = http
@@ -39,10 +39,10 @@ class KeyCache:
         fork.in_child(self._renew_lock)
 
     async def warm(self, uri: str | None) -> None:
-        """Have keys at hand, so that what they must check does not fail for want of them.
+        """Fetch the keys, unless they are cached, so that a later validation does not fail for lack of them.
 
         Raises:
-            TokenError: There are no keys to be had.
+            TokenError: The keys cannot be fetched.
         """
         async with self._lock:
             if uri:
@@ -51,13 +51,13 @@ class KeyCache:
     async def candidates(self, uri: str, *, alg: str, kid: str | None) -> list[dict[str, Any]]:
         """Return the keys that may have signed a token with this ``alg`` and ``kid``: at most four.
 
-        An unknown ``kid`` causes one refetch, since providers rotate keys; a flood of unknown ones does not.
+        An unknown ``kid`` causes a refetch, since providers rotate keys; the number of refetches is limited.
 
         Returns:
-            An empty list only when the provider was asked just now and has no such key.
+            The keys; empty only if they were just fetched and none matches.
 
         Raises:
-            TokenError: There are no keys to be had, or none that fits while the provider cannot be asked.
+            TokenError: The keys cannot be fetched, and no cached key matches.
         """
         async with self._lock:
             started = time.monotonic()
@@ -71,20 +71,20 @@ class KeyCache:
             return found[:_MAX_TRIED]
 
     async def refetched(self, uri: str, *, alg: str, kid: str | None) -> list[dict[str, Any]]:
-        """Return candidates after asking the provider again: for a signature that fits no key we have.
+        """Return candidates after a refetch, for a signature that matches no cached key.
 
         Raises:
-            TokenError: The provider cannot be asked, or was asked too often.
+            TokenError: The keys cannot be fetched, or were fetched too often.
         """
         async with self._lock:
             await self._refetch(uri)
             return _matching(self._keys, alg, kid)[:_MAX_TRIED]
 
     def _renew_lock(self) -> None:
-        self._lock = asyncio.Lock()  # a task of the parent may hold the old one
+        self._lock = asyncio.Lock()  # a task of the parent may hold the old lock
 
     async def _renew(self, uri: str) -> TokenError | None:
-        """Fetch the keys if there are none or old ones; return why the old ones had to stay."""
+        """Fetch the keys if they are missing or old; return the error if old ones are still used."""
         if uri == self._uri and time.monotonic() - self._fetched_at <= _MAX_AGE:
             return None
         try:
@@ -98,7 +98,7 @@ class KeyCache:
     async def _refetch(self, uri: str) -> None:
         if not self._may_refetch():
             raise TokenError(
-                "The provider's signing keys were asked for too often. Try again in a minute.", code="jwks_failed"
+                "The provider's signing keys were requested too often. Try again in a minute.", code="jwks_failed"
             )
         await self._fetch(uri)
 

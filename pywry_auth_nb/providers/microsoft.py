@@ -1,4 +1,4 @@
-"""`MicrosoftProvider`: Microsoft Entra ID and personal Microsoft accounts, where one address has many issuers."""
+"""`MicrosoftProvider`: Microsoft Entra ID and personal Microsoft accounts, with an issuer for each tenant."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _AS_PUBLIC = (
     "In the app's registration, under Authentication, add the redirect URI as 'Mobile and desktop applications' and "
     "set 'Allow public client flows' to Yes"
 )
-#: What Microsoft's error numbers mean: our code, and a sentence.
+#: Error code and message for Microsoft's error numbers.
 _EXPLAINED: Mapping[int, tuple[ErrorCode, str]] = {
     9002327: (
         "registered_as_spa",
@@ -33,7 +33,7 @@ _EXPLAINED: Mapping[int, tuple[ErrorCode, str]] = {
     ),
     7000218: (
         "client_secret_missing",
-        f"Microsoft wants a secret from this client. {_AS_PUBLIC}; or pass client_secret.",
+        f"Microsoft requires a secret from this client. {_AS_PUBLIC}; or pass client_secret.",
     ),
     700025: ("client_secret_unwanted", "This client is registered as public. Leave client_secret out."),
     7000215: ("invalid_client", "client_secret is wrong. Pass the secret's value, which is shown once, not its ID."),
@@ -51,24 +51,25 @@ class MicrosoftProvider(GenericOIDCProvider):
 
     Args:
         client_id: Application (client) ID.
-        client_secret: Its secret, if it is registered as a web application.
+        client_secret: The client's secret, if it is registered as a web application.
         tenant_id: Who may sign in: a tenant's GUID or one of its domains, ``"organizations"`` (any tenant),
             ``"consumers"`` (personal accounts), or ``"common"`` (both).
-        scopes: What to ask for; ``openid email profile offline_access`` when left out. With ``"common"`` and
-            ``"organizations"`` keep ``profile``: without it Microsoft may not say which tenant a person belongs to.
+        scopes: Scopes to request; ``openid email profile offline_access`` when left out. With ``"common"`` and
+            ``"organizations"`` keep ``profile``: without it Microsoft may not name the user's tenant.
 
-    Microsoft has no way to revoke tokens. With several tenants a person is ``iss`` *and* ``sub``, never ``sub`` alone.
+    Microsoft has no revocation endpoint. With several tenants, ``iss`` *and* ``sub`` identify a user, never ``sub``
+    alone.
 
     Raises:
-        ConfigurationError: ``tenant_id`` is no name of a tenant.
+        ConfigurationError: ``tenant_id`` is not a valid tenant.
     """
 
-    #: Another one for national clouds, as in ``https://login.microsoftonline.us``.
+    #: Override it for national clouds, such as ``https://login.microsoftonline.us``.
     authority: ClassVar[str] = "https://login.microsoftonline.com"
 
-    offline_needs_consent = False  # Microsoft asks by itself when it must
+    offline_needs_consent = False  # Microsoft asks for consent when it is needed
     error_names: ClassVar[Mapping[str, ErrorCode]] = {
-        "interaction_required": "invalid_grant",  # a policy wants the person to come again
+        "interaction_required": "invalid_grant",  # a policy requires the user to sign in again
         "login_required": "invalid_grant",
         "consent_required": "invalid_grant",
     }
@@ -88,7 +89,7 @@ class MicrosoftProvider(GenericOIDCProvider):
             )
         scopes = ["openid", "email", "profile", "offline_access"] if scopes is None else scopes
         super().__init__(client_id, client_secret, self._issuer_of(self.tenant_id), scopes)
-        # known beforehand; discovery may correct them
+        # the known endpoints, until discovery
         self.authorize_url = f"{self.authority}/{self.tenant_id}/oauth2/v2.0/authorize"
         self.token_url = f"{self.authority}/{self.tenant_id}/oauth2/v2.0/token"
         self.userinfo_url = "https://graph.microsoft.com/oidc/userinfo"
@@ -97,7 +98,7 @@ class MicrosoftProvider(GenericOIDCProvider):
         return f"{self.authority}/{tenant}/v2.0"
 
     def _tenant_in(self, issuer: Any) -> str | None:
-        """Return the GUID in an issuer's URL; None when it is not one of Microsoft's issuers."""
+        """Return the GUID in an issuer's URL; None if it is not an issuer of Microsoft."""
         start, end = self._issuer_of(_TEMPLATE).split(_TEMPLATE)
         if not isinstance(issuer, str) or not issuer.startswith(start) or not issuer.endswith(end):
             return None
@@ -105,7 +106,7 @@ class MicrosoftProvider(GenericOIDCProvider):
         return guid if _GUID.fullmatch(guid) else None
 
     def _is_own_metadata(self, issuer: Any) -> bool:
-        """Whether metadata is that of ``tenant_id``: a template where it means many, the tenant's GUID else."""
+        """Whether metadata is that of ``tenant_id``: a template for several tenants, else the tenant's GUID."""
         if self.tenant_id in _MANY:
             return bool(issuer == self._issuer_of(_TEMPLATE))
         if self.tenant_id == "consumers":
@@ -113,12 +114,11 @@ class MicrosoftProvider(GenericOIDCProvider):
         guid = self._tenant_in(issuer)
         return guid is not None and (guid == self.tenant_id or not _GUID.fullmatch(self.tenant_id))
 
-    def _how(self, metadata: dict[str, Any]) -> str:  # noqa: ARG002 - there is but one way
-        """Say what to look at."""
+    def _issuer_advice(self, metadata: dict[str, Any]) -> str:  # noqa: ARG002 - the issuer follows from tenant_id
         return "Check tenant_id."
 
     def _admits(self, tenant: str | None) -> bool:
-        """Whether people of a tenant may sign in here."""
+        """Whether users of ``tenant`` may sign in."""
         if tenant is None or (self.tenant_id == "organizations" and tenant == _PERSONAL):
             return False
         return self.tenant_id in _MANY or tenant == self._tenant_in(self._metadata.get("issuer"))
@@ -127,26 +127,26 @@ class MicrosoftProvider(GenericOIDCProvider):
         return self._admits(self._tenant_in(issuer))
 
     def _may_issue(self, claims: dict[str, Any]) -> bool:
-        """Whether ``iss`` is the issuer of the very tenant ``tid``, and that tenant may sign in."""
+        """Whether ``iss`` is the issuer of the tenant ``tid``, and its users may sign in."""
         tenant = self._tenant_in(claims.get("iss"))
         said = claims.get("tid", None if self.tenant_id in _MANY else tenant)
         return said == tenant and self._admits(tenant)
 
     def _may_sign(self, key: dict[str, Any], claims: dict[str, Any]) -> bool:
-        """Whether a key is the token's issuer's: Microsoft says beside each key for whom it signs."""
+        """Whether a key belongs to the token's issuer: Microsoft's keys name their issuer."""
         if "issuer" not in key:
             return True
         owner, tenant = key["issuer"], self._tenant_in(claims.get("iss"))
         return isinstance(owner, str) and owner.replace(_TEMPLATE, tenant or "") == claims.get("iss")
 
     def explain(self, body: dict[str, Any]) -> TokenError | None:
-        """Say what to change, by the number of Microsoft's error; its text stays unread but for that."""
+        """Return the error for Microsoft's error number; the rest of its text is ignored."""
         known = next((_EXPLAINED[number] for number in _numbers(body) if number in _EXPLAINED), None)
         return TokenError(known[1], code=known[0]) if known else None
 
 
 def _numbers(body: dict[str, Any]) -> list[int]:
-    """Return the numbers of an error: ``error_codes``, or else what its description begins with."""
+    """Return the numbers of an error: its ``error_codes``, or the one at the start of its description."""
     codes = body.get("error_codes")
     if isinstance(codes, list):
         return [code for code in codes if isinstance(code, int)]

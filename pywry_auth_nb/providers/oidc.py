@@ -1,4 +1,4 @@
-"""`GenericOIDCProvider`: any OpenID Connect provider, from its issuer alone (OIDC Core, Discovery)."""
+"""`GenericOIDCProvider`: any OpenID Connect provider, configured by its issuer (OIDC Core, Discovery)."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _ENDPOINTS = {
     "revocation_url": "revocation_endpoint",
 }
 _BASIC, _POST = "client_secret_basic", "client_secret_post"
-#: What may go wrong on the way, also in a captive portal; all else is the provider's own word.
-_PASSING: frozenset[ErrorCode] = frozenset(
+#: Temporary failures, such as a captive portal causes. Others are the provider's own response.
+_TEMPORARY: frozenset[ErrorCode] = frozenset(
     {"network", "timeout", "discovery_failed", "bad_response", "redirect_refused", "too_large"}
 )
-#: Claims that say something about the ID token and nothing about the person.
+#: Claims about the ID token itself, not about the user.
 _ABOUT_THE_TOKEN = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "aud", "azp", "exp", "iat", "nbf", "jti", "sid"})
 
 
@@ -52,19 +52,19 @@ class GenericOIDCProvider(OAuthProvider):
 
     Args:
         client_id: Client identifier registered with the provider.
-        client_secret: Its secret; empty for a public client.
+        client_secret: The client's secret; empty for a public client.
         issuer_url: The issuer, exactly as the provider writes it (with or without a final slash).
-        scopes: What to ask for; ``openid email profile`` when left out. Add ``offline_access`` for a refresh token
-            where the provider wants that.
+        scopes: Scopes to request; ``openid email profile`` when left out. Add ``offline_access`` if the provider
+            requires it for a refresh token.
         authorize_url: Overrides discovery, as do the next three.
         token_url: Token endpoint.
         userinfo_url: UserInfo endpoint.
         revocation_url: Revocation endpoint.
-        require_id_token_validation: Whether an ID token must come and be valid. Turn it off only for a provider that
-            is not OpenID Connect.
+        require_id_token_validation: Whether a valid ID token is required. Turn it off only for a provider without
+            OpenID Connect.
 
-    Without ``issuer_url`` nothing says who may sign an ID token. Then none is asked for, one that comes is dropped, and
-    who signed in is what the UserInfo endpoint says.
+    Without ``issuer_url``, ID tokens cannot be validated. They are then neither required nor kept, and the UserInfo
+    endpoint says who signed in.
     """
 
     #: Whether the provider gives refresh tokens only after a consent prompt (OIDC Core §11).
@@ -99,17 +99,17 @@ class GenericOIDCProvider(OAuthProvider):
 
     @property
     def label(self) -> str:
-        """The host where one signs in, for people."""
+        """The host at which the user signs in, for display."""
         return urlsplit(self.issuer_url or self.authorize_url).hostname or ""
 
     @property
     def identity(self) -> str:
-        """Which provider and which client this is: tokens of one are no business of another."""
+        """Identifies provider and client, so that tokens of one are never used for another."""
         return f"{self.issuer_url or self.token_url} {self.client_id}"
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What the provider says about itself (OIDC Discovery §3); empty before :meth:`prepare`."""
+        """The provider's metadata (OIDC Discovery §3); empty before :meth:`prepare`."""
         return MappingProxyType(self._metadata)
 
     @property
@@ -118,7 +118,7 @@ class GenericOIDCProvider(OAuthProvider):
 
     @on_loop
     async def prepare(self) -> None:
-        """Read the provider's metadata, unless that was done within the hour.
+        """Fetch the provider's metadata, unless it was fetched within the last hour.
 
         Raises:
             TokenError: Code ``discovery_failed``, ``metadata_issuer``, ``missing_metadata``, ``pkce_unsupported`` or
@@ -134,8 +134,8 @@ class GenericOIDCProvider(OAuthProvider):
         try:
             await asyncio.shield(self._discovering)
         except TokenError as error:
-            if not self._metadata or error.code not in _PASSING:
-                raise  # else go on with what is known, and ask again next time
+            if not self._metadata or error.code not in _TEMPORARY:
+                raise  # else use the known metadata, and try again the next time
         finally:
             if self._discovering is not None and self._discovering.done():
                 self._discovering = None
@@ -156,7 +156,7 @@ class GenericOIDCProvider(OAuthProvider):
         self._accept(answer.body)
 
     async def _fetch_metadata(self) -> Answer:
-        """Ask at the place of OIDC Discovery §4; where there is nothing, at that of RFC 8414 §3.1."""
+        """Request the metadata at the location of OIDC Discovery §4; after a 404, at that of RFC 8414 §3.1."""
         issuer = urlsplit(self.issuer_url.removesuffix("/"))
         answer = await self._http.request("GET", urlunsplit(issuer) + "/.well-known/openid-configuration")
         if answer.status != _NOT_FOUND:
@@ -165,9 +165,9 @@ class GenericOIDCProvider(OAuthProvider):
         return await self._http.request("GET", urlunsplit(issuer._replace(path=path)))
 
     def _accept(self, metadata: dict[str, Any]) -> None:
-        """Take metadata over if it is sound (OIDC Discovery §3, §4.3)."""
+        """Validate metadata and use it (OIDC Discovery §3, §4.3)."""
         if not self._is_own_metadata(metadata.get("issuer")):
-            message = f"The provider calls itself by another issuer. {self._how(metadata)}"
+            message = f"The provider's metadata names another issuer. {self._issuer_advice(metadata)}"
             raise TokenError(message, code="metadata_issuer")
         methods = metadata.get("code_challenge_methods_supported")
         if methods is not None and (not isinstance(methods, list) or "S256" not in methods):
@@ -181,8 +181,8 @@ class GenericOIDCProvider(OAuthProvider):
             message = "The provider's metadata has no jwks_uri. Ask its operator."
             raise TokenError(message, code="missing_metadata")
         if self.client_secret:
-            _choose_auth(metadata, "token")  # refuse now, not when somebody has signed in
-        loopback = self.issuer_url.startswith("http:")  # else a provider could make us send requests to this machine
+            _choose_auth(metadata, "token")  # refuse now, not after the user has signed in
+        loopback = self.issuer_url.startswith("http:")  # otherwise metadata could direct requests to this machine
         for url in (*endpoints.values(), metadata.get("jwks_uri") or ""):
             if url:
                 check_url(url if isinstance(url, str) else "", loopback=loopback)
@@ -197,10 +197,10 @@ class GenericOIDCProvider(OAuthProvider):
         pkce: PKCEChallenge | None = None,
         extra_params: dict[str, str] | None = None,
     ) -> str:
-        """Return the URL where a person signs in; discovers the endpoint first where that is still to do.
+        """Return the URL at which the user signs in, discovering the endpoint first if necessary.
 
         Raises:
-            ValueError: ``extra_params`` would override what ties the answer to this request.
+            ValueError: ``extra_params`` would override a parameter that ties the answer to the request.
             TokenError: Discovery failed.
         """
         if not self.authorize_url and self.issuer_url:
@@ -208,10 +208,10 @@ class GenericOIDCProvider(OAuthProvider):
         return super().build_authorize_url(redirect_uri, state, pkce, extra_params)
 
     def check_issuer(self, iss: str | None) -> None:
-        """Check the ``iss`` of an authorization response: a simple string comparison (RFC 9207 §2.4).
+        """Check the ``iss`` of an authorization response, by simple string comparison (RFC 9207 §2.4).
 
         Raises:
-            TokenError: Code ``issuer_mismatch``, or ``issuer_missing`` where the provider promised to send it.
+            TokenError: Code ``issuer_mismatch``, or ``issuer_missing`` if the provider's metadata promises it.
         """
         if iss is None:
             if self._metadata.get("authorization_response_iss_parameter_supported") is True:
@@ -220,41 +220,41 @@ class GenericOIDCProvider(OAuthProvider):
             raise TokenError(code="issuer_mismatch")
 
     def _is_own_metadata(self, issuer: Any) -> bool:
-        """Whether metadata that names this issuer is the one we asked for (OIDC Discovery §4.3)."""
+        """Whether ``issuer`` is the issuer whose metadata was requested (OIDC Discovery §4.3)."""
         return bool(issuer == self.issuer_url)
 
-    def _how(self, metadata: dict[str, Any]) -> str:
-        """Say how to write the issuer, in words of ours alone."""
+    def _issuer_advice(self, metadata: dict[str, Any]) -> str:
+        """Return how to correct the issuer, without text from the provider."""
         if str(metadata.get("issuer")).rstrip("/") != self.issuer_url.rstrip("/"):
-            return "Write issuer_url exactly as it does: it stands in its metadata."
-        return f"Write issuer_url {'without' if self.issuer_url.endswith('/') else 'with'} a slash at its end."
+            return "Write issuer_url exactly as in the metadata."
+        return f"Write issuer_url {'without' if self.issuer_url.endswith('/') else 'with'} a trailing slash."
 
     def _may_answer(self, issuer: str) -> bool:
-        """Whether an authorization response may come from this issuer (RFC 9207 §2.4)."""
+        """Whether ``issuer`` may send an authorization response (RFC 9207 §2.4)."""
         return issuer == self.issuer_url
 
     def _may_issue(self, claims: dict[str, Any]) -> bool:
-        """Whether the issuer of an ID token with these claims is ours (OIDC Core §3.1.3.7)."""
+        """Whether an ID token with these claims has the expected issuer (OIDC Core §3.1.3.7)."""
         return bool(claims.get("iss") == self.issuer_url)
 
-    def _may_sign(self, key: dict[str, Any], claims: dict[str, Any]) -> bool:  # noqa: ARG002 - for keys with a scope
-        """Whether a published key may vouch for an ID token with these claims."""
+    def _may_sign(self, key: dict[str, Any], claims: dict[str, Any]) -> bool:  # noqa: ARG002 - for keys with an issuer
+        """Whether a published key may sign an ID token with these claims."""
         return True
 
     @on_loop
     async def exchange_code(
         self, code: str, redirect_uri: str, pkce_verifier: str | None = None, nonce: str | None = None
     ) -> OAuthTokenSet:
-        """Exchange an authorization code for tokens, and check the ID token that comes with them.
+        """Exchange an authorization code for tokens, and validate their ID token.
 
         Args:
             code: The authorization code.
-            redirect_uri: The very one that the code was sent to.
-            pkce_verifier: The secret behind the code challenge.
-            nonce: What the authorize URL carried; the ID token must repeat it.
+            redirect_uri: The redirect URI to which the code was sent.
+            pkce_verifier: The code verifier of the code challenge.
+            nonce: The nonce in the authorize URL, which the ID token must repeat.
 
         Raises:
-            TokenError: Discovery or the exchange failed, or the answer must not be trusted.
+            TokenError: Discovery or the exchange failed, or the response was refused.
         """
         await self.prepare()
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
@@ -273,27 +273,28 @@ class GenericOIDCProvider(OAuthProvider):
             raise TokenError(code="id_token_missing")
 
     async def _checked(self, tokens: OAuthTokenSet, nonce: str | None) -> OAuthTokenSet:
-        """Return the tokens with an ID token that is valid, or that the caller does not want validated, or none."""
+        """Return the tokens after validating their ID token, which is dropped if there is no issuer."""
         if tokens.id_token is not None and self._validates:
             await self._validate(tokens.id_token, nonce, tokens.access_token)
         return tokens if self.issuer_url else replace(tokens, id_token=None)
 
     @on_loop
     async def warm_up(self) -> None:
-        """Have the provider's addresses, and its keys: before a token is spent that may be good only once."""
+        """Fetch metadata and keys before a refresh token is used, which may be valid only once."""
         await self.prepare()
         if self._validates:
             await self._keys.warm(self._metadata.get("jwks_uri"))
 
     @on_loop
     async def refresh_tokens(self, refresh_token: str) -> OAuthTokenSet:
-        """Get new tokens for a refresh token; an ID token that comes along is checked (OIDC Core §12.2).
+        """Get new tokens for a refresh token, and validate their ID token, if any (OIDC Core §12.2).
 
-        An ID token that cannot be checked, because the provider's keys are not to be had, is dropped: the refresh token
-        may have been good only once, so the new one must not be lost. What is wrong is refused, and revoked.
+        If the provider's keys are unavailable, the ID token is dropped and the other tokens are kept: the refresh token
+        may have been valid only once. Tokens with an invalid ID token are revoked.
 
         Raises:
-            TokenRefreshError: Discovery or the refresh failed; code ``invalid_grant`` means: sign in again.
+            TokenRefreshError: Discovery or the refresh failed; code ``invalid_grant`` means that the user must sign in
+                again.
         """
         try:
             await self.warm_up()
@@ -314,10 +315,10 @@ class GenericOIDCProvider(OAuthProvider):
 
     @on_loop
     async def validate_id_token(self, id_token: str, nonce: str | None = None) -> dict[str, Any]:
-        """Return the claims of an ID token after checking signature, issuer, audience, times and nonce.
+        """Validate signature, issuer, audience, times and nonce of an ID token, and return its claims.
 
         Raises:
-            TokenError: Validation failed for any reason; the code names the rule.
+            TokenError: Validation failed; the code names the rule.
         """
         await self.prepare()
         return await self._validate(id_token, nonce, None)
@@ -329,7 +330,7 @@ class GenericOIDCProvider(OAuthProvider):
             raise TokenError("There are no keys to check the ID token with. Set issuer_url.", code="jwks_failed")
         keys = await self._keys.candidates(uri, alg=token.alg, kid=token.kid)
         verified = self._is_signed(token, keys)
-        if keys and not verified:  # rotated just before signing, under an old or no key id
+        if keys and not verified:  # the keys were rotated, with the same or no key ID
             verified = self._is_signed(token, await self._keys.refetched(uri, alg=token.alg, kid=token.kid))
         if not verified:
             raise TokenError(code="id_token_signature")
@@ -341,7 +342,7 @@ class GenericOIDCProvider(OAuthProvider):
         return any(self._may_sign(key, token.claims) and jws.verify_signature(token, key) for key in keys)
 
     def claims(self, tokens: OAuthTokenSet) -> dict[str, Any]:
-        """Return what the ID token, which was checked when it came, says about its owner."""
+        """Return the ID token's claims about its owner. The ID token was validated on arrival."""
         return {name: value for name, value in self._id_claims(tokens).items() if name not in _ABOUT_THE_TOKEN}
 
     def _id_claims(self, tokens: OAuthTokenSet) -> dict[str, Any]:
@@ -350,10 +351,11 @@ class GenericOIDCProvider(OAuthProvider):
         return jws.read(tokens.id_token).claims
 
     async def fetch_user(self, tokens: OAuthTokenSet) -> dict[str, Any]:
-        """Return the ID token's claims with the UserInfo claims added; a UserInfo endpoint that is down is forgiven.
+        """Return the ID token's claims, with the UserInfo claims if that request succeeds.
 
         Raises:
-            TokenError: Code ``userinfo_sub``: UserInfo speaks of another user (OIDC Core §5.3.2).
+            TokenError: Code ``userinfo_sub``: the UserInfo claims belong to another user (OIDC Core §5.3.2). Without an
+                ID token also the failure of the UserInfo request.
         """
         claims = self.claims(tokens)
         try:
@@ -381,14 +383,14 @@ class GenericOIDCProvider(OAuthProvider):
 
 
 def _choose_auth(metadata: dict[str, Any], endpoint: str) -> str:
-    """Choose how a client with a secret authenticates, as an endpoint's metadata offers (RFC 8414 §2).
+    """Return an authentication method for a client with a secret that the endpoint supports (RFC 8414 §2).
 
     Raises:
         TokenError: Code ``client_auth_unsupported``.
     """
     listed = metadata.get(f"{endpoint}_endpoint_auth_methods_supported")
     offered = [method for method in listed if isinstance(method, str)] if isinstance(listed, list) else []
-    if not offered or _BASIC in offered:  # the specification's default
+    if not offered or _BASIC in offered:  # the default of the specification
         return _BASIC
     if _POST not in offered:
         raise TokenError(code="client_auth_unsupported")

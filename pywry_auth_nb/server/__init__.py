@@ -1,4 +1,4 @@
-"""The jupyter-server extension: a thin HTTP face over the kernel. It holds no secret and no table of sign-ins."""
+"""The jupyter-server extension: an HTTP interface to the kernel. It stores no secrets and no sign-ins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["PywryAuth"]
 
 
 def _load_jupyter_server_extension(app: ServerApp) -> None:
-    """Add our routes to a starting server."""
+    """Add the routes to a starting server."""
     keep_answers_out_of(
         app.log.name, "JupyterHubSingleUser", "tornado.access", "tornado.application", "tornado.general"
     )

@@ -1,4 +1,4 @@
-"""The redirect URI: takes the provider's answer to the kernel that asked, and says how it went."""
+"""The redirect URI: passes the provider's answer to the kernel that began the sign-in, and shows the outcome."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _COMPLETE_DEADLINE = 45.0  # seconds: code exchange, keys, userinfo
 
 
 class CallbackHandler(PywryAuthHandler):
-    """Takes the provider's answer to the kernel that asked, and says how it went."""
+    """Passes the provider's answer to the kernel that began the sign-in, and shows the outcome."""
 
     async def send_on(self) -> None:
-        """Send on whoever is at the wrong server of a hub user, or must sign in to Jupyter first.
+        """Redirect to another server of the hub user, or to Jupyter's login page first.
 
-        An answer that belongs to another server of the same hub user is passed on without asking who brings it, since
-        a browser need not have been here before: it only names another path, and that server checks everything.
+        The redirect to another server of the same hub user needs no login here, since the browser may not have been
+        here before. It only changes the path, and that server checks everything.
         """
         query, self.params = self.request.query, self.query()
         if not query:
@@ -31,7 +31,7 @@ class CallbackHandler(PywryAuthHandler):
             self._send_to_login(query)
 
     def _send_to_login(self, query: str) -> None:
-        """Have somebody sign in to Jupyter and come back, if this browser has reason to."""
+        """Let the user sign in to Jupyter and come back, if the sign-in began in this browser."""
         if self.kernel_id is None:
             raise Refused("other_browser")
         if flow_cookie.park(self, query):
@@ -39,7 +39,7 @@ class CallbackHandler(PywryAuthHandler):
 
     @guarded
     async def get(self) -> None:
-        """Hand the answer over."""
+        """Pass the answer to the kernel."""
         if not self.params.get("state"):
             raise Refused("bad_request")
         if self.kernel_id is None:

@@ -1,4 +1,4 @@
-"""The route for ``pywry-auth doctor``: what this server knows of itself, and of the request as it arrived here."""
+"""The route for ``pywry-auth doctor``: facts about this server, and about the request as it arrived here."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .redirect_uri import redirect_uri
 
 
 class CheckHandler(QuestionHandler):
-    """Which redirect URI a sign-in would use that came as this request did, and what it depends on."""
+    """The redirect URI that a sign-in in the requesting browser would use, and the settings behind it."""
 
     async def answer_from_kernel(self) -> dict[str, Any]:
-        """Answer without asking any kernel."""
+        """Answer without a kernel."""
         configured = self.settings["pywry_auth"].redirect_uri
         return {
             "version": __version__,

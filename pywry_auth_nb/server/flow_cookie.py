@@ -1,4 +1,4 @@
-"""The cookies that tie a sign-in to the browser where it began. All are signed, and none is seen by a script."""
+"""The cookies that tie a sign-in to the browser where it began. All are signed and HttpOnly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PREFIX = "pywry-auth-"
 _ANSWER = "pywry-auth-answer"
 _DAYS = LIFETIME / 86400  # as long as the kernel keeps a sign-in open
 _MOST = 8
-_LONGEST = 2700  # bytes; with its signature a cookie of more than 4096 is dropped by browsers
+_LONGEST = 2700  # bytes; with its signature, a longer cookie exceeds the 4096 bytes that browsers keep
 
 
 def cookie_name(state: str) -> str:
@@ -33,18 +33,18 @@ def remember(handler: PywryAuthHandler, state: str, kernel_id: str) -> None:
 
 
 def kernel_of(handler: PywryAuthHandler, state: str) -> str | None:
-    """Return the kernel that began the sign-in ``state`` in this browser; None where none did."""
+    """Return the kernel that began the sign-in ``state`` in this browser; None if no kernel did."""
     kernel_id = handler.get_signed_cookie(cookie_name(state), max_age_days=_DAYS)
     return None if kernel_id is None else kernel_id.decode()
 
 
 def park(handler: PywryAuthHandler, query: str) -> bool:
-    """Leave the provider's answer with this browser while its owner signs in to Jupyter.
+    """Store the provider's answer in a cookie of this browser while the user signs in to Jupyter.
 
-    In an address it would be written into logs and pages on that way.
+    In a URL it would end up in logs and pages on the way.
 
     Returns:
-        Whether it could be: not when it is too long.
+        Whether it was stored: False if it is too long.
     """
     if len(query) > _LONGEST:
         return False
@@ -53,7 +53,7 @@ def park(handler: PywryAuthHandler, query: str) -> bool:
 
 
 def parked(handler: PywryAuthHandler) -> str:
-    """Take back what was parked; empty for nothing."""
+    """Return the stored answer and remove its cookie; empty if there is none."""
     answer = handler.get_signed_cookie(_ANSWER, max_age_days=_DAYS)
     if answer is None:
         return ""
@@ -74,7 +74,7 @@ def _set(handler: PywryAuthHandler, name: str, value: str) -> None:
 
 
 def _is_over_tls(handler: PywryAuthHandler) -> bool:
-    """Whether the browser came over TLS. On a hub, what a request says of itself is the word of the hub's own proxy."""
+    """Whether the browser uses TLS, judged by the redirect URI."""
     configured = handler.settings["pywry_auth"].redirect_uri
     return redirect_uri(configured, handler.request, handler.base_url).startswith("https:")
 

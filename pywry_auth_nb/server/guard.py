@@ -1,4 +1,4 @@
-"""What the routes share: who may use them, what they were asked, how they answer."""
+"""The base handler of all routes: authorization, parsing and responses."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _MAX_QUERY = 8192  # bytes
 
 
-class Refused(Exception):  # noqa: N818 - a state of affairs
-    """The request ends here, with the page for ``code``."""
+class Refused(Exception):  # noqa: N818 - not an error of the program
+    """The request is refused, with the page for ``code``."""
 
     def __init__(self, code: ErrorCode) -> None:
         super().__init__(code)
@@ -33,10 +33,10 @@ class Refused(Exception):  # noqa: N818 - a state of affairs
 
 
 def guarded(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """Let a method run only for a signed-in user who may execute code here.
+    """Let a method run only for a user who is signed in to Jupyter and may execute code here.
 
-    Jupyter's own guard redirects to its login page with the whole address in ``next=``, and so writes the authorization
-    code into pages and logs. This one never redirects.
+    Jupyter's own guard redirects to its login page with the whole URL in ``next=``, which leaks the authorization code
+    into pages and logs. This one never redirects.
     """
 
     @functools.wraps(method)
@@ -48,24 +48,24 @@ def guarded(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[N
         except (Refused, KernelUnavailable) as refused:
             self.answer(refused.code)
 
-    guarding = cast("Callable[..., Awaitable[None]]", allow_unauthenticated(guard))  # it does the check itself
+    guarding = cast("Callable[..., Awaitable[None]]", allow_unauthenticated(guard))  # the guard does the check
     guarding.is_guarded = True  # type: ignore[attr-defined]
     return guarding
 
 
 def is_guarded(method: object) -> bool:
-    """Whether a method runs under :func:`guarded`."""
+    """Whether a method is decorated with :func:`guarded`."""
     return getattr(method, "is_guarded", False)
 
 
 def to_login(handler: PywryAuthHandler) -> NoReturn:
-    """Finish by sending the browser to Jupyter's login page, or a hub's, and back here: without a query."""
+    """Finish by redirecting to the login page of Jupyter or the hub, and back here without a query."""
     authenticated(lambda _: None)(handler)
     raise Finish
 
 
 def parse_query(query: str) -> dict[str, str]:
-    """Return a query's parameters, or refuse it: where a name comes twice (RFC 6749 §3.1), or it is too long."""
+    """Parse a query; refuse it if a name is repeated (RFC 6749 §3.1), or if it is too long."""
     parameters = parse_qs_bytes(query, keep_blank_values=True)
     if len(query) > _MAX_QUERY or any(len(values) != 1 for values in parameters.values()):
         raise Refused("bad_request")
@@ -76,23 +76,23 @@ def parse_query(query: str) -> dict[str, str]:
 
 
 class PywryAuthHandler(JupyterHandler):
-    """What the routes share: who may use them, what they were asked, how they answer."""
+    """The base of all routes: authorization, parsing and responses."""
 
     def initialize(self) -> None:
         """Keep the query out of every log line and every redirect."""
         self.request.uri = self.request.path
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """Do what Jupyter does, for the methods that are there: for others it would redirect to its login page."""
+        """Refuse unsupported methods, for which Jupyter would redirect to its login page; then do as Jupyter does."""
         if not is_guarded(getattr(self, str(self.request.method).lower())):
             raise HTTPError(405)
         await ensure_async(cast("Any", super().prepare()))
 
     async def send_on(self) -> None:
-        """Send the browser elsewhere, whoever it belongs to, where that does not matter; it does nothing else."""
+        """Redirect the browser before the user is checked, if necessary. Must have no other effect."""
 
     async def check_user(self) -> None:
-        """Refuse whoever is not signed in to Jupyter, is not this server's owner, or may not execute code here."""
+        """Refuse a user who is not signed in to Jupyter, is not this server's owner, or may not execute code here."""
         if not self.current_user:
             raise Refused("jupyter_login")
         owner = os.environ.get("JUPYTERHUB_USER")
@@ -105,14 +105,14 @@ class PywryAuthHandler(JupyterHandler):
     def query(self) -> dict[str, str]:
         """Return the query, each name once (RFC 6749 §3.1).
 
-        A page that a browser merely prefetches must not use anything up, and is refused.
+        A prefetch is refused, since it must not use up a sign-in.
         """
         if "prefetch" in self.request.headers.get("Sec-Purpose", ""):
             raise Refused("bad_request")
         return parse_query(self.request.query)
 
     async def ask(self, kernel_id: str, request: str, content: dict[str, Any], deadline: float) -> dict[str, Any]:
-        """Ask the kernel; return what it says if that is a success."""
+        """Send a request to the kernel, and return a successful reply."""
         reply = await ask(self.kernel_manager, kernel_id, request, content, deadline)
         if reply.get("status") != "ok":
             code = reply.get("code")
@@ -122,15 +122,15 @@ class PywryAuthHandler(JupyterHandler):
         return reply
 
     def send_to(self, url: str) -> NoReturn:
-        """Finish by sending the browser to ``url``, which nobody may keep or hear of."""
+        """Finish by redirecting the browser to ``url``, which must not be cached or sent as a referrer."""
         self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "no-referrer")
         self.redirect(url)
         raise Finish
 
     def _log(self) -> None:
-        """Log the request as Jupyter does, but not where it led to, as a hub's servers would."""
-        self.clear_header("Location")  # it is sent already
+        """Log the request as Jupyter does, without the redirect target, which a hub's servers would log."""
+        self.clear_header("Location")  # it has been sent
         super()._log()
 
     def answer(self, code: ErrorCode) -> None:
@@ -144,6 +144,6 @@ class PywryAuthHandler(JupyterHandler):
         self.set_status(page.status)
         self.finish(page.html())
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ARG002 - says nothing of the exception
-        """Show our own page where Jupyter would show its."""
+    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ARG002 - the exception is not shown
+        """Show our own error page instead of Jupyter's."""
         self.show(pages.broken(status_code))

@@ -17,14 +17,14 @@ from .guard import PywryAuthHandler, Refused, guarded, to_login
 from .kernel_client import KernelUnavailable
 from .redirect_uri import redirect_uri
 
-_NOTHING_BEGUN = frozenset({"kernel_gone", "no_session"})  # a stale link, or another page's guess
+_NOTHING_BEGUN = frozenset({"kernel_gone", "no_session"})  # a stale or forged link
 _BEGIN_DEADLINE = 15.0  # seconds: discovery, or a hub that renews its token
 
 
 class LoginHandler(PywryAuthHandler):
-    """Begins a sign-in that a widget in the kernel offers, and sends the browser to the provider.
+    """Begins a sign-in of a session in the kernel, and redirects the browser to the provider.
 
-    Where nobody need be asked, as on a hub that has signed the person in, that is all, and the page says so.
+    If the kernel signs in without the user, as on a hub that has signed the user in, it shows the result instead.
     """
 
     @guarded
@@ -43,25 +43,25 @@ class LoginHandler(PywryAuthHandler):
         if "name" in reply:
             self.show(pages.signed_in(str(reply["name"])))
             return
-        url, state = _sound(reply)
+        url, state = _validated(reply)
         remember(self, state, kernel_id)
         self.send_to(url)
 
     @property
     def _who(self) -> str:
-        """Whose sign-ins are counted. By name, for behind a proxy all have one address; a token has no name."""
+        """The user name for counting, since the users of a proxy share one address; empty for a token."""
         return "" if self.token_authenticated else str(self.current_user.username)
 
     def _check_rate(self) -> None:
-        """Refuse somebody who begins too many."""
+        """Refuse a user who has begun too many sign-ins."""
         wait = self.settings["pywry_auth_logins"].wait(self._who)
         if wait > 0:
             self.set_header("Retry-After", str(math.ceil(wait)))
             raise Refused("rate_limited")
 
 
-def _sound(reply: dict[str, Any]) -> tuple[str, str]:
-    """Return the authorize URL and the state that a kernel answered, if they can be sent on: a kernel is anybody's."""
+def _validated(reply: dict[str, Any]) -> tuple[str, str]:
+    """Validate and return the authorize URL and the state of a kernel's reply: a kernel runs arbitrary code."""
     url, state = reply.get("authorize_url"), reply.get("state")
     try:
         parts = urlsplit(url) if isinstance(url, str) and url.isascii() and url.isprintable() else None
@@ -74,13 +74,13 @@ def _sound(reply: dict[str, Any]) -> tuple[str, str]:
 
 
 class StoppedHandler(PywryAuthHandler):
-    """What becomes of those who come back to a server that was stopped meanwhile.
+    """Shows that the server was stopped during the sign-in.
 
-    The hub sends them here when it runs again; or to the default server, if it is a named one that does not.
+    The hub redirects here once the server runs again; or to the default server, if a named server no longer exists.
     """
 
     async def send_on(self) -> None:
-        """Let the person sign in to the new server, which the hub does without a question."""
+        """Let the user sign in to the new server, which needs no interaction on a hub."""
         if not self.current_user:
             to_login(self)
 
@@ -89,8 +89,8 @@ class StoppedHandler(PywryAuthHandler):
         raise Refused("kernel_gone")
 
 
-class NowhereHandler(PywryAuthHandler):
-    """Answers for every other address below ours: Jupyter would redirect to its login page, with the query."""
+class NotFoundHandler(PywryAuthHandler):
+    """Answers every other path below ours, for which Jupyter would redirect to its login page, with the query."""
 
     @guarded
     async def get(self) -> None:
@@ -98,7 +98,7 @@ class NowhereHandler(PywryAuthHandler):
 
 
 def handlers(base_url: str) -> list[tuple[Any, ...]]:
-    """The table of routes."""
+    """Return the table of routes."""
     root = re.escape(base_url + "pywry-auth/")
     return [
         (root + "login", LoginHandler),
@@ -110,7 +110,7 @@ def handlers(base_url: str) -> list[tuple[Any, ...]]:
         (root + "userinfo", UserinfoHandler),
         (root + "check", CheckHandler),
         (re.escape(base_url + STOPPED), StoppedHandler),
-        (root + ".*", NowhereHandler),
+        (root + ".*", NotFoundHandler),
         *(
             [(re.escape(base_url) + "[^/]+/pywry-auth/(?:login|callback|stopped)", StoppedHandler)]
             if is_on_a_hub()

@@ -1,4 +1,4 @@
-"""How many sign-ins somebody may begin in a minute."""
+"""The rate limit for sign-ins."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ _MAX_USERS = 1000
 
 
 class LoginRate:
-    """Counts what each Jupyter user began within the last minute; nobody's count touches another's.
+    """Counts the sign-ins that each Jupyter user has begun within the last minute.
 
-    What it remembers is bounded: who has begun nothing for a minute is forgotten, and so is the one who has been quiet
-    for longest where there are too many.
+    Its memory is bounded: users who have begun none for a minute are dropped, and if there are too many users, those
+    who have waited longest.
 
     Args:
-        most: How many one user may begin in a minute; 0 for any number.
+        most: Maximum number of sign-ins of a user in a minute; 0 for no limit.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._begun: dict[str, deque[float]] = {}  # who began something last, comes last
+        self._begun: dict[str, deque[float]] = {}  # in order of the latest sign-in
 
     def wait(self, user: str) -> float:
-        """Count one more for ``user``; or return, in seconds, how long they must wait until they may."""
+        """Count a sign-in of ``user`` and return 0; or return the seconds to wait until the next is allowed."""
         if self._most == 0:
             return 0.0
         now = time.monotonic()
@@ -40,7 +40,7 @@ class LoginRate:
         return 0.0
 
     def take_back(self, user: str) -> None:
-        """Do not count what ``user`` began last: nothing came of it."""
+        """Uncount the latest sign-in of ``user``, which came to nothing."""
         times = self._begun.get(user)
         if times:
             times.pop()
@@ -48,7 +48,7 @@ class LoginRate:
                 del self._begun[user]
 
     def _forget(self, now: float) -> None:
-        """Drop from the front of the line, where the quiet ones are."""
+        """Drop users from the front, whose latest sign-ins are the oldest."""
         while self._begun:
             user, times = next(iter(self._begun.items()))
             if times[-1] > now - _WINDOW and len(self._begun) < _MAX_USERS:

@@ -1,4 +1,4 @@
-"""The settings; and which redirect URI to give the provider: as configured, the hub's, or this very server's."""
+"""The extension's settings, and the redirect URI: as configured, the hub's, or this server's own."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class PywryAuth(LoggingConfigurable):
 def redirect_uri(
     configured: str, request: HTTPServerRequest, base_url: str, environ: Mapping[str, str] = os.environ
 ) -> str:
-    """Return the redirect URI for a browser that sent ``request``.
+    """Return the redirect URI for the browser that sent ``request``.
 
-    Under JupyterHub it is the hub's one address for all users, which routes by who the browser belongs to: a callback
-    address of one user's server could be given to another user. Otherwise it is built from the browser's own origin,
-    for ``localhost`` and ``127.0.0.1`` are two places to a browser.
+    Under JupyterHub it is the hub's one address for all users, which routes by the browser's user: the callback address
+    of one user's server could be given to another user. Otherwise it has the browser's own origin, since ``localhost``
+    and ``127.0.0.1`` are different origins.
     """
     if configured:
         return configured
@@ -52,9 +52,9 @@ def redirect_uri(
 
 
 def _outermost_scheme(request: HTTPServerRequest) -> str:
-    """Return the scheme the browser used: a hub has a proxy of its own, and tornado believes the innermost one.
+    """Return the scheme that the browser used: tornado trusts the innermost proxy, which on a hub is the hub's own.
 
-    Whoever can send a wrong header here changes nothing but their own redirect URI, which the provider checks.
+    A forged header changes only the sender's own redirect URI, which the provider checks.
     """
     named = request.headers.get("X-Scheme") or request.headers.get("X-Forwarded-Proto") or ""
     scheme = named.partition(",")[0].strip().lower()

@@ -1,7 +1,6 @@
-"""Token stores: where a session's tokens rest between uses.
+"""Token stores: where sessions keep their tokens.
 
-Names are imported when first used (PEP 562): a store in memory must not cost the import of Redis, keyring and
-cryptography.
+Names are imported when first used (PEP 562), so that a store in memory does not import Redis, keyring and cryptography.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`TokenStore`: the interface of everything that can keep a token set, and what the persistent ones share."""
+"""`TokenStore`: the interface of token stores, and the base classes of the persistent ones."""
 
 from __future__ import annotations
 
@@ -26,42 +26,42 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Seconds that one question may take; less than a session waits, so that the store's own sentence is the one shown.
+#: Seconds that a request may take; less than a session waits, so that the store's own message is shown.
 DEADLINE = 8.0
 
-_TRIES = 50  # of a swap that others are faster at
+_TRIES = 50  # attempts of a swap while other programs change the record
 
 
 class TokenStore(ABC):
-    """Keeps token sets under string keys. Every method may be awaited from any event loop.
+    """Stores token sets under string keys. Every method may be awaited from any event loop.
 
-    Every method raises :class:`~pywry_auth_nb.errors.TokenStoreError` when the store could not do it: its ``code``
-    says whether waiting, a setting or a new sign-in helps. No other error leaves a store.
+    Every method raises :class:`~pywry_auth_nb.errors.TokenStoreError` if it fails: its ``code`` says whether waiting, a
+    setting or a new sign-in helps. Methods raise no other errors.
 
     A store of one's own needs the five abstract methods. It is then good for one process: only with :meth:`read`,
     :meth:`swap`, :meth:`stamp` and :meth:`try_lease` of its own can several share it safely.
     """
 
-    #: Whether other processes see what is kept, and :meth:`try_lease` keeps them apart.
+    #: Whether other processes share the records, and :meth:`try_lease` excludes them.
     shared: ClassVar[bool] = False
-    #: Whether a sign-out is kept, too, so that nothing there means that something was lost.
+    #: Whether the store keeps a record of a sign-out, so that a missing record means a loss.
     keeps_sign_outs: ClassVar[bool] = False
 
     @abstractmethod
     async def save(self, key: str, tokens: OAuthTokenSet) -> None:
-        """Keep ``tokens`` under ``key``, in place of what was there; on an error, what was there is still there."""
+        """Store ``tokens`` under ``key``. After an error, the previous tokens are still stored."""
 
     @abstractmethod
     async def load(self, key: str) -> OAuthTokenSet | None:
-        """Return what is kept under ``key``, or None."""
+        """Return the tokens stored under ``key``, or None."""
 
     @abstractmethod
     async def delete(self, key: str) -> None:
-        """Forget what is kept under ``key``; nothing there is fine."""
+        """Delete the tokens stored under ``key``, if any."""
 
     @abstractmethod
     async def exists(self, key: str) -> bool:
-        """Whether something is kept under ``key``."""
+        """Whether there are tokens under ``key``."""
 
     @abstractmethod
     async def list_keys(self) -> list[str]:
@@ -70,7 +70,7 @@ class TokenStore(ABC):
     # -- for several kernels ------------------------------------------------------------------------------------------
 
     async def read(self, key: str) -> Record:
-        """Return what is kept under ``key``, with its place in the order of records."""
+        """Return the record stored under ``key``."""
         tokens = await self.load(key)
         ours = self._swapped().get(key, NOTHING)
         if tokens == ours.tokens:
@@ -81,10 +81,10 @@ class TokenStore(ABC):
         return Record(generation, generation, tokens, version=tokens)
 
     async def swap(self, key: str, old: Record, new: Record) -> bool:
-        """Put ``new`` in place of ``old``, which was read before.
+        """Replace ``old``, which was read before, by ``new``.
 
         Returns:
-            Whether that was done: not when something else lies there by now.
+            Whether it was replaced: False if the stored record has changed.
         """
         if (await self.read(key)).version != old.version:
             return False
@@ -96,38 +96,42 @@ class TokenStore(ABC):
         return True
 
     def _swapped(self) -> dict[str, Record]:
-        """Return what this process has put there, by key: five methods do not keep a record's place in the order."""
+        """Return the records that this process has stored, by key, since the abstract methods keep only tokens."""
         records: dict[str, Record] = self.__dict__.setdefault("_swapped_records", {})
         return records
 
     async def stamp(self, key: str) -> object:
-        """Return something that differs after every change of what is kept under ``key``; cheap to ask for."""
+        """Return a value that differs after every change of the record under ``key``; should be cheap."""
         return await self.load(key)
 
     async def stamps(self, keys: Collection[str]) -> dict[str, object]:
-        """Return the stamps of all ``keys``: what one process asks for all its sessions every two seconds."""
-        return {key: await self.stamp(key) for key in keys}
+        """Return the stamps of all ``keys``: what one process asks for all its sessions every two seconds.
 
-    async def listen(self, changed: Callable[[str], object]) -> None:
+        Where a stamp cannot be had, the error stands in its place: other sessions have nothing to do with it.
+        """
+        answers = await asyncio.gather(*map(self.stamp, keys), return_exceptions=True)
+        return dict(zip(keys, answers, strict=True))
+
+    async def listen_for_changes(self, changed: Callable[[str], object]) -> None:
         """Call ``changed`` with the key after every change, until the connection ends; where the store cannot, return.
 
         What is heard comes sooner than :meth:`stamps` would show it, and may be lost on its way.
         """
 
     async def try_lease(self, key: str) -> Lease | None:
-        """Take the lease of ``key`` for one refresh, or return None while somebody else has it; never waits for it."""
+        """Take the lease of ``key`` for one refresh, or return None while another session has it. Never waits."""
         local_lease = LocalLease.take(f"{id(self)} {key}")
         return None if local_lease is None else Lease(local_lease.release)
 
     async def update(self, key: str, change: Callable[[Record], Record | None]) -> Record:
-        """Put ``change`` of what is kept in its place, however many others do the same at once.
+        """Replace the record under ``key`` by ``change`` of it, trying again if another program is faster.
 
         Args:
-            key: The name.
-            change: Gets what is there, and returns what is to be there, or None to leave it.
+            key: The key.
+            change: Called with the stored record; returns the new one, or None to leave it unchanged.
 
         Returns:
-            What is there now.
+            The record that is stored now.
         """
         for _ in range(_TRIES):
             old = await self.read(key)
@@ -140,17 +144,17 @@ class TokenStore(ABC):
 
 
 class RecordStore(TokenStore):
-    """A store whose five methods are made of two: reading a record, and replacing it if it has not changed."""
+    """A store that implements saving and loading by reading and swapping records."""
 
     keeps_sign_outs = True
 
     @abstractmethod
     async def read(self, key: str) -> Record:
-        """Return what is kept under ``key``."""
+        """Return the record stored under ``key``."""
 
     @abstractmethod
     async def swap(self, key: str, old: Record, new: Record) -> bool:
-        """Put ``new`` in place of ``old``, unless something else lies there by now."""
+        """Replace ``old`` by ``new``, unless the stored record has changed; return whether it was replaced."""
 
     @abstractmethod
     async def _names(self) -> list[str]:
@@ -158,12 +162,12 @@ class RecordStore(TokenStore):
 
     @on_loop
     async def save(self, key: str, tokens: OAuthTokenSet) -> None:
-        """Keep ``tokens`` under ``key``, in place of what was there; on an error, what was there is still there."""
+        """Store ``tokens`` under ``key``. After an error, the previous tokens are still stored."""
         await self.update(key, lambda old: old.signed_in(tokens, None))
 
     @on_loop
     async def load(self, key: str) -> OAuthTokenSet | None:
-        """Return what is kept under ``key``, or None."""
+        """Return the tokens stored under ``key``, or None."""
         record = await self.read(key)
         if record.problem is not None:
             raise without_traceback(record.problem)
@@ -171,7 +175,7 @@ class RecordStore(TokenStore):
 
     @on_loop
     async def exists(self, key: str) -> bool:
-        """Whether something is kept under ``key``, readable or not."""
+        """Whether there are tokens under ``key``, readable or not."""
         record = await self.read(key)
         return record.tokens is not None or record.problem is not None
 
@@ -182,14 +186,14 @@ class RecordStore(TokenStore):
 
 
 class PackedStore(RecordStore):
-    """A store of bytes under names, with the records packed by one :class:`Codec`.
+    """A store of bytes, to which a :class:`Codec` packs the records.
 
-    A concrete store says where bytes lie: ``_read``, ``_swap``, ``_remove``, ``_names``. They run on the background
-    loop and raise only :class:`TokenStoreError`.
+    Concrete stores implement ``_read``, ``_swap``, ``_remove``, ``_names``, ``_stamps`` and ``_try_lease``. These run
+    on the background loop and raise only :class:`TokenStoreError`.
     """
 
     shared = True
-    #: What the store is called in a record's full name; it never changes, or encrypted records cannot be read.
+    #: Part of the full name of records. It must never change, or encrypted records become unreadable.
     kind: ClassVar[str]
 
     def __init__(self, encryption_key: str | None) -> None:
@@ -202,7 +206,7 @@ class PackedStore(RecordStore):
 
     @on_loop
     async def read(self, key: str) -> Record:
-        """Return what is kept under ``key``; what cannot be read says why, and can be replaced."""
+        """Return the record stored under ``key``. One that cannot be read has a ``problem``, and can be replaced."""
         packed = await self._read(key)
         if packed is None:
             return NOTHING
@@ -213,23 +217,26 @@ class PackedStore(RecordStore):
 
     @on_loop
     async def swap(self, key: str, old: Record, new: Record) -> bool:
-        """Put ``new`` in place of ``old``, unless something else lies there by now."""
+        """Replace ``old`` by ``new``, unless the stored record has changed; return whether it was replaced."""
         packed = self._codec.encode(new, self._full_name(key))
         return await self._swap(key, old.version, packed, refresh_lifetime(new.tokens))
 
     @on_loop
     async def delete(self, key: str) -> None:
-        """Forget what is kept under ``key``; nothing there is fine."""
+        """Delete the tokens stored under ``key``, if any."""
         await self._remove(key)
 
     @on_loop
     async def stamp(self, key: str) -> object:
-        """Return something that differs after every change of what is kept under ``key``."""
-        return (await self._stamps([key]))[key]
+        """Return a value that differs after every change of the record under ``key``."""
+        stamp = (await self._stamps([key]))[key]
+        if isinstance(stamp, TokenStoreError):
+            raise stamp
+        return stamp
 
     @on_loop
     async def stamps(self, keys: Collection[str]) -> dict[str, object]:
-        """Return the stamps of all ``keys``, asked for at once."""
+        """Return the stamps of all ``keys``, in one request."""
         return await self._stamps(keys)
 
     @on_loop
@@ -247,7 +254,7 @@ class PackedStore(RecordStore):
         return lease
 
     def _full_name(self, key: str) -> str:
-        """Return what no other record of any store has: encryption binds a record to it."""
+        """Return a name that is unique among all stores; encryption binds the record to it."""
         return f"{self.kind}:{key}"
 
     @abstractmethod
@@ -256,17 +263,16 @@ class PackedStore(RecordStore):
 
     @abstractmethod
     async def _swap(self, key: str, old: bytes | None, new: bytes, lifetime: float | None) -> bool:
-        """Put ``new`` in place of ``old``, whole or not at all; also if a try before, thought lost, has done it.
+        """Replace ``old`` by ``new`` atomically.
 
         Args:
-            key: Its name.
-            old: What must lie there; None for nothing.
+            key: The key.
+            old: The expected bytes; None for no record.
             new: ASCII bytes.
-            lifetime: Seconds after which it is of no use; None when unknown. A store that cannot forget by itself
-                ignores it.
+            lifetime: Seconds after which the record is useless; None if unknown. A store without expiry ignores it.
 
         Returns:
-            Whether ``new`` lies there now.
+            Whether ``new`` is stored now; True also if an earlier attempt, thought lost, has stored it.
         """
 
     @abstractmethod
@@ -275,19 +281,19 @@ class PackedStore(RecordStore):
 
     @abstractmethod
     async def _stamps(self, keys: Collection[str]) -> dict[str, object]:
-        """Return for each key something that differs after every change."""
+        """Return for each key something that differs after every change, or the error that is in its way."""
 
     @abstractmethod
     async def _try_lease(self, key: str, local_lease: LocalLease) -> Lease | None:
-        """Take the lease among all processes; it gives up ``local_lease``, too, when it is released."""
+        """Acquire the lease among all processes. Releasing it also releases ``local_lease``."""
 
 
 async def bounded(help_text: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a blocking ``function`` in a thread of its own for :data:`DEADLINE` seconds at most.
+    """Run a blocking ``function`` on its own thread, for at most :data:`DEADLINE` seconds.
 
     Raises:
-        TokenStoreError: Time is up; code ``store_unavailable``, with ``help_text`` as its sentence. The thread is left
-            to itself, with the locks that it holds.
+        TokenStoreError: The time is up; code ``store_unavailable``, with ``help_text`` as its message. The thread
+            continues, with the locks that it holds.
     """
     try:
         return await asyncio.wait_for(in_thread(function, *args, **kwargs), DEADLINE)
@@ -296,10 +302,10 @@ async def bounded(help_text: str, function: Callable[P, T], *args: P.args, **kwa
 
 
 async def lease_on(lease: FileLease, local_lease: LocalLease, help_text: str) -> Lease | None:
-    """Take a file lock as a lease, or return None while another program has it; errors as :func:`bounded`."""
+    """Acquire a file lock as a lease, or return None while another program holds it; raises as :func:`bounded`."""
     try:
         taken = await bounded(help_text, lease.take)
-    except BaseException:  # it may still succeed, and must not stay
+    except BaseException:  # it may still succeed, and must not stay locked
         threading.Thread(target=lease.release, name="pywry-auth-io", daemon=True).start()
         raise
 
@@ -312,12 +318,23 @@ async def lease_on(lease: FileLease, local_lease: LocalLease, help_text: str) ->
     return Lease(give_up) if taken else None
 
 
-def refresh_lifetime(tokens: OAuthTokenSet | None) -> float | None:
-    """Return the seconds for which these tokens are of any use, or None when the provider does not say.
+def each(keys: Collection[str], stamp_of: Callable[[str], object]) -> dict[str, object]:
+    """Return for each key what ``stamp_of`` returns, or the TokenStoreError that it raises."""
+    stamps: dict[str, object] = {}
+    for key in keys:
+        try:
+            stamps[key] = stamp_of(key)
+        except TokenStoreError as error:  # noqa: PERF203 - one record must not stand in the way of the others
+            stamps[key] = without_traceback(error)
+    return stamps
 
-    Keycloak says it as ``refresh_expires_in`` (0 for a refresh token that never ends), GitHub and Microsoft as
-    ``refresh_token_expires_in``; no RFC has a name for it. What counts is the longer life of the two tokens, never
-    that of the access token alone: the refresh token is what the record is kept for.
+
+def refresh_lifetime(tokens: OAuthTokenSet | None) -> float | None:
+    """Return the seconds for which these tokens are useful, or None if the provider does not say.
+
+    Keycloak has ``refresh_expires_in`` (0 for a refresh token without expiry), GitHub and Microsoft have
+    ``refresh_token_expires_in``; no RFC defines a name. The longer lifetime of the two tokens counts, never that of the
+    access token alone, since the record is kept for the refresh token.
     """
     if tokens is None:
         return None
@@ -329,7 +346,7 @@ def refresh_lifetime(tokens: OAuthTokenSet | None) -> float | None:
 
 
 def _seconds(value: object) -> float | None:
-    """Read a positive number of seconds, also from a decimal string (seen in the field)."""
+    """Parse a positive number of seconds, or a decimal string of one (seen in the field)."""
     try:
         seconds = float(value) if isinstance(value, (int, float, str)) else math.nan
     except (ValueError, OverflowError):

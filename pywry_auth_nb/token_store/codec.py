@@ -1,13 +1,12 @@
-"""How records become bytes and come back, the same for every persistent store.
+"""The encoding of records in persistent stores.
 
 A record is one JSON object in ASCII::
 
     {"v": 2, "generation": 7, …, "tokens": {…}, "sha256": "…"}   without a key
     {"v": 2, "kid": "…", "nonce": "…", "data": "…"}              AES-256-GCM of the same
 
-Members that this version does not know are left alone, and another ``v`` is refused.
-The name of the record is authenticated together with the ciphertext, so that a record laid under another user's name
-does not open.
+Unknown members are ignored, and another ``v`` is refused. The record's name is authenticated together with the
+ciphertext, so that a record copied to another user's name cannot be decrypted.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ KEY_FILE_VARIABLE = "PYWRY_AUTH_ENCRYPTION_KEY_FILE"
 
 _VERSION = 2
 _KEY_BYTES = 32
-_COUNTS = 2**53  # what every JSON reader counts to
-_NONCE_BYTES = 12  # the size AES-GCM is made for; random ones are safe for 2³² records of one key
+_MAX_COUNT = 2**53  # integers that every JSON reader represents exactly
+_NONCE_BYTES = 12  # the standard size for AES-GCM; random nonces are safe for 2³² records of one key
 
 
 def make_encryption_key() -> str:
@@ -43,16 +42,16 @@ def make_encryption_key() -> str:
 
 
 class Codec:
-    """Packs records into bytes and unpacks them.
+    """Encodes records as bytes, and decodes them.
 
     Args:
-        encryption_key: One key, or several separated by commas or line ends: the first encrypts, all decrypt. Left
-            out, ``PYWRY_AUTH_ENCRYPTION_KEY`` or the file named by ``PYWRY_AUTH_ENCRYPTION_KEY_FILE`` has them; with
-            neither set, records are plain text.
+        encryption_key: One key, or several separated by commas or newlines: the first encrypts, all decrypt. When left
+            out, read from ``PYWRY_AUTH_ENCRYPTION_KEY`` or the file named by ``PYWRY_AUTH_ENCRYPTION_KEY_FILE``; if
+            neither is set, records are plain text.
 
     Raises:
-        TokenStoreError: Code ``store_key``, for a key that is none. A variable that is set and empty is one, too: it
-            must not mean "store in plain text".
+        TokenStoreError: Code ``store_key``: a key is invalid, or a variable is set but empty, which must not mean
+            plain text.
     """
 
     def __init__(self, encryption_key: str | None = None) -> None:
@@ -66,10 +65,10 @@ class Codec:
         return bool(self._keys)
 
     def encode(self, record: Record, name: str) -> bytes:
-        """Pack the record called ``name``.
+        """Encode the record called ``name``.
 
         Raises:
-            TokenStoreError: Code ``store_value``: its claims, or ``tokens.raw``, hold something that is no JSON.
+            TokenStoreError: Code ``store_value``: its claims, or ``tokens.raw``, cannot be represented in JSON.
         """
         body = _members(record)
         if not self._keys:
@@ -80,12 +79,12 @@ class Codec:
         return _dump({"v": _VERSION, "kid": kid, "nonce": _to_text(nonce), "data": _to_text(data)})
 
     def decode(self, packed: bytes, name: str) -> Record:
-        """Unpack the record called ``name``.
+        """Decode the record called ``name``.
 
         Raises:
-            TokenStoreError: Whatever the bytes are, it is this or a record. Code ``store_key``: the key that is needed
-                is not configured; ``store_version``: of a newer version; ``store_unreadable``: damaged, tampered with,
-                of another record, or in plain text although a key is configured.
+            TokenStoreError: The only error for any bytes. Code ``store_key``: the key is not configured;
+                ``store_version``: stored by a newer version; ``store_unreadable``: damaged, tampered with, of another
+                name, or plain text although a key is configured.
         """
         envelope = _parse(packed)
         _check_version(envelope.get("v"))
@@ -102,7 +101,7 @@ class Codec:
         return _record(envelope)
 
     def _decrypt(self, envelope: dict[str, Any], context: bytes) -> bytes:
-        if "data" not in envelope:  # an attacker who can write must not get round the encryption
+        if "data" not in envelope:  # an attacker who can write must not bypass the encryption
             raise TokenStoreError(
                 "These tokens were stored without encryption, and an encryption key is configured. Sign in again to "
                 "replace them.",
@@ -122,7 +121,7 @@ class Codec:
 
 
 def _configured(argument: str | None) -> Secret | None:
-    """Return the configured text of the keys, or None when no setting names any."""
+    """Return the configured keys as text, or None if there are none."""
     if argument is not None:
         return Secret(argument)
     if KEY_VARIABLE in os.environ:
@@ -138,7 +137,7 @@ def _read_key_file(path: str) -> Secret:
     except OSError as error:
         problem = error.strerror or type(error).__name__
     except ValueError:
-        problem = "it is not a text of keys"
+        problem = "it is not a text file of keys"
     raise TokenStoreError(
         f"The file named by {KEY_FILE_VARIABLE} could not be read: {problem}. Name a file with one key per line.",
         code="store_key",
@@ -154,7 +153,7 @@ def _parse_keys(text: Secret) -> dict[str, AESGCM]:
 
 
 def _parse_key(text: Secret) -> tuple[str, AESGCM]:
-    """Return a key's public name, a hash of it, and its cipher."""
+    """Return the key ID, a hash of the key, and the cipher."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     raw = _unpadded(text)
@@ -172,7 +171,7 @@ def _refuse_key() -> NoReturn:
 
 
 def _context(name: str) -> bytes:
-    """Return what GCM authenticates beside the ciphertext (the associated data of NIST SP 800-38D)."""
+    """Return the associated data for GCM (NIST SP 800-38D)."""
     return f"pywry-auth-nb:record:{_VERSION}:{name}".encode("utf-8", "surrogatepass")  # a key may be any string
 
 
@@ -181,12 +180,12 @@ def _open(cipher: AESGCM, nonce: bytes, data: bytes, context: bytes) -> bytes:
 
     try:
         return cipher.decrypt(nonce, data, context)
-    except (InvalidTag, ValueError):  # ValueError: a nonce of an impossible length
+    except (InvalidTag, ValueError):  # ValueError: a nonce of an invalid length
         raise _damaged() from None
 
 
 def _members(record: Record) -> dict[str, Any]:
-    """Return what is stored."""
+    """Return the members to store."""
     return {
         "generation": record.generation,
         "sign_in": record.sign_in,
@@ -197,7 +196,7 @@ def _members(record: Record) -> dict[str, Any]:
 
 
 def _members_of(tokens: OAuthTokenSet) -> dict[str, Any]:
-    """Return what is stored of tokens: each secret once, since ``raw`` has no copy of them."""
+    """Return the members of tokens to store, each secret once, since ``raw`` contains none."""
     return {
         "access_token": tokens.access_token,
         "token_type": tokens.token_type,
@@ -211,7 +210,7 @@ def _members_of(tokens: OAuthTokenSet) -> dict[str, Any]:
 
 
 def _record(members: dict[str, Any]) -> Record:
-    """Build a record of its members, each of exactly the type that was written."""
+    """Build a record from its members, which must have the types that were written."""
     return Record(
         generation=_count(members.get("generation")),
         sign_in=_count(members.get("sign_in")),
@@ -222,7 +221,7 @@ def _record(members: dict[str, Any]) -> Record:
 
 
 def _tokens(value: Any) -> OAuthTokenSet:
-    """Build tokens of a record's members, each of exactly the type that was written."""
+    """Build tokens from their members, which must have the types that were written."""
     members = _as(dict, value)
     return OAuthTokenSet(
         access_token=_as(str, members.get("access_token")) or _refuse(),
@@ -245,11 +244,11 @@ def _optional(kind: type, value: Any) -> Any:
 
 
 def _count(value: Any) -> int:
-    return value if type(value) is int and 0 < value < _COUNTS else _refuse()
+    return value if type(value) is int and 0 < value < _MAX_COUNT else _refuse()
 
 
 def _number(value: Any) -> float:
-    """Return a finite number; Python's JSON also knows numbers that no float can hold."""
+    """Return a finite number; Python's JSON also reads integers too large for a float."""
     try:
         finite = type(value) in (int, float) and math.isfinite(value)
     except OverflowError:
@@ -273,7 +272,7 @@ def _dump(value: dict[str, Any]) -> bytes:
 
 
 def _parse(packed: bytes) -> dict[str, Any]:
-    """Read one JSON object as it was written: in ASCII, with no NaN."""
+    """Parse one JSON object in ASCII, without NaN."""
     try:
         value = json.loads(packed.decode("ascii"), parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -282,7 +281,7 @@ def _parse(packed: bytes) -> dict[str, Any]:
 
 
 def _checksum(envelope: dict[str, Any]) -> str:
-    """Return what tells a flipped bit: of everything but the version."""
+    """Return a checksum of all members except the version."""
     return hashlib.sha256(_dump({name: value for name, value in envelope.items() if name != "v"})).hexdigest()
 
 
@@ -296,7 +295,7 @@ def _from_text(value: Any) -> bytes:
 
 
 def _unpadded(text: str) -> bytes | None:
-    """Decode strict URL-safe base64, whose padding may be missing; None when it is something else."""
+    """Decode URL-safe base64 strictly, with or without padding; None if it is invalid."""
     try:
         return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):

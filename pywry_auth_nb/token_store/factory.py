@@ -1,4 +1,4 @@
-"""`get_token_store`: one token store for the whole process."""
+"""`get_token_store`: the token store of the process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BACKENDS = {
 
 
 class _Singleton:
-    """The store, and what was asked for when it was made."""
+    """The store, and the request that created it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -35,7 +35,7 @@ _the = _Singleton()
 
 
 def _renew_lock() -> None:
-    """In a forked child the thread that held the lock is gone; the store is good in the child, too."""
+    """Replace the lock in a forked child, where the thread that held it is gone. The store itself stays usable."""
     _the.lock = threading.Lock()
 
 
@@ -43,15 +43,15 @@ fork.in_child(_renew_lock)
 
 
 def get_token_store(backend: str = "memory", **kwargs: Any) -> TokenStore:
-    """Return this process's token store; the first call makes it.
+    """Return this process's token store; the first call creates it.
 
     Args:
         backend: ``"memory"``, ``"keyring"``, ``"redis"`` or ``"file"``.
         **kwargs: The arguments of that store.
 
     Raises:
-        ConfigurationError: There is no such backend or argument; or there is a store already, and it is another one
-            than is asked for now.
+        ConfigurationError: There is no such backend or argument; or there is a store already, with another backend or
+            other arguments.
         TokenStoreError: The store cannot be used here.
     """
     kwargs = {name: Secret(value) if isinstance(value, str) else value for name, value in kwargs.items()}
@@ -69,13 +69,13 @@ def get_token_store(backend: str = "memory", **kwargs: Any) -> TokenStore:
 
 
 def store_from_settings(settings: Any) -> TokenStore:
-    """Return this process's token store as ``settings`` describe it.
+    """Return this process's token store, as described by ``settings``.
 
     Args:
         settings: Any object with some of these attributes: ``token_store_backend``, ``redis_url``, ``redis_prefix``.
 
     Raises:
-        ConfigurationError: As :func:`get_token_store` does.
+        ConfigurationError: As :func:`get_token_store`.
         TokenStoreError: The store cannot be used here.
     """
     backend = getattr(settings, "token_store_backend", "memory")
@@ -85,7 +85,7 @@ def store_from_settings(settings: Any) -> TokenStore:
 
 
 def reset_token_store() -> None:
-    """Forget this process's token store, but none of the tokens in it; the next call makes a new one."""
+    """Forget this process's token store, without deleting its tokens. The next call creates a new one."""
     with _the.lock:
         _the.store = _the.request = None
 
@@ -99,7 +99,7 @@ def _class_of(backend: str) -> type[TokenStore]:
 
 
 def _arguments(store_class: type[TokenStore], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return all arguments of the store, defaults included: naming a default asks for nothing else."""
+    """Return all arguments of the store, with defaults, so that requests with explicit defaults are equal."""
     signature = inspect.signature(store_class)
     try:
         bound = signature.bind(**kwargs)

@@ -1,4 +1,4 @@
-"""`FileTokenStore`: one file per session in a folder of one's own."""
+"""`FileTokenStore`: tokens in files, one per session."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
 from ..tokens import secret_or_none
-from .base import PackedStore, bounded, lease_on
+from .base import PackedStore, bounded, each, lease_on
 from .locks import LOCK_DEADLINE, Locks, digest, own_folder, unusable
 
 if TYPE_CHECKING:
@@ -27,18 +27,18 @@ _TEMPORARY = ".tmp"
 
 
 class FileTokenStore(PackedStore):
-    """Tokens in files that survive the kernel, readable by their owner alone.
+    """Tokens in files that survive the kernel, readable only by their owner.
 
-    A file is the key as JSON on the first line and the record on the second. It is replaced whole: whoever reads, and
-    whoever is killed while writing, sees or leaves the old record or the new one.
+    A file has the key as JSON on the first line and the record on the second. It is replaced atomically: a reader, or a
+    writer that is killed, sees or leaves either the old record or the new one.
 
     Args:
-        path: The folder; the user's data folder for applications when left out.
-        encryption_key: As :class:`~pywry_auth_nb.token_store.codec.Codec` takes it.
+        path: The folder; the user's application data folder when left out.
+        encryption_key: See :class:`~pywry_auth_nb.token_store.codec.Codec`.
 
     Raises:
-        ConfigurationError: ``path`` is no name of a folder.
-        TokenStoreError: Code ``store_key``, for a key that is none; ``store_forbidden``, for a folder that others may
+        ConfigurationError: ``path`` is not a valid path.
+        TokenStoreError: Code ``store_key`` for an invalid key; ``store_forbidden`` for a folder that other users may
             write to.
     """
 
@@ -50,7 +50,7 @@ class FileTokenStore(PackedStore):
         try:
             self.path = _default_folder() if path is None else Path(path).expanduser().absolute()
         except (RuntimeError, ValueError, OSError):
-            raise ConfigurationError("The folder for the tokens is no folder's name. Check its path.") from None
+            raise ConfigurationError("The path of the folder for the tokens is invalid. Check it.") from None
         self._locks = Locks(self.path / "locks")
         if os.path.lexists(self.path):
             own_folder(self.path)
@@ -65,7 +65,7 @@ class FileTokenStore(PackedStore):
         await bounded(_SLOW, self._remove_file, key)
 
     async def _stamps(self, keys: Collection[str]) -> dict[str, object]:
-        return await bounded(_SLOW, lambda: {key: self._stat_file(key) for key in keys})
+        return await bounded(_SLOW, each, keys, self._stat_file)
 
     async def _try_lease(self, key: str, local_lease: LocalLease) -> Lease | None:
         return await lease_on(self._locks.lease(key), local_lease, _SLOW)
@@ -73,12 +73,12 @@ class FileTokenStore(PackedStore):
     async def _names(self) -> list[str]:
         return await bounded(_SLOW, self._list_files)
 
-    # -- the same, blocking -------------------------------------------------------------------------------------------
+    # -- blocking -----------------------------------------------------------------------------------------------------
 
     def _read_file(self, key: str) -> bytes | None:
         try:
             if not self.path.exists():
-                return None  # reading makes no folders
+                return None  # reading creates no folders
             own_folder(self.path)
             content = self._file(key).read_bytes()
         except FileNotFoundError:
@@ -86,7 +86,7 @@ class FileTokenStore(PackedStore):
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise unusable(self.path, error) from None
         head, _, record = content.partition(b"\n")
-        return record if _key_in(head) == key else content  # which is no record, and so counts as a damaged one
+        return record if _key_in(head) == key else content  # not a valid record, so it counts as damaged
 
     def _swap_file(self, key: str, old: bytes | None, new: bytes) -> bool:
         try:
@@ -102,7 +102,7 @@ class FileTokenStore(PackedStore):
         return True
 
     def _stat_file(self, key: str) -> tuple[int, int, int] | None:
-        """Return what differs when the file is another one: every change replaces it."""
+        """Return a value that differs after every change, which replaces the file."""
         try:
             found = self._file(key).stat()
         except FileNotFoundError:
@@ -130,7 +130,7 @@ class FileTokenStore(PackedStore):
             raise unusable(self.path, error) from None
 
     def _keys(self) -> Iterator[str]:
-        """Yield the keys of the files whose name and first line agree; others are not ours, or damaged."""
+        """Yield the keys of files whose name matches their first line; others are foreign or damaged."""
         own_folder(self.path)
         for file in self.path.glob(f"*{_SUFFIX}"):
             with suppress(FileNotFoundError):  # removed since it was listed
@@ -140,7 +140,7 @@ class FileTokenStore(PackedStore):
                     yield key
 
     def _replace(self, file: Path, content: bytes) -> None:
-        """Put ``content`` on the disk, then under the name; the old file is intact until the one moment of change."""
+        """Write ``content`` to a temporary file, then rename it to ``file`` atomically."""
         temporary = file.with_name(f".{file.name}.{secrets.token_hex(8)}{_TEMPORARY}")
         try:
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:  # noqa: PTH123
@@ -155,14 +155,14 @@ class FileTokenStore(PackedStore):
         _sync_folder(self.path)
 
     def _clear_temporary(self, key: str) -> None:
-        """Remove what a killed writer of this record left; its lock is ours, so nobody is writing now."""
+        """Remove files that a killed writer of this record left. We hold the lock, so no other writer is active."""
         start = f".{self._file(key).name}."
         for entry in os.scandir(self.path):
             if entry.name.startswith(start) and entry.name.endswith(_TEMPORARY):
                 Path(entry.path).unlink(missing_ok=True)
 
     def _file(self, key: str) -> Path:
-        """Return the file of ``key``: a prefix for people to read, and a hash that makes it the key's own."""
+        """Return the file of ``key``, whose name has a readable prefix and a hash that makes it unique."""
         readable = re.sub(r"[^A-Za-z0-9_-]", "_", key)[:40]
         return self.path / f"{readable}-{digest(key)}{_SUFFIX}"
 
@@ -177,7 +177,7 @@ def _default_folder() -> Path:
 
 
 def _key_in(line: bytes) -> str | None:
-    """Return the key that a file's first line holds, or None when it holds none."""
+    """Return the key that a file's first line holds, or None."""
     try:
         key = json.loads(line.decode("ascii"))
     except (ValueError, RecursionError):
@@ -186,7 +186,7 @@ def _key_in(line: bytes) -> str | None:
 
 
 def _rename(temporary: Path, file: Path) -> None:
-    """Rename over ``file``; Windows refuses while a reader or a virus scanner has it open, so try for a while."""
+    """Rename to ``file``. Windows refuses while a reader or a virus scanner has it open, so retry for a while."""
     end = time.monotonic() + LOCK_DEADLINE
     while not _renamed(temporary, file, patient=os.name == "nt" and time.monotonic() < end):
         time.sleep(0.02)
@@ -203,7 +203,7 @@ def _renamed(temporary: Path, file: Path, *, patient: bool) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the change of a name survive a power cut; Windows has no such call."""
+    """Sync a folder, so that renames survive a power failure; Windows has no such call."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

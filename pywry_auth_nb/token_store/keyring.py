@@ -1,21 +1,20 @@
 """`KeyringTokenStore`: tokens in the system's keyring.
 
-Windows' Credential Manager keeps 2,560 bytes of UTF-16 in one entry, and tokens are longer. So a long record lies in
-chunks, in one of two slots, and a header names the slot that counts::
+Windows' Credential Manager limits an entry to 2,560 bytes of UTF-16, and tokens are longer. So a long record is split
+into chunks, in one of two slots, and a header names the current slot::
 
     SERVICE/DIGEST            the record itself, or  chunks:a:3:SHA256
     SERVICE/DIGEST/a/0 …      the chunks of slot a
     SERVICE/DIGEST/b/0 …      the chunks of slot b
 
-Writing fills the other slot, then changes the header, then clears the old slot. Chunks are written upwards and removed
-downwards, so that what a killed program leaves always begins at 0 and is found again. Every entry has a service name of
-its own, because Windows shares one entry among the users of a service.
+A write fills the other slot, then changes the header, then clears the old slot. Chunks are written in ascending and
+removed in descending order, so that those of a killed program always begin at 0 and are found again. Every entry has
+its own service name, because on Windows all usernames of a service share one entry.
 
-All programs of ours use the keyring one after the other, whatever they look for: gnome-keyring 42 dies when it is read
-and written to at once.
+One lock covers all access to the keyring, because gnome-keyring 42 crashes on concurrent reads and writes.
 
-A keyring cannot list, so one more record, the index, holds the keys. Nor does it tell of changes, and to ask it every
-few seconds may ask the person: so every change also changes a small file beside the locks.
+A keyring cannot list entries, so an additional record, the index, holds the keys. It does not announce changes either,
+and polling it may prompt the user, so every change also updates a small file beside the locks.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from typing import TYPE_CHECKING
 from .._io import keyring as system_keyring
 from ..errors import TokenStoreError
 from ..tokens import secret_or_none
-from .base import DEADLINE, PackedStore, bounded, lease_on
+from .base import DEADLINE, PackedStore, bounded, each, lease_on
 from .locks import Locks, digest, own_folder, unusable
 
 if TYPE_CHECKING:
@@ -41,28 +40,28 @@ if TYPE_CHECKING:
 
     from .lease import Lease, LocalLease
 
-#: Characters in one entry: 2,400 of the 2,560 bytes that Windows allows. Elsewhere every record fits into one, since
-#: a Secret Service takes some 15 ms for each.
+#: Characters in one entry: on Windows 2,400 of the 2,560 bytes. Elsewhere a record fits into one entry, since each
+#: takes a Secret Service about 15 ms.
 CHUNK = 1200 if sys.platform == "win32" else 50_000
 
 _USER = "pywry-auth"
 _SLOW = "The folder of the locks does not answer. If it is on a network drive, check the connection, then try again."
 _HEADER = re.compile(r"chunks:([ab]):([0-9]{1,4}):([0-9a-f]{64})", re.ASCII)
-_INDEX = "index"  # no key's record is called so: those are called by a hash
-_WHOLE = "keyring"  # the lock of all that is in it
+_INDEX = "index"  # not the name of a record: those are named by a hash
+_WHOLE = "keyring"  # name of the lock for the whole keyring
 
 
 class KeyringTokenStore(PackedStore):
     """Tokens in the keyring of the desktop or the operating system; they survive the kernel.
 
     Args:
-        service_name: Under which name the entries are filed.
-        encryption_key: As :class:`~pywry_auth_nb.token_store.codec.Codec` takes it; rarely needed, since a keyring
-            encrypts by itself.
+        service_name: Prefix of the service names of all entries.
+        encryption_key: See :class:`~pywry_auth_nb.token_store.codec.Codec`; rarely needed, since a keyring encrypts by
+            itself.
 
     Raises:
-        TokenStoreError: Here, before anybody signs in. Code ``store_missing``: there is no keyring, or none that
-            keeps secrets; ``store_unavailable``: it stays locked for 15 seconds; ``store_key``: a key that is none.
+        TokenStoreError: From the constructor, before a sign-in. Code ``store_missing``: there is no keyring that keeps
+            secrets; ``store_unavailable``: it stays locked for 15 seconds; ``store_key``: the key is invalid.
     """
 
     kind = "keyring"
@@ -88,7 +87,7 @@ class KeyringTokenStore(PackedStore):
         await bounded(system_keyring.UNLOCK, self._remove_entry, key)
 
     async def _stamps(self, keys: Collection[str]) -> dict[str, object]:
-        return await bounded(_SLOW, lambda: {key: self._mark_of(key) for key in keys})
+        return await bounded(_SLOW, each, keys, self._mark_of)
 
     async def _try_lease(self, key: str, local_lease: LocalLease) -> Lease | None:
         return await lease_on(self._locks.lease(self._entry(digest(key)).service), local_lease, _SLOW)
@@ -96,7 +95,7 @@ class KeyringTokenStore(PackedStore):
     async def _names(self) -> list[str]:
         return await bounded(system_keyring.UNLOCK, self._list_entries)
 
-    # -- the same, blocking, under the lock ----------------------------------------------------------------------------
+    # -- blocking, under the lock --------------------------------------------------------------------------------------
 
     def _read_entry(self, key: str) -> bytes | None:
         entry = self._entry(digest(key))
@@ -108,8 +107,8 @@ class KeyringTokenStore(PackedStore):
         with self._locks.hold(_WHOLE):
             if _as_bytes(entry.read()) not in (old, new):
                 return False
-            self._change_index(key, listed=True)  # first: what exists must be listed
-            self._change_mark(key)  # before: who sees it then waits for this lock, and if we are killed, it was said
+            self._change_index(key, listed=True)  # first, since every record must be listed
+            self._change_mark(key)  # before the write: a reader then waits for this lock
             entry.write(new.decode("ascii"))
         return True
 
@@ -121,7 +120,7 @@ class KeyringTokenStore(PackedStore):
             self._change_index(key, listed=False)
 
     def _list_entries(self) -> list[str]:
-        """Return the listed keys that have a record; a program killed between the two leaves one that has none."""
+        """Return the listed keys that have a record; a killed program may have listed one without."""
         with self._locks.hold(_WHOLE):
             keys = _keys_in(self._entry(_INDEX).read())
             return [key for key in keys if self._entry(digest(key)).exists()]
@@ -159,10 +158,10 @@ class KeyringTokenStore(PackedStore):
 
 
 class _Entry:
-    """One record in the keyring, of any length. Whoever uses it holds its lock.
+    """One record in the keyring, of any length. The caller must hold the lock.
 
-    It gives up between two calls of the keyring once :data:`DEADLINE` has passed: its caller has been told that it
-    failed, and must not find a record that appears minutes later, when somebody unlocks the keyring.
+    After :data:`DEADLINE` it makes no further calls of the keyring: the caller has been told that the request failed,
+    so no record may appear minutes later, when the user unlocks the keyring.
     """
 
     def __init__(self, service: str) -> None:
@@ -173,7 +172,7 @@ class _Entry:
         return self._get(self.service) is not None
 
     def read(self) -> str | None:
-        """Return the record, or None; the bare header, which is no record, where chunks are missing or changed."""
+        """Return the record, or None; if chunks are missing or changed, the header, which is not a valid record."""
         head = self._get(self.service)
         header = _HEADER.fullmatch(head or "")
         if header is None:
@@ -183,7 +182,7 @@ class _Entry:
         return text if _checksum(text) == checksum else head
 
     def write(self, text: str) -> None:
-        """Put ``text`` in place of the record: the old one is whole until the header changes."""
+        """Replace the record by ``text``. The old one stays intact until the header changes."""
         header = _HEADER.fullmatch(self._get(self.service) or "")
         old = header[1] if header else None
         if len(text) <= CHUNK:
@@ -197,7 +196,7 @@ class _Entry:
         self._clear("b" if slot == "a" else "a", 0)
 
     def remove(self) -> None:
-        """Remove the header, which ends the record, and every chunk, also those of killed writers."""
+        """Remove the header, and with it the record, then all chunks, including those of killed writers."""
         self._delete(self.service)
         for slot in "ab":
             self._clear(slot, 0)
@@ -209,7 +208,7 @@ class _Entry:
         return len(chunks)
 
     def _clear(self, slot: str, keep: int) -> None:
-        """Remove the chunks of ``slot`` from number ``keep`` on, the last one first."""
+        """Remove the chunks of ``slot`` from number ``keep`` on, in descending order."""
         end = keep
         while self._get(self._chunk(slot, end)) is not None:
             end += 1
@@ -251,7 +250,7 @@ def _checksum(text: str) -> str:
 
 
 def _keys_in(text: str | None) -> list[str]:
-    """Return the keys in an index; one that somebody damaged counts as empty, and fills again."""
+    """Return the keys in an index. A damaged one counts as empty, and is filled again."""
     try:
         keys = json.loads(text or "[]")
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""`Lease`: the right to renew what is kept under one key, which one at a time may have."""
+"""`Lease`: the exclusive right to refresh the tokens of one key."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .._io import fork
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-_BOOT = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; elsewhere the wall clock also goes on in suspend
+_BOOT = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; elsewhere use the wall clock, which also counts time in suspend
 
 
 class Lease:
-    """Held until it is released; or, if it has a term, until that is over.
+    """A lease that is held until it is released, or until its term ends.
 
     Args:
-        give_up: Frees the lock behind it.
-        seconds: Its term, from now.
+        give_up: Releases the lock behind it.
+        seconds: Its term from now, in seconds.
     """
 
     def __init__(self, give_up: Callable[[], Awaitable[None]] | None = None, seconds: float = math.inf) -> None:
@@ -29,18 +29,18 @@ class Lease:
         self._until = _now() + seconds
 
     def lasts(self, seconds: float) -> bool:
-        """Whether it will still be held in so many seconds, also if the machine or the process was asleep since."""
+        """Whether it will still be held in ``seconds``; time in suspend counts."""
         return _now() + seconds < self._until
 
     async def release(self) -> None:
-        """Let others have it."""
+        """Release the lease."""
         give_up, self._give_up = self._give_up, None
         if give_up is not None:
             await give_up()
 
 
 class _LocalLeases:
-    """Who has the lease of which record among the sessions of this process."""
+    """The leases held by the sessions of this process, by name."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -60,18 +60,18 @@ class _LocalLeases:
 
 
 class LocalLease:
-    """The lease of one record, among the sessions of this process. Whoever drops it, or forks, has given it back."""
+    """The lease of one record among the sessions of this process. Released when dropped, and in a forked child."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     @staticmethod
     def take(name: str) -> LocalLease | None:
-        """Return the lease of the record called ``name``, or None while somebody else has it."""
+        """Return the lease of the record called ``name``, or None while another session has it."""
         return _local_leases.take(name)
 
     async def release(self) -> None:
-        """Let others have it."""
+        """Release the lease."""
         _local_leases.release(self)
 
 
@@ -79,7 +79,7 @@ _local_leases = _LocalLeases()
 
 
 def _start_over() -> None:
-    """In a forked child nobody holds anything: the threads that did are gone."""
+    """Drop all leases in a forked child: the threads that held them are gone."""
     global _local_leases  # noqa: PLW0603 - one per process is the point
     _local_leases = _LocalLeases()
 

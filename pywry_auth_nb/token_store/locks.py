@@ -1,10 +1,10 @@
-"""One program at a time: file locks, and a folder that only its owner can write to.
+"""File locks between programs, and private folders.
 
-A record has two locks: one that is held for the moment of reading or writing it (:meth:`Locks.hold`), and one that is
-held for a whole refresh (:class:`Grip`), during which others may go on reading.
+A record has two locks: one is held while it is read or written (:meth:`Locks.hold`), the other for a whole refresh
+(:class:`FileLease`), during which other programs may read.
 
-The operating system owns the lock and frees it when the holder dies, so nobody has to judge whether a lock is stale.
-The lock files stay: deleting one would give two programs two different files to lock.
+The operating system releases a lock when its holder dies, so there are no stale locks to detect. Lock files are never
+deleted: two programs could then lock two different files.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 #: Seconds to wait for another program to finish.
 LOCK_DEADLINE = 7.0
 
-_POLL = (0.005, 0.08)  # seconds between two looks at a lock that is held: at first, and later
+_POLL = (0.005, 0.08)  # seconds between two attempts to acquire a lock: first, and at most
 
 
 class _Threads:
-    """One lock per lock file among this process's threads: a file lock may belong to the process (NFS)."""
+    """A thread lock for each lock file, since a file lock may belong to the whole process (NFS)."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -49,7 +49,7 @@ _threads = _Threads()
 
 
 def _start_over() -> None:
-    """In a forked child the threads that held these locks are gone."""
+    """Drop the locks in a forked child: the threads that held them are gone."""
     global _threads  # noqa: PLW0603 - one per process is the point
     _threads = _Threads()
 
@@ -61,7 +61,7 @@ class Locks:
     """The locks of one store.
 
     Args:
-        folder: Where the lock files lie; made when first needed.
+        folder: The folder of the lock files; created when first needed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,8 +72,8 @@ class Locks:
         """Hold the lock of the record called ``name``. Blocks: never call it on an event loop.
 
         Raises:
-            TokenStoreError: Code ``store_unavailable``: held by others for :data:`LOCK_DEADLINE` seconds, or the
-                folder cannot be used.
+            TokenStoreError: Code ``store_unavailable``: another program holds it for :data:`LOCK_DEADLINE` seconds, or
+                the folder cannot be used.
         """
         end = time.monotonic() + LOCK_DEADLINE
         own_folder(self.folder)
@@ -88,7 +88,7 @@ class Locks:
             thread_lock.release()
 
     def lease(self, name: str) -> FileLease:
-        """Return the lock that is held while the record called ``name`` is renewed; it is still free."""
+        """Return the lock for a refresh of the record called ``name``, not yet acquired."""
         return FileLease(self.folder, self._path(name, "renewal"))
 
     def _path(self, name: str, suffix: str) -> str:
@@ -96,9 +96,9 @@ class Locks:
 
 
 class FileLease:
-    """A file lock that is taken without waiting, kept while others run, and may be let go from any thread.
+    """A file lock that is acquired without waiting, and may be released from any thread.
 
-    A forked child does not have it (filelock sees to that), and it is free when it is dropped or its process dies.
+    A forked child does not hold it (filelock ensures that). It is released when dropped, or when its process dies.
     """
 
     def __init__(self, folder: Path, path: str) -> None:
@@ -108,7 +108,7 @@ class FileLease:
         self._unwanted = False
 
     def take(self) -> bool:
-        """Take it if it is free. Blocks as long as the file system does.
+        """Acquire the lock if it is free. Blocks only as long as the file system does.
 
         Raises:
             TokenStoreError: The folder cannot be used.
@@ -118,7 +118,7 @@ class FileLease:
             return not self._unwanted and _taken(self._lock)
 
     def release(self) -> None:
-        """Free it; if it is just being taken, as soon as that is done. Blocks as long as the file system does."""
+        """Release the lock; during :meth:`take`, right after it. Blocks only as long as the file system does."""
         self._unwanted = True
         with self._guard:
             self._lock.release()
@@ -133,7 +133,7 @@ def _new_lock(path: str) -> FileLock:
 @contextmanager
 def _file_lock(path: str, seconds: float) -> Iterator[None]:
     end, pauses = time.monotonic() + seconds, backoff(*_POLL)
-    lock = _new_lock(path)  # a new one each time: its state is neither shared with other threads nor inherited
+    lock = _new_lock(path)  # a new one each time, so that no state is shared between threads or inherited
     while not _taken(lock):
         if time.monotonic() > end:
             raise _busy()
@@ -145,7 +145,7 @@ def _file_lock(path: str, seconds: float) -> Iterator[None]:
 
 
 def _taken(lock: FileLock) -> bool:
-    """Take ``lock`` if it is free, and say whether it was."""
+    """Acquire ``lock`` if it is free; return whether it was."""
     from filelock import Timeout
 
     try:
@@ -158,16 +158,16 @@ def _taken(lock: FileLock) -> bool:
 
 
 def digest(name: str) -> str:
-    """Return a file name for any string: 32 hexadecimal digits, the same in every process."""
+    """Return a file name for any string: 32 hexadecimal digits of its hash."""
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def own_folder(folder: Path) -> None:
-    """Make ``folder`` for us alone, or check that nobody else can write to the one that is there.
+    """Create a private ``folder``, or check that no other user can write to an existing one.
 
     Raises:
         TokenStoreError: Code ``store_forbidden`` for a link, another user's folder, or one that others may write to;
-            ``store_unavailable`` when it cannot be made.
+            ``store_unavailable`` if it cannot be created.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -186,7 +186,7 @@ def own_folder(folder: Path) -> None:
 def _complaint(found: os.stat_result) -> str | None:
     if not stat.S_ISDIR(found.st_mode):
         return "is a link"
-    if os.name != "posix":  # Windows gives a profile's folders to their owner alone, and has no such bits
+    if os.name != "posix":  # on Windows, folders of a profile are private, and these bits do not exist
         return None
     if found.st_uid != os.geteuid():
         return "belongs to another user"
@@ -196,7 +196,7 @@ def _complaint(found: os.stat_result) -> str | None:
 
 
 def unusable(path: Path | str, error: Exception) -> TokenStoreError:
-    """Return the error for a path that the operating system refuses."""
+    """Return the error for a failed operation on ``path``."""
     reason = getattr(error, "strerror", None) or type(error).__name__
     return TokenStoreError(
         f"The tokens could not be stored, read or removed at {path}: {reason}. Make that possible, or choose another "

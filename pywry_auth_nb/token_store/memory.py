@@ -1,4 +1,4 @@
-"""`MemoryTokenStore`: tokens live as long as the kernel and are seen by it alone."""
+"""`MemoryTokenStore`: tokens in the memory of this kernel."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from .record import NOTHING, Record
 
 
 class MemoryTokenStore(RecordStore):
-    """A dictionary. Sessions of one kernel that are given the same one share their sign-in."""
+    """Tokens in a dictionary. Sessions of one kernel with the same store share their sign-in."""
 
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
 
     async def read(self, key: str) -> Record:
-        """Return what is kept under ``key``."""
+        """Return the record stored under ``key``."""
         return self._records.get(key, NOTHING)
 
-    @on_loop  # which is one thread, so that nothing comes in between
+    @on_loop  # a single thread, so the swap is atomic
     async def swap(self, key: str, old: Record, new: Record) -> bool:
-        """Put ``new`` in place of ``old``, unless something else lies there by now."""
+        """Replace ``old`` by ``new``, unless the stored record has changed; return whether it was replaced."""
         if self._records.get(key, NOTHING) is not old:
             return False
         self._records[key] = new
         return True
 
     async def delete(self, key: str) -> None:
-        """Forget what is kept under ``key``; nothing there is fine."""
+        """Delete the tokens stored under ``key``, if any."""
         self._records.pop(key, None)
 
     async def stamp(self, key: str) -> object:
-        """Return something that differs after every change of what is kept under ``key``."""
+        """Return a value that differs after every change of the record under ``key``."""
         return (await self.read(key)).generation
 
     async def _names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""`Record`: one moment of a sign-in that several kernels share."""
+"""`Record`: the stored state of a sign-in that several kernels share."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Record:
-    """What a store keeps under one key: whose tokens, which, and how late that was.
+    """What a store keeps under one key: tokens, their owner, and their place in the order of records.
 
-    Records are in order: a sign-in or a sign-out has a greater generation than all that was before, a refresh has the
-    next one after what it renewed. So whatever two kernels do at once, both can tell which of it counts: a refresh
-    that comes back after a sign-out is earlier than the sign-out.
+    A sign-in or sign-out has a greater generation than all records before it; a refresh has the generation after the
+    record that it refreshed. So kernels that act concurrently agree on the latest record: a refresh that arrives after
+    a sign-out is earlier than the sign-out.
 
     Attributes:
-        generation: Its place in the order; 0 when there is nothing. A sign-in's is the time in microseconds.
-        sign_in: The generation with which this sign-in, or sign-out, began.
-        tokens: The tokens; None when nobody is signed in.
-        user: Claims about who is signed in; None when they are not known here.
-        ended: The provider does not renew these tokens any more: what is left is the access token's life.
-        problem: Why something is there and cannot be read, or None.
-        version: What was read, for the store to compare when it is replaced.
+        generation: The place in the order; 0 for no record. That of a sign-in is the time in microseconds.
+        sign_in: The generation with which this sign-in or sign-out began.
+        tokens: The tokens; None if the session is signed out.
+        user: Claims about the signed-in user; None if unknown.
+        ended: Whether the sign-in can no longer be renewed; the access token stays valid until its expiry.
+        problem: Why the stored record cannot be read, or None.
+        version: The stored form, which the store compares when the record is replaced.
     """
 
     generation: int = 0
@@ -43,16 +43,16 @@ class Record:
         return Record(generation, generation, tokens, user)
 
     def signed_out(self, at: int | None = None) -> Record:
-        """Return the record of a sign-out after this one, now or ``at`` some epoch microsecond."""
+        """Return the record of a sign-out after this one, now or ``at`` a time in epoch microseconds."""
         generation = self._later(at)
         return Record(generation, generation)
 
     def renewed(self, tokens: OAuthTokenSet) -> Record:
-        """Return the record of these tokens' refresh."""
+        """Return the record after a refresh, with its ``tokens``."""
         return replace(self, generation=self.generation + 1, tokens=tokens, version=None)
 
     def as_ended(self) -> Record:
-        """Return the record of tokens that cannot be renewed any more."""
+        """Return the record of a sign-in that can no longer be renewed."""
         tokens = self.tokens and replace(self.tokens, refresh_token=None)
         return replace(self, generation=self.generation + 1, tokens=tokens, ended=True, version=None)
 

@@ -1,4 +1,4 @@
-"""`RedisTokenStore`: tokens in Redis, for hubs and for several machines of one person."""
+"""`RedisTokenStore`: tokens in Redis, for hubs and for several machines of one user."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
 IDLE_SECONDS = 30 * 24 * 3600.0
-#: Seconds for which one kernel may renew while the others wait: a whole refresh, and less than a session renews early.
+#: Term of the lease, in seconds: longer than a refresh, and shorter than the default refresh buffer.
 LEASE = 40.0
 
-_LONGEST = 10 * 365 * 24 * 3600.0  # seconds; Redis refuses times beyond its calendar
-_PAGE = 500  # keys that Redis looks at in one step of a scan
+_LONGEST = 10 * 365 * 24 * 3600.0  # seconds; Redis refuses longer expiry times
+_PAGE = 500  # keys that Redis examines in one step of a scan
 
-#: Puts ARGV[2] in place of ARGV[1] ("" for nothing, or for what is no string) for ARGV[3] milliseconds, and says so on
-#: the channel ARGV[4] ("" for none). Done already is done, too, since the answer to a first try may have been lost.
+#: Replaces ARGV[1] ("" for no key, or for a value of another type) by ARGV[2] for ARGV[3] milliseconds, and publishes
+#: that on the channel ARGV[4] ("" for none). Succeeds also if ARGV[2] is there already: the first reply may be lost.
 _SWAP = """
 local current = redis.pcall('GET', KEYS[1])
 if type(current) ~= 'string' then
@@ -43,13 +43,13 @@ end
 return 1
 """
 
-#: A hash of a record: a few bytes for whoever asks every two seconds.
+#: Returns a hash of the record, which is small enough to poll.
 _STAMP = """
 local current = redis.pcall('GET', KEYS[1])
 return redis.sha1hex(type(current) == 'string' and current or '')
 """
 
-#: Takes a lock with the token ARGV[1] for ARGV[2] milliseconds, if it is free; or was taken by a first try.
+#: Acquires a lock with the token ARGV[1] for ARGV[2] milliseconds, if it is free or a first attempt acquired it.
 _TAKE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   return 1
@@ -57,7 +57,7 @@ end
 return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
 """
 
-#: Removes a lock whose token is ARGV[1], and nobody else's.
+#: Removes a lock if its token is ARGV[1].
 _FREE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('DEL', KEYS[1])
@@ -67,16 +67,16 @@ return 1
 
 
 class RedisTokenStore(PackedStore):
-    """Tokens as strings under ``{prefix}:oauth:tokens:{key}``, and a lock beside each while it is renewed.
+    """Tokens as strings under ``{prefix}:oauth:tokens:{key}``, with a lock beside each during a refresh.
 
-    A record ends by itself with the refresh token's life, if the provider says how long that is, and otherwise when
-    it has not been saved for ``idle_seconds``: never with the access token, which is the shorter one.
+    A record expires with the refresh token, if the provider gives its lifetime, and otherwise ``idle_seconds`` after it
+    was last saved; never with the access token, which is shorter-lived.
 
     Args:
         redis_url: ``redis://``, ``redis+sentinel://`` or ``redis+cluster://``, each with ``rediss`` for TLS, or
             ``unix://``: see docs/token-stores.md.
         prefix: What all keys begin with; one per user where a server is shared.
-        pool_size: Connections at most. Further callers wait for a free one.
+        pool_size: Connections at most, besides the one that listens. Further callers wait for a free one.
         idle_seconds: Seconds.
         encryption_key: As :class:`~pywry_auth_nb.token_store.codec.Codec` takes it. Recommended: an administrator of
             the server, and its backups, see what it stores.
@@ -97,12 +97,12 @@ class RedisTokenStore(PackedStore):
         idle_seconds: float = IDLE_SECONDS,
         encryption_key: str | None = None,
     ) -> None:
-        redis_url = Secret(redis_url)  # first: a traceback through this frame must not show them
+        redis_url = Secret(redis_url)  # first, so that a traceback through this frame shows no secrets
         encryption_key = secret_or_none(encryption_key)
         super().__init__(encryption_key)
         if pool_size < 1 or not idle_seconds > 0:
             raise ConfigurationError("pool_size and idle_seconds must be greater than 0.")
-        if ":oauth:" in prefix:  # else one store's key could be another's prefix
+        if ":oauth:" in prefix:  # otherwise a key of one store could begin with another's prefix
             raise ConfigurationError("prefix must not contain ':oauth:', which is what follows it.")
         self.prefix = prefix
         self._redis = RedisClient(redis_url, pool_size)
@@ -118,10 +118,10 @@ class RedisTokenStore(PackedStore):
 
     @on_loop
     async def may_read(self, name: str) -> bool:
-        """Whether the server lets this user read a key that is not under this store's prefix.
+        """Whether this user may read a key outside this store's prefix.
 
         Raises:
-            TokenStoreError: The server cannot be asked.
+            TokenStoreError: The request failed.
         """
         try:
             await self._redis.ask(lambda client: string_or_nothing(client.get(_bytes(name))))
@@ -145,13 +145,11 @@ class RedisTokenStore(PackedStore):
         return bool(await self._redis.ask(lambda client: client.eval(_SWAP, 1, *arguments)))
 
     async def _stamps(self, keys: Collection[str]) -> dict[str, object]:
-        return {key: await self._redis.ask(partial(self._stamp, self._name(key))) for key in keys}
-
-    async def _stamp(self, name: bytes, client: Any) -> object:
-        return await client.eval(_STAMP, 1, name)
+        names = [self._name(key) for key in keys]
+        return dict(zip(keys, await self._redis.ask(partial(_ask_stamps, names)), strict=True))
 
     @on_loop
-    async def listen(self, changed: Callable[[str], object]) -> None:
+    async def listen_for_changes(self, changed: Callable[[str], object]) -> None:
         """Call ``changed`` with the key after every change, until the connection ends.
 
         Without the permission to subscribe (``&PREFIX:oauth:changed +subscribe +publish``) it returns at once, and so
@@ -160,6 +158,8 @@ class RedisTokenStore(PackedStore):
         Raises:
             TokenStoreError: The connection ended.
         """
+        if not self._may_listen:
+            return
         start = self._name("")
 
         def heard(name: bytes) -> None:
@@ -201,7 +201,7 @@ class RedisTokenStore(PackedStore):
     async def _names(self) -> list[str]:
         start = self._name("")
 
-        async def scan(client: Any) -> set[bytes]:  # a scan may return a name twice
+        async def scan(client: Any) -> set[bytes]:  # a scan may return duplicates
             return {bytes(name) async for name in client.scan_iter(match=_literally(start) + b"*", count=_PAGE)}
 
         names = await self._redis.ask(scan)
@@ -214,6 +214,16 @@ class RedisTokenStore(PackedStore):
         return f"<RedisTokenStore {self._redis.server}, {'encrypted' if self._codec.encrypts else 'plain text'}>"
 
 
+async def _ask_stamps(names: list[bytes], client: Any) -> list[object]:
+    """Return the stamps of the records called ``names``, in one round trip; on a cluster each has its own."""
+    if not hasattr(client, "pipeline") or not hasattr(client, "connection_pool"):
+        return list(await asyncio.gather(*(client.eval(_STAMP, 1, name) for name in names)))
+    pipeline = client.pipeline(transaction=False)
+    for name in names:
+        pipeline.eval(_STAMP, 1, name)
+    return list(await pipeline.execute())
+
+
 async def _free_after(taking: Awaitable[object], lease: Lease) -> None:
     with suppress(TokenStoreError):
         await taking
@@ -222,7 +232,7 @@ async def _free_after(taking: Awaitable[object], lease: Lease) -> None:
 
 
 def _literally(name: bytes) -> bytes:
-    """Escape what a Redis pattern gives a meaning to, so that a prefix matches itself alone."""
+    """Escape the special characters of a Redis pattern."""
     return re.sub(rb"([*?\[\]^\\-])", rb"\\\1", name)
 
 

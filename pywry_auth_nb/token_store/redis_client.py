@@ -1,13 +1,13 @@
-"""The package `redis`, as far as we use it: a client of whatever a URL names, with a deadline and errors of ours.
+"""A client for the Redis server, Sentinels or cluster at a URL, with deadlines and translated errors.
 
 ::
 
-    redis://user:password@host:6379/0                     one server
-    unix://user:password@/path/to/socket                  one on this machine
-    redis+sentinel://user:password@host:26379,host/name   the server that Sentinels call the master of this name
+    redis://user:password@host:6379/0                     a server
+    unix://user:password@/path/to/socket                  a server on this machine
+    redis+sentinel://user:password@host:26379,host/name   the master of this name, found by Sentinels
     redis+cluster://user:password@host:6379,host          a cluster
 
-and with ``rediss`` in place of ``redis`` the same over TLS.
+``rediss`` instead of ``redis`` connects over TLS.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ T = TypeVar("T")
 _CONNECT_TIMEOUT = 2.0  # seconds
 _ANSWER_TIMEOUT = 3.0
 _RETRIES = 2
-_LISTEN = 1.0  # seconds of one wait for a message; less than an answer may take
+_LISTEN = 1.0  # seconds to wait for one message; less than _ANSWER_TIMEOUT
 _SERVER = re.compile(
     r"(rediss?://[^/]+(/[0-9]*)?|rediss?\+cluster://[^/]+(/0?)?|rediss?\+sentinel://[^/]+/[\w.-]+(/[0-9]*)?|unix:///.+)",
     re.ASCII,
 )
 
-#: What is said where a URL of one kind leads to a server of another.
+#: The error message for a server of another kind than the URL says, by a part of the server's error.
 _OF_ANOTHER_KIND = {
     "MovedError": "is one of a cluster. Let the URL begin with redis+cluster://, or rediss+cluster://.",
     "Cluster mode is not enabled": "is not one of a cluster. Let the URL begin with redis://, or rediss://.",
     "SENTINEL": "is no Sentinel. Name the Sentinels, whose port is often 26379, and not the servers that they watch.",
 }
 
-#: How Redis says that the user may not; the last is for a script.
+#: Signs of a refusal in the server's errors; the last is that of a script.
 _REFUSALS = ("NOAUTH", "WRONGPASS", "NOPERM", "The user executing the script can't")
 
 
 class RedisClient:
-    """Asks a server, from the background loop. It connects when first used, and again after :meth:`close`.
+    """A client for the background loop. It connects on first use, and again after :meth:`close`.
 
     Args:
-        url: As the module says; options of redis-py may follow as a query.
-        pool_size: Questions at once; more of them wait. Each uses one connection.
+        url: See the module's docstring; options of redis-py may follow as a query.
+        pool_size: Maximum number of concurrent requests, with one connection each; others wait.
 
     Raises:
-        ConfigurationError: The URL is none, or the package ``redis`` is not installed.
+        ConfigurationError: The URL is invalid, or the package ``redis`` is not installed.
     """
 
     def __init__(self, url: Secret, pool_size: int) -> None:
@@ -72,10 +72,10 @@ class RedisClient:
         fork.in_child(self._forget_client)
 
     async def ask(self, operation: Callable[[Any], Awaitable[T]]) -> T:
-        """Do one operation on the client, within :data:`DEADLINE` seconds.
+        """Run one operation with the client, within :data:`DEADLINE` seconds.
 
         Raises:
-            TokenStoreError: Whatever went wrong.
+            TokenStoreError: The operation failed.
         """
         from redis.exceptions import RedisClusterException, RedisError
 
@@ -85,15 +85,15 @@ class RedisClient:
             raise self._explained(error) from None
 
     async def listen(self, channel: bytes, heard: Callable[[bytes], object]) -> None:
-        """Call ``heard`` with every message on ``channel``, until the connection ends; on a cluster, return.
+        """Call ``heard`` with every message on ``channel``, until the connection ends. On a cluster, return at once.
 
         Raises:
-            TokenStoreError: It ended, or the user may not listen.
+            TokenStoreError: The connection ended, or the user may not subscribe.
         """
         from redis.exceptions import RedisError
 
         client = self._client = self._client or _new_client(self._url)
-        if not hasattr(client, "connection_pool"):  # redis-py's cluster does not listen
+        if not hasattr(client, "connection_pool"):  # redis-py's cluster client cannot subscribe
             return
         subscription, listener = client.pubsub(ignore_subscribe_messages=True), asyncio.current_task()
         self._listeners.add(listener)
@@ -107,7 +107,7 @@ class RedisClient:
             raise self._explained(error) from None
         finally:
             self._listeners.discard(listener)
-            with suppress(Exception):  # a server that is gone cannot be said goodbye to
+            with suppress(Exception):  # the server may be gone
                 await subscription.aclose()
 
     async def close(self) -> None:
@@ -118,7 +118,7 @@ class RedisClient:
                 listener.cancel()
             await asyncio.wait(list(self._listeners))
         if client is not None:
-            with suppress(Exception):  # a server that is gone cannot be said goodbye to
+            with suppress(Exception):  # the server may be gone
                 await client.aclose()
             for sentinel in _sentinels_of(client):
                 with suppress(Exception):
@@ -131,13 +131,13 @@ class RedisClient:
             client = self._client = self._client or _new_client(self._url)
             try:
                 return await operation(client)
-            except ReadOnlyError:  # another server may have taken its name since we connected
+            except ReadOnlyError:  # another server may have become the master
                 if client is self._client:
                     await self.close()
                 raise
 
     def _forget_client(self) -> None:
-        """In a forked child: it must have its own sockets, and tasks of the parent may have all turns."""
+        """Drop the client in a forked child, which needs its own sockets, and whose semaphore the parent may hold."""
         fork.leave_alone(self._client)
         self._client = None
         self._turns = asyncio.Semaphore(self._pool_size)
@@ -163,7 +163,7 @@ class RedisClient:
 
 def _require_redis() -> None:
     try:
-        import redis.asyncio  # noqa: F401 - whether it is there
+        import redis.asyncio  # noqa: F401 - only whether it is installed
     except ImportError:
         raise ConfigurationError(
             "RedisTokenStore needs the package redis. Install it: pip install 'pywry-auth-nb[redis]'"
@@ -174,14 +174,14 @@ def _require_redis() -> None:
 
 
 def _server_in(url: Secret) -> str | None:
-    """Return a URL's server for messages: neither its user and password nor its query, which may have them, too.
+    """Return a URL's server for messages, without user, password and query, which may contain secrets.
 
-    None if it is no URL of Redis. Nothing is raised here: this frame knows the password.
+    None if the URL is invalid. Nothing is raised here, where a traceback would show the password.
     """
-    with suppress(Exception):  # whatever redis says of an option; it may quote the password
+    with suppress(Exception):  # an error of redis-py may quote the password
         parts = urlsplit(url)
         server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        # a password with "/", "?" or "#" makes a path, a query or a fragment of the rest
+        # an unescaped "/", "?" or "#" in a password begins a path, a query or a fragment
         if _SERVER.fullmatch(server) and "@" not in parts.query + parts.fragment:
             _try_out(_new_client(url))
             return server
@@ -190,20 +190,20 @@ def _server_in(url: Secret) -> str | None:
 
 def _refuse_url() -> str:
     raise ConfigurationError(
-        "The Redis URL is not one. It reads redis://user:password@host:6379/0, redis+cluster://user:password@host:6379 "
+        "The Redis URL is invalid. It reads redis://user:password@host:6379/0, redis+cluster://user:password@host:6379 "
         "or redis+sentinel://user:password@host:26379/name, each with rediss in place of redis for TLS, or "
         "unix:///path; a special character of the password is written as %XX."
     )
 
 
 def _try_out(client: Any) -> None:
-    """Make a connection, without connecting: redis-py looks at the options no sooner."""
+    """Create a connection without connecting: only then does redis-py validate the options."""
     if hasattr(client, "connection_pool"):
         client.connection_pool.make_connection()
 
 
 def _new_client(url: Secret) -> Any:
-    """Return a new client of what the URL names."""
+    """Return a new client for the URL."""
     kind = urlsplit(url).scheme.partition("+")[2]
     return {"": _client_of_server, "sentinel": _client_of_sentinels, "cluster": _client_of_cluster}[kind](url)
 
@@ -212,12 +212,12 @@ def _client_of_server(url: Secret) -> Any:
     from redis.asyncio import Redis
 
     client = Redis.from_url(url, **_options())
-    client.connection_pool.connection_kwargs["decode_responses"] = False  # whatever the URL asks for: records are bytes
+    client.connection_pool.connection_kwargs["decode_responses"] = False  # whatever the URL says: records are bytes
     return client
 
 
 def _client_of_sentinels(url: Secret) -> Any:
-    """Return a client that asks the Sentinels who is the master whenever it connects."""
+    """Return a client that asks the Sentinels for the master whenever it connects."""
     from redis.asyncio.sentinel import Sentinel
 
     servers, options = _servers_and_options(url)
@@ -229,7 +229,7 @@ def _client_of_sentinels(url: Secret) -> Any:
     }
     shared = {option: value for option, value in options.items() if option.startswith(("ssl", "socket", "retry"))}
     hosts = [(server["host"], server.get("port", 26379)) for server in servers]
-    sentinel: Any = Sentinel  # which redis-py gives no types
+    sentinel: Any = Sentinel  # redis-py has no types for it
     return sentinel(hosts, sentinel_kwargs=shared | of_sentinels, **options).master_for(name, db=int(database or 0))
 
 
@@ -242,7 +242,7 @@ def _client_of_cluster(url: Secret) -> Any:
 
 
 def _servers_and_options(url: Secret) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Read a URL of several servers: where each is, and how to connect, which is the same for all."""
+    """Parse a URL of several servers: their addresses, and the connection options, which they share."""
     from redis.asyncio.connection import SSLConnection, parse_url
 
     parts = urlsplit(url)
@@ -274,7 +274,7 @@ def _sentinels_of(client: Any) -> list[Any]:
 
 
 async def string_or_nothing(answer: Awaitable[Any]) -> Any:
-    """Await an answer; what is no string, and so not ours, counts as an empty one."""
+    """Await a value; one of another type, which is not a record, counts as an empty string."""
     from redis.exceptions import ResponseError
 
     try:
@@ -289,9 +289,9 @@ async def string_or_nothing(answer: Awaitable[Any]) -> Any:
 
 
 async def _within_deadline(operation: Awaitable[T]) -> T:
-    """Await ``operation`` for :data:`DEADLINE` seconds, then give it up.
+    """Await ``operation`` for :data:`DEADLINE` seconds, then cancel it.
 
-    Not ``asyncio.wait_for``: that one waits until what it cancels has ended, and redis-py may go on trying.
+    ``asyncio.wait_for`` would wait for the cancelled task to end, and redis-py may keep retrying.
     """
     task = ignore_result(asyncio.ensure_future(operation))
     try:
@@ -303,7 +303,7 @@ async def _within_deadline(operation: Awaitable[T]) -> T:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that redis-py wrapped in it."""
+    """Yield an error and its chain of causes."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

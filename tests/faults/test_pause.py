@@ -55,7 +55,7 @@ def test_a_file_lock_whose_holder_stands_still(on_file: Place, idp: Provider, st
     on_file.sign_in(left=6)
     [sleeper] = start(on_file, 1, trap=("locked", signal.SIGSTOP))
     sleeper.pauses()
-    [other] = start(on_file, 1, changes={"_session.refresher.LEASE_DEADLINE": 1.0, "_session.engine.PATIENCE": 0.5})
+    [other] = start(on_file, 1, changes={"_session.refresher.LEASE_DEADLINE": 1.0, "_session.reader.PATIENCE": 0.5})
 
     old = other.token()
     assert idp.asked() == 0

@@ -362,7 +362,7 @@ def test_another_program_answers_instead_of_a_hub(hub: HubApi) -> None:
 
     error = refusal(SessionManager(HubTokenSource()))
 
-    assert "is no JupyterHub" in error.message
+    assert "is not a JupyterHub" in error.message
 
 
 def test_signing_out_overtakes_a_silent_sign_in(hub: HubApi) -> None:

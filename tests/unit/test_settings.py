@@ -176,7 +176,7 @@ def test_a_broken_file_of_another_program_is_left_out(config_folder: Path, caplo
     (config_folder / "jupyter_config.json").write_text(json.dumps({"OAuth2Settings": {"client_id": "json"}}))
 
     assert OAuth2Settings().client_id == "json"
-    assert "jupyter_config.py cannot be read (SystemExit). It is left out." in caplog.text
+    assert "jupyter_config.py cannot be read (SystemExit). It is ignored." in caplog.text
 
 
 def test_the_first_folder_is_the_strongest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -473,7 +473,7 @@ def test_a_store_that_does_not_answer(kernel: Kernel, monkeypatch: pytest.Monkey
     """A store that does not answer is reported as unavailable, not as broken."""
     monkeypatch.setattr(record_sync, "STORE_DEADLINE", 0.2)
     session = kernel(Silent())
-    with pytest.raises(LoginRequired, match="does not answer in time"):
+    with pytest.raises(LoginRequired, match="did not answer in time"):
         _ = session.access_token
 
     assert session.error is not None

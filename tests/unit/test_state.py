@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -106,6 +106,13 @@ def test_the_repr_shows_no_token() -> None:
     assert "CANARY" not in repr(showing())
 
 
+@pytest.mark.parametrize("value", [SessionState(), Backoff()])
+def test_states_are_values(value: Any) -> None:
+    """Another event makes another state; what was begun with this one can compare them."""
+    with pytest.raises(FrozenInstanceError):
+        value.failure = None
+
+
 @pytest.mark.parametrize(("life", "until"), [(3600, 3599), (5, 4), (2, 1.6), (0, 0)])
 def test_a_token_expires_up_to_a_second_early(life: float, until: float) -> None:
     """``expires_in`` is in whole seconds; of a short life a fifth is the margin."""
@@ -203,8 +210,10 @@ def test_a_read_of_an_expired_token_does_not_wait_for_the_long_pause() -> None:
     assert state.may_refresh(NOW + 3599, BUFFER)
 
 
-def test_a_read_refreshes_nothing_when_signed_out() -> None:
-    """There is nothing to refresh."""
+def test_a_read_refreshes_nothing_that_is_fresh_or_missing() -> None:
+    """Also without any pause."""
+    assert not showing().may_refresh(NOW + 3299, BUFFER)
+    assert showing().may_refresh(NOW + 3300, BUFFER)
     assert not SessionState().may_refresh(NOW, BUFFER)
 
 
@@ -492,6 +501,7 @@ def test_a_wrong_registration_is_shown_at_once() -> None:
     "state",
     [
         showing(),
+        showing(error=NETWORK),
         failed(showing(authorizing=True)),
         failed(showing(error=TokenRefreshError(code="network"))),
     ],
