@@ -130,7 +130,7 @@ class SessionManager(t.HasTraits):
         self._sign_ins = SignIns(self._engine)
         self._widget: Any = None  # a weak reference to the widget that displays this session
         if allowed_origins is not None:
-            self.auth  # noqa: B018 - refuses what is no origin, here and now
+            self.auth  # noqa: B018 - refuses what is not an origin now, not at the first request
 
     @classmethod
     def from_settings(cls, settings: Any = None, **kwargs: Any) -> Self:
@@ -159,17 +159,17 @@ class SessionManager(t.HasTraits):
 
     @property
     def provider(self) -> OAuthProvider:
-        """Where the user signs in."""
+        """The provider at which the user signs in."""
         return self._engine.provider
 
     @property
     def token_store(self) -> TokenStore:
-        """Where the tokens rest."""
+        """The store of the tokens."""
         return self._engine.store
 
     @property
     def session_key(self) -> str:
-        """What tells several sessions at one provider apart."""
+        """The key that distinguishes several sessions at one provider."""
         return self._session_key
 
     @property

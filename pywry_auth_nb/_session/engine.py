@@ -46,7 +46,7 @@ _NAP = 30.0  # seconds: timers stop while the machine is suspended, so check the
 def _entry(
     method: Callable[Concatenate[SessionEngine, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[SessionEngine, P], Coroutine[Any, Any, T]]:
-    """Let a method of the engine be awaited from any event loop, and wake the session up in a forked child."""
+    """Run a method of the engine on the background loop, after waking the session up in a forked child."""
 
     @on_loop
     @functools.wraps(method)
@@ -242,7 +242,7 @@ class SessionEngine:
     def wake_up(self) -> None:
         """Watch the store again in a forked child, when it first uses the session.
 
-        It refreshes when a token is read, and not in the background.
+        A child refreshes when a token is read, and not in the background.
         """
         if not self._dormant:
             return
@@ -253,7 +253,7 @@ class SessionEngine:
             self._sync.save_later()
         self._note_fresh()
 
-    # -- for the faces ------------------------------------------------------------------------------------------------
+    # -- public interface ---------------------------------------------------------------------------------------------
 
     @_entry
     async def initialize(self) -> OAuthTokenSet | None:
@@ -310,12 +310,12 @@ class SessionEngine:
 
     @_entry
     async def save_tokens(self, tokens: OAuthTokenSet) -> None:
-        """Sign in with ``tokens``, whose claims say whose they are."""
+        """Sign in with ``tokens``, and their claims about their owner."""
         await self.sign_in(tokens, self.provider.claims(tokens))
 
     @_entry
     async def sign_in(self, tokens: OAuthTokenSet, user: dict[str, Any]) -> bool:
-        """Sign in with ``tokens``; see :meth:`Commands.sign_in`. It goes on if the caller is cancelled."""
+        """Sign in with ``tokens``; see :meth:`Commands.sign_in`. It continues if the caller is cancelled."""
         return await asyncio.shield(self._commands.sign_in(tokens, user))
 
     @_entry

@@ -1,4 +1,4 @@
-"""`Reader`: a token that is valid now, or the reason why there is none."""
+"""`Reader`: returns a valid access token, or raises the reason why it cannot."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from .refresher import Refresher
     from .store_sync import StoreSync
 
-PATIENCE = 3.0  # seconds that a reader waits for a new token while the old one is still good
-_TRIES = 3  # of a reader: if the process is suspended meanwhile, a new token may have expired when it comes
+PATIENCE = 3.0  # seconds that a reader waits for a new token while the old one is still valid
+_TRIES = 3  # attempts of a reader: if the process is suspended, even a new token may have expired when it arrives
 
 
 class Reader:
-    """Reads the access token of one session, refreshing it where that is due. Use it on the background loop.
+    """Reads the access token of one session, refreshing it if necessary. Use it on the background loop.
 
     Args:
-        owner: Whose state.
+        owner: The owner of the state.
         sync: Loads the record.
         refresher: Refreshes the token.
-        commands: Acquires tokens without the user, where the provider can.
+        commands: Acquires tokens without the user, if the provider can.
         watched: Whether other kernels may change the store.
     """
 
@@ -62,8 +62,8 @@ class Reader:
         await self.arrive()
         for _ in range(_TRIES):
             error = await self._refresh_if_due()
-            worth = self._owner.state.token_state(time.time(), self._owner.buffer)
-            if error is not None or worth is not TokenState.INVALID:
+            usable = self._owner.state.token_state(time.time(), self._owner.buffer)
+            if error is not None or usable is not TokenState.INVALID:
                 break
         if self._owner.state.ended:  # a newer sign-in may have cleared state.error
             return self._usable(self._owner.state.ended_by)

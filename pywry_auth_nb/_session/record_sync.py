@@ -71,7 +71,7 @@ class RecordSync:
         self._stamp = _UNKNOWN
 
     def failed(self, error: TokenStoreError) -> None:
-        """Record that the store has failed; the record is read the next time, whatever its stamp is."""
+        """Record that the store has failed, and make the next sync read the record, whatever its stamp."""
         self._note(error)
         self.forget_stamp()
 
@@ -156,7 +156,7 @@ async def ask_store(question: Awaitable[T]) -> T:
 
 
 def as_store_error(failure: BaseException) -> TokenStoreError:
-    """Return what a store raised as an error of ours."""
+    """Convert what a store raised."""
     if isinstance(failure, TokenStoreError):
         return failure
     return TokenStoreError(

@@ -60,7 +60,7 @@ class Refresher:
     async def refresh_rejected(self, token: str) -> None:
         """Refresh because an API rejected ``token``, which had not expired: at most every 30 s, in case it rejects all.
 
-        A token that was replaced already needs no refresh.
+        A token that has been replaced already needs no refresh.
         """
         tokens, begun = self._owner.state.tokens, self._owner.state.rejected(token, time.time())
         if tokens is None or tokens.access_token != token:

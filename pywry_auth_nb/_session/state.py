@@ -40,7 +40,7 @@ class TokenState(Enum):
 
     FRESH = "fresh"  # use it
     STALE = "stale"  # valid, but due for a refresh
-    INVALID = "invalid"  # there is none, or it has expired
+    INVALID = "invalid"  # missing or expired
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..token_store import TokenStore
 
-_CHUNK = 100  # records that are asked for at once
+_CHUNK = 100  # records per request
 WATCH = 2.0  # maximum seconds between two polls
 
 
@@ -40,45 +40,45 @@ class StoreWatcher:
     """Watches one store for many sessions, which keep it alive. Use it on the background loop.
 
     Args:
-        store: The store; it is not kept alive.
+        store: The store; held weakly.
     """
 
     def __init__(self, store: TokenStore) -> None:
         self._store = weakref.ref(store)
         self._sessions: weakref.WeakSet[Subscriber] = weakref.WeakSet()
-        self._timer: asyncio.TimerHandle | None = None  # also while a look is under way
-        self._looking: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None  # kept during a poll, too
+        self._polling: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         fork.in_child(self._forget_loop)
 
     def subscribe(self, session: Subscriber) -> None:
-        """Tell ``session`` of changes, as long as it lives."""
+        """Notify ``session`` of changes, as long as it exists."""
         self._sessions.add(session)
         if self._timer is None:
-            self._look_later()
+            self._poll_later()
             self._listen()
 
-    def _look_later(self) -> None:
-        self._timer = call_later(WATCH * jitter(0.8, 1.0), self._on_timer)  # kernels need not all look at once
+    def _poll_later(self) -> None:
+        self._timer = call_later(WATCH * jitter(0.8, 1.0), self._on_timer)  # so that kernels do not poll at once
 
     def _on_timer(self) -> None:
         store, sessions = self._store(), list(self._sessions)
         if store is None or not sessions:
             self._stop()
         else:
-            self._looking = get_loop().create_task(self._look(store, sessions))
+            self._polling = get_loop().create_task(self._poll(store, sessions))
             self._listen()
 
-    async def _look(self, store: TokenStore, sessions: list[Subscriber]) -> None:
-        """Ask for the stamps of all records, and tell each session of its own."""
+    async def _poll(self, store: TokenStore, sessions: list[Subscriber]) -> None:
+        """Request the stamps of all records, and pass each session its own."""
         try:
             keys = sorted({session.store_key for session in sessions})
             for start in range(0, len(keys), _CHUNK):
-                await self._look_at(store, keys[start : start + _CHUNK], sessions)
+                await self._poll_keys(store, keys[start : start + _CHUNK], sessions)
         finally:
-            self._look_later()
+            self._poll_later()
 
-    async def _look_at(self, store: TokenStore, keys: list[str], sessions: list[Subscriber]) -> None:
+    async def _poll_keys(self, store: TokenStore, keys: list[str], sessions: list[Subscriber]) -> None:
         try:
             stamps = await ask_store(store.stamps(keys))
         except TokenStoreError as error:
@@ -86,16 +86,16 @@ class StoreWatcher:
         for session in sessions:
             if session.store_key not in keys:
                 continue
-            stamp = stamps.get(session.store_key, session)  # a store may leave one out: read that record, then
+            stamp = stamps.get(session.store_key, session)  # if the store omits it, read the record
             if isinstance(stamp, BaseException):
                 session.store_failed(as_store_error(stamp))
             else:
                 session.stamp_seen(stamp)
 
-    # -- stores that tell -------------------------------------------------------------------------------------------
+    # -- listening -------------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        """Listen to the store, unless that is under way: a store that cannot tell has ended it at once."""
+        """Listen to the store, unless a task does already. For a store without notifications the task just ends."""
         store = self._store()
         if store is not None and (self._listening is None or self._listening.done()):
             self._listening = ignore_result(get_loop().create_task(self._listen_to(store)))
@@ -114,12 +114,12 @@ class StoreWatcher:
             self._listening.cancel()
 
     def _forget_loop(self) -> None:
-        """In a forked child: only the sessions that are used there subscribe again."""
+        """Drop sessions and tasks in a forked child, where sessions subscribe again when they are used."""
         self._sessions = weakref.WeakSet()
-        self._timer = self._looking = self._listening = None
+        self._timer = self._polling = self._listening = None
 
 
-#: By the identity of the store. Weak: a watcher lives as long as the sessions that it serves.
+#: By the ID of the store. Weak: a watcher exists as long as the sessions that it serves.
 _watchers: weakref.WeakValueDictionary[int, StoreWatcher] = weakref.WeakValueDictionary()
 
 

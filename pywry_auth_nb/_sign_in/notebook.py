@@ -62,5 +62,5 @@ async def _arrive(engine: SessionEngine) -> bool:
     if engine.provider.interactive:
         return False
     await engine.acquire_silently()
-    await engine.get_access_token()  # or the reason why there is none to work with
+    await engine.get_access_token()  # raises if there is no valid one
     return True

@@ -107,7 +107,7 @@ class CancelHandler(ActionHandler):
     """Cancels the open sign-ins."""
 
     asks = protocol.CANCEL
-    said = "No sign-in is open any more."
+    said = "All open sign-ins were cancelled."
 
 
 class LogoutHandler(ActionHandler):

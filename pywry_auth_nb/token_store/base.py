@@ -38,8 +38,8 @@ class TokenStore(ABC):
     Every method raises :class:`~pywry_auth_nb.errors.TokenStoreError` if it fails: its ``code`` says whether waiting, a
     setting or a new sign-in helps. Methods raise no other errors.
 
-    A store of one's own needs the five abstract methods. It is then good for one process: only with :meth:`read`,
-    :meth:`swap`, :meth:`stamp` and :meth:`try_lease` of its own can several share it safely.
+    A custom store must implement the five abstract methods. Only one process can then use it safely; for several, it
+    must also implement :meth:`read`, :meth:`swap`, :meth:`stamp` and :meth:`try_lease`.
     """
 
     #: Whether other processes share the records, and :meth:`try_lease` excludes them.
@@ -105,17 +105,17 @@ class TokenStore(ABC):
         return await self.load(key)
 
     async def stamps(self, keys: Collection[str]) -> dict[str, object]:
-        """Return the stamps of all ``keys``: what one process asks for all its sessions every two seconds.
+        """Return the stamps of all ``keys``. Each process requests those of its sessions every two seconds.
 
-        Where a stamp cannot be had, the error stands in its place: other sessions have nothing to do with it.
+        If a stamp is unavailable, its value is the error, so that other sessions are not affected.
         """
         answers = await asyncio.gather(*map(self.stamp, keys), return_exceptions=True)
         return dict(zip(keys, answers, strict=True))
 
     async def listen_for_changes(self, changed: Callable[[str], object]) -> None:
-        """Call ``changed`` with the key after every change, until the connection ends; where the store cannot, return.
+        """Call ``changed`` with the key after every change, until the connection ends. Return if the store cannot.
 
-        What is heard comes sooner than :meth:`stamps` would show it, and may be lost on its way.
+        Notifications are faster than polling :meth:`stamps`, but may be lost.
         """
 
     async def try_lease(self, key: str) -> Lease | None:
@@ -281,7 +281,7 @@ class PackedStore(RecordStore):
 
     @abstractmethod
     async def _stamps(self, keys: Collection[str]) -> dict[str, object]:
-        """Return for each key something that differs after every change, or the error that is in its way."""
+        """Return for each key a value that differs after every change, or the error for that key."""
 
     @abstractmethod
     async def _try_lease(self, key: str, local_lease: LocalLease) -> Lease | None:
@@ -324,7 +324,7 @@ def each(keys: Collection[str], stamp_of: Callable[[str], object]) -> dict[str, 
     for key in keys:
         try:
             stamps[key] = stamp_of(key)
-        except TokenStoreError as error:  # noqa: PERF203 - one record must not stand in the way of the others
+        except TokenStoreError as error:  # noqa: PERF203 - one record must not affect the others
             stamps[key] = without_traceback(error)
     return stamps
 

@@ -75,15 +75,15 @@ class RedisTokenStore(PackedStore):
     Args:
         redis_url: ``redis://``, ``redis+sentinel://`` or ``redis+cluster://``, each with ``rediss`` for TLS, or
             ``unix://``: see docs/token-stores.md.
-        prefix: What all keys begin with; one per user where a server is shared.
-        pool_size: Connections at most, besides the one that listens. Further callers wait for a free one.
-        idle_seconds: Seconds.
-        encryption_key: As :class:`~pywry_auth_nb.token_store.codec.Codec` takes it. Recommended: an administrator of
-            the server, and its backups, see what it stores.
+        prefix: Prefix of all keys; use one per user on a shared server.
+        pool_size: Maximum number of connections, besides the one that listens. Further requests wait for a free one.
+        idle_seconds: Lifetime of a record, in seconds, if the provider does not give one.
+        encryption_key: See :class:`~pywry_auth_nb.token_store.codec.Codec`. Recommended, since administrators and
+            backups of the server can read its data.
 
     Raises:
-        ConfigurationError: The URL is none, or the package ``redis`` is not installed.
-        TokenStoreError: Code ``store_key``, for a key that is none.
+        ConfigurationError: The URL is invalid, or the package ``redis`` is not installed.
+        TokenStoreError: Code ``store_key``: the key is invalid.
     """
 
     kind = "redis"
@@ -152,8 +152,8 @@ class RedisTokenStore(PackedStore):
     async def listen_for_changes(self, changed: Callable[[str], object]) -> None:
         """Call ``changed`` with the key after every change, until the connection ends.
 
-        Without the permission to subscribe (``&PREFIX:oauth:changed +subscribe +publish``) it returns at once, and so
-        it does on a cluster.
+        It returns immediately on a cluster, or without the permission to subscribe (``&PREFIX:oauth:changed +subscribe
+        +publish``).
 
         Raises:
             TokenStoreError: The connection ended.
@@ -215,7 +215,7 @@ class RedisTokenStore(PackedStore):
 
 
 async def _ask_stamps(names: list[bytes], client: Any) -> list[object]:
-    """Return the stamps of the records called ``names``, in one round trip; on a cluster each has its own."""
+    """Return the stamps of the records called ``names``, in one round trip; on a cluster, in one for each."""
     if not hasattr(client, "pipeline") or not hasattr(client, "connection_pool"):
         return list(await asyncio.gather(*(client.eval(_STAMP, 1, name) for name in names)))
     pipeline = client.pipeline(transaction=False)

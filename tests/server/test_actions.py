@@ -36,7 +36,7 @@ async def test_cancel_needs_the_xsrf_token(cookie_browser: Browser, kernel: Kern
 
     assert (response.code, body_of(response)) == (
         200,
-        {"success": True, "message": "No sign-in is open any more."},
+        {"success": True, "message": "All open sign-ins were cancelled."},
     )
     assert await kernel.run("print(session.status, session.error.code)") == "signed_out flow_cancelled"
 

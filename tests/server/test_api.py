@@ -62,7 +62,7 @@ async def test_signed_out(cookie_browser: Browser, login_path: str) -> None:
         "userinfo": (401, "not_authenticated"),
         "refresh": (401, "not_authenticated"),
         "logout": (200, {"success": True, "message": "You are signed out."}),
-        "cancel": (200, {"success": True, "message": "No sign-in is open any more."}),
+        "cancel": (200, {"success": True, "message": "All open sign-ins were cancelled."}),
     }
 
 

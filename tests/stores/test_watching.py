@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -127,6 +128,81 @@ def test_nothing_stays_of_sessions_that_are_gone(monkeypatch: pytest.MonkeyPatch
     assert len(looks) == seen
 
 
+class Slow(Counting):
+    """A store whose looks take a while."""
+
+    async def stamps(self, keys: Collection[str]) -> dict[str, object]:
+        """Take three times as long as there is between two looks."""
+        await asyncio.sleep(0.3)
+        return await super().stamps(keys)
+
+
+def test_sessions_made_during_a_look_make_no_more_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One chain of looks, however many sessions are made while one is under way."""
+    monkeypatch.setattr(watcher, "WATCH", 0.1)
+    store, sessions = Slow(), []
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        sessions.append(session(store, f"key {len(sessions)}"))
+        time.sleep(0.05)
+    before, begun = len(store.looks), time.monotonic()
+    time.sleep(1.5)
+
+    assert len(store.looks) - before <= (time.monotonic() - begun) / 0.3 + 1
+
+
+class Damaged(MemoryTokenStore):
+    """A store of one's own, in which one record cannot be looked at."""
+
+    async def stamp(self, key: str) -> object:
+        """Fail for that one."""
+        if key.startswith("damaged"):
+            raise KeyError("CANARY")
+        return await super().stamp(key)
+
+
+def test_one_record_that_fails_is_the_trouble_of_its_sessions_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others hear of sign-outs, and renew, as if it were not there."""
+    monkeypatch.setattr(watcher, "WATCH", 0.1)
+    store = Damaged()
+    damaged, one, other = session(store, "damaged"), session(store), session(store)
+    until(lambda: damaged.error is not None)
+    sign_in(one)
+    until(lambda: other.status == "signed_in")
+    asyncio.run(one.logout())
+
+    until(lambda: other.status == "signed_out")
+    assert not other._engine._records.store_unavailable
+
+
+class Deaf(Counting):
+    """A store of one's own whose method has the name of ours."""
+
+    def listen_for_changes(self, changed: object) -> Any:  # noqa: ARG002 - the name and no more
+        """Mean something else by it."""
+        raise ZeroDivisionError
+
+
+def test_a_store_that_cannot_be_listened_to_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever that raises, the looks go on."""
+    monkeypatch.setattr(watcher, "WATCH", 0.1)
+    store = Deaf()
+    idle = session(store)
+
+    until(lambda: len(store.looks) > 3)
+    assert idle.status == "signed_out"
+
+
+def test_a_store_can_be_sent_to_other_processes_as_before(tmp_path: Path) -> None:
+    """A session leaves nothing in its store that cannot be pickled or copied."""
+    store = FileTokenStore(tmp_path)
+    watched = session(store)
+    until(lambda: watched._engine._records.loaded)
+
+    assert vars(store).keys() == vars(FileTokenStore(tmp_path)).keys()
+    assert copy.copy(store).path == store.path
+
+
 # -- what Redis tells -----------------------------------------------------------------------------------------------
 
 
@@ -173,10 +249,12 @@ def test_redis_tells_those_who_may_hear(server: RedisServer, kernels: Kernels) -
     assert server.cli(*words(LINE)) == "OK"
     one, other = kernels("", *ada)
     until(lambda: not one._engine._records.store._may_listen)  # type: ignore[attr-defined]
+    denied = server.cli("acl", "log").count("username")
     sign_in(one)
     assert other.status == "signed_out"
     other._engine._begin_watching()  # as it does within two seconds
     until(lambda: other.status == "signed_in")
+    assert server.cli("acl", "log").count("username") == denied, "it is not asked for again and again"
 
     assert server.cli(*words(f"{LINE} {MORE}")) == "OK"
     one, other = kernels("pywry:ada:oauth:changed", *ada)

@@ -19,6 +19,7 @@ from pywry_auth_nb import (
     AuthFlowManager,
     AuthFlowState,
     AuthFlowTimeout,
+    ConfigurationError,
     GenericOIDCProvider,
     MemoryTokenStore,
     SessionManager,
@@ -996,6 +997,12 @@ def test_who_waits_may_give_up_and_ends_nothing(flow: AuthFlowManager, idp: Idp)
     begin(flow)
     flow.cancel()
     until(lambda: flow.flow_state is AuthFlowState.CANCELLED)
+
+
+def test_a_manager_has_the_provider_of_its_session(session: SessionManager, idp: Idp) -> None:
+    """Another one would be where the user thinks to sign in, and does not."""
+    with pytest.raises(ConfigurationError, match=r"session_manager\.provider"):
+        AuthFlowManager(GenericOIDCProvider("other", issuer_url=idp.issuer), session_manager=session)
 
 
 def test_two_managers_of_one_session_agree(session: SessionManager, idp: Idp) -> None:

@@ -538,6 +538,49 @@ print(json.dumps([session.access_token != "CANARY-at-1", session.status]))
     assert idp.requests_to("/token") == 1
 
 
+#: What a child may do with a session before it reads a token.
+FIRST_DEEDS = {
+    "read": "session.access_token",
+    "hand a token in that an API rejected": "run(session._engine.refresh_rejected('CANARY-other'), 5)",
+    "change a setting": "session.refresh_buffer_seconds = 30; time.sleep(0.1)",
+    "load": "asyncio.run(session.initialize())",
+}
+
+
+@posix
+@pytest.mark.parametrize("deed", FIRST_DEEDS.values(), ids=FIRST_DEEDS)
+def test_a_forked_child_hears_of_the_parents_sign_out(idp: Idp, deed: str) -> None:
+    """R38: the child watches the store on a loop of its own, whatever it does first."""
+    report = said_by(
+        f"""
+from pywry_auth_nb._io.loop import run
+import tempfile
+session = SessionManager(session.provider, FileTokenStore(tempfile.mkdtemp() + "/tokens"))
+asyncio.run(session.save_tokens(tokens()))
+told, tell = os.pipe()
+def report():
+    {deed}
+    os.write(tell, b"x")
+    end = time.monotonic() + 7
+    while time.monotonic() < end:
+        try:
+            session.access_token
+        except LoginRequired:
+            return True
+        time.sleep(0.05)
+    return False
+def sign_out():
+    os.read(told, 1)
+    asyncio.run(session.logout())
+threading.Thread(target=sign_out).start()
+print(json.dumps(in_child(report)))
+""",
+        idp,
+    )
+
+    assert report is True
+
+
 @posix
 @pytest.mark.parametrize("moment", ["busy", "locked"])
 def test_a_forked_child_has_its_own_queues(idp: Idp, moment: str) -> None:

@@ -22,10 +22,11 @@ from pywry_auth_nb import (
     TokenStoreError,
 )
 from pywry_auth_nb import session as session_module
+from pywry_auth_nb._io.loop import run, submit
 from tests.conftest import sign_in
 from tests.support.aging import expire
 from tests.support.idp import CLIENT, Answer, Idp
-from tests.support.waiting import soon, until
+from tests.support.waiting import soon, until, within
 from tests.unit.test_session import near_its_end, tokens
 
 if TYPE_CHECKING:
@@ -116,6 +117,22 @@ def test_a_callback_may_sign_in_anew(session: SessionManager, flow: AuthFlowMana
     assert len(threads) == 1
     assert threads[0].name == "pywry-auth-observers"
     assert session.access_token
+
+
+def test_a_token_that_was_replaced_already_needs_no_refresh(signed_in: SessionManager, idp: Idp) -> None:
+    """An API that rejects an old token late gets the new one at once, also while another refresh hangs."""
+    old = str(signed_in.access_token)
+    asyncio.run(signed_in.refresh())
+    gate = threading.Event()
+    idp.answers["/token"] = Answer(gate=gate, times=1)
+    hanging = submit(signed_in.refresh())
+    try:
+        until(lambda: idp.requests_to("/token") == 3)
+        with within(2):
+            assert run(signed_in._engine.refresh_rejected(old), 5) == signed_in._engine.state.tokens.access_token  # type: ignore[union-attr]
+    finally:
+        gate.set()
+        hanging.result(30)
 
 
 # -- many at once -----------------------------------------------------------------------------------------------
