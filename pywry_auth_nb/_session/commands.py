@@ -185,7 +185,7 @@ class Commands:
         self._owner.apply(self._owner.state.saved())
         return "deleted"
 
-    # -- which command counts ---------------------------------------------------------------------------------------
+    # -- which command counts ----------------------------------------------------------------------------------------
 
     def _begin(self) -> int:
         """Register a new command, and return its number."""

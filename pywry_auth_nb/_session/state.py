@@ -330,7 +330,7 @@ class SessionState:
             authorizing=self.authorizing and not (another and record.tokens is not None),
         )._paced(now)
 
-    # -- helpers --------------------------------------------------------------------------------------------------
+    # -- helpers ----------------------------------------------------------------------------------------------------
 
     def _showing(self, record: Record, user: dict[str, Any] | None, **changes: Any) -> SessionState:
         """Return the state with ``record``, without its packed form, which may be plain text."""

@@ -238,7 +238,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
         "Too many sign-ins were begun within a short time.",
         "Wait a minute, then sign in again.",
     ),
-    # -- the address ---------------------------------------------------------------------------------------------
+    # -- the address ----------------------------------------------------------------------------------------------
     "not_found": Entry(
         404,
         "There is nothing at this address",

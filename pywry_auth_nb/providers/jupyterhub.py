@@ -82,7 +82,7 @@ class HubTokenSource(OAuthProvider):
         """Identifies hub and user, so that tokens of one are never used for another."""
         return f"{self._url} {self._user} jupyterhub"
 
-    # -- the hub's API -------------------------------------------------------------------------------------------------
+    # -- the hub's API ------------------------------------------------------------------------------------------------
 
     @on_loop
     async def acquire_token_silent(self) -> tuple[OAuthTokenSet, dict[str, Any]]:
