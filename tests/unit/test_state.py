@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from pywry_auth_nb import AuthFlowTimeout, OAuthTokenSet, TokenError, TokenRefreshError, TokenStoreError
+from pywry_auth_nb._session.backoff import MIN_PAUSE, Backoff
 from pywry_auth_nb._session.failures import not_stored, refresh_error
-from pywry_auth_nb._session.state import MIN_PAUSE, Backoff, Reconciled, SessionState, TokenState, reconcile
+from pywry_auth_nb._session.state import Reconciled, SessionState, TokenState, reconcile
 from pywry_auth_nb.token_store import NOTHING, Record
 
 if TYPE_CHECKING:
