@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..tokens import OAuthTokenSet
 
 _MARGIN = 1.0  # expires_in is in whole seconds, so up to one of them may be gone already
-_JITTER = 0.1  # of the time from refresh_due to expiry: the maximum jitter of the background refresh
+_JITTER = 0.1  # of the time from refresh_due to the end of the token: the maximum jitter of the background refresh
 _REJECTED_PAUSE = 30.0  # seconds between two refreshes after an API's rejection: it may reject every token
 _MAX_PREDECESSORS = 16
 _NAME_LENGTH = 100
@@ -173,7 +173,7 @@ class SessionState:
 
     def commanded(self) -> SessionState:
         """Return the state after a new sign-in or sign-out command here, which supersedes what was begun before."""
-        return replace(self._voided(), command=self.command + 1, rejected_at=-math.inf)
+        return replace(self._voided(), command=self.command + 1)
 
     def signed_in(self, record: Record, *, error: AuthenticationError | None = None) -> SessionState:
         """Return the state after a sign-in; ``error`` says why the store could not take it."""
@@ -274,7 +274,7 @@ class SessionState:
     def adopted(self, record: Record, user: dict[str, Any] | None, *, now: float) -> SessionState:
         """Return the state with a record that another kernel stored."""
         another = record.sign_in != self.record.sign_in
-        error = sign_in_ended() if record.ended and not self.ended else None
+        error = sign_in_ended() if record.ended and (another or not self.ended) else None
         before = self._voided() if another else self._with_predecessor(self.record)
         return before._showing(
             record,
@@ -293,7 +293,7 @@ class SessionState:
 
     def _voided(self) -> SessionState:
         """Return the state of a new epoch, which supersedes earlier tokens and operations."""
-        return replace(self, epoch=self.epoch + 1, predecessors=())
+        return replace(self, epoch=self.epoch + 1, predecessors=(), rejected_at=-math.inf)
 
     def _with_predecessor(self, old: Record) -> SessionState:
         if old.tokens is None:
@@ -350,13 +350,17 @@ def reconcile(
     if found.problem is not None and (found.problem.code != "store_unreadable" or shown.tokens is None):
         raise found.problem
     if found.problem is None and (found.tokens, found.ended) == (shown.tokens, shown.ended):
+        if found.generation < shown.generation and state.unsaved:
+            return Reconciled(state, save=True)  # a sign-out that the store does not have yet
         if found.generation > shown.generation:
             state = replace(state, record=replace(shown, generation=found.generation, sign_in=found.sign_in))
         return Reconciled(state.saved())
-    if found.generation >= shown.generation:  # equal: two kernels refreshed at once, and the stored tokens win
+    if found.generation >= shown.generation:  # if equal, two kernels refreshed at once: the stored tokens win
         return _adopt(state.saved(), found, claims, now)
-    if found is NOTHING and shown.tokens is not None and not (keeps_sign_outs or state.unsaved):
-        return _adopt(state, shown.signed_out(at=int(now * 1e6)), claims, now)  # here, it means a sign-out
+    if found == NOTHING and not (keeps_sign_outs or state.unsaved):
+        if state.ended:
+            return Reconciled(state)  # such a store does not keep what cannot be renewed, either
+        return _adopt(state, shown.signed_out(at=int(now * 1e6)), claims, now)  # here, nothing means a sign-out
     return Reconciled(state, save=True)
 
 

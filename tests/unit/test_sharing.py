@@ -502,6 +502,33 @@ def test_five_methods_are_enough(kernel: Kernel, idp: Idp) -> None:
     assert store.kept == {}, "what cannot be renewed is not kept"
 
 
+def test_five_methods_in_two_kernels(kernel: Kernel, idp: Idp) -> None:
+    """A kernel that has only loaded the tokens takes another's sign-out for one, and does not put them back."""
+    first, second = Plain(), Plain()
+    second.kept = first.kept
+    one, other = kernel(first), kernel(second)
+    sign_in(AuthFlowManager(one.provider, session_manager=one), idp)
+    until(lambda: other.status == "signed_in")
+    asyncio.run(one.logout())
+
+    until(lambda: other.status == "signed_out")
+    assert first.kept == {}
+
+
+def test_five_methods_and_the_end_of_a_sign_in(kernel: Kernel, idp: Idp) -> None:
+    """The access token stays usable until it expires, though the store does not keep it."""
+    one = kernel(Plain())
+    sign_in(AuthFlowManager(one.provider, session_manager=one), idp)
+    token = one.access_token
+    idp.refresh_tokens.clear()
+    with pytest.raises(TokenRefreshError):
+        refresh(one)
+    run(one._engine._sync.now(), 5)
+    time.sleep(0.5)  # some looks' time
+
+    assert (one.status, one.access_token) == ("reauth_required", token)
+
+
 def test_a_forked_child_renews_through_the_store(two: tuple[SessionManager, SessionManager], idp: Idp) -> None:
     """R38: where others can be asked, a child may; the parent then has its token, too."""
     one, _ = two

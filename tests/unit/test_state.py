@@ -368,9 +368,7 @@ def test_a_sign_in_shows_its_record_and_nothing_of_before() -> None:
     """A new epoch with its tokens and its user; the packed record is not kept."""
     record = Record(20, 20, tokens("CANARY-new"), {"sub": "bob"}, version=b"packed")
     after = BUSY.signed_in(record)
-    assert after == SessionState(
-        record, {"sub": "bob"}, epoch=BUSY.epoch + 1, command=BUSY.command, rejected_at=BUSY.rejected_at
-    )
+    assert after == SessionState(record, {"sub": "bob"}, epoch=BUSY.epoch + 1, command=BUSY.command)
     assert after.record.version is None
 
 
@@ -639,9 +637,7 @@ def test_another_sign_in_begins_an_epoch() -> None:
     """Its tokens and its user are shown; earlier tokens, errors and pauses are void; an open sign-in is done."""
     record = Record(20, 20, tokens("CANARY-new"), version=b"packed")
     after = BUSY.adopted(record, {"sub": "bob"}, now=NOW)
-    assert after == SessionState(
-        record, {"sub": "bob"}, epoch=BUSY.epoch + 1, command=BUSY.command, rejected_at=BUSY.rejected_at
-    )
+    assert after == SessionState(record, {"sub": "bob"}, epoch=BUSY.epoch + 1, command=BUSY.command)
     assert after.record.version is None
 
 
@@ -725,6 +721,29 @@ def test_the_same_tokens_in_a_later_record_take_its_place_in_the_order() -> None
     after, save, unreadable = compare(showing(), Record(20, 15, tokens()))
     assert after == showing(record=Record(20, 15, tokens(), ADA))
     assert (save, unreadable) == (False, None)
+
+
+def test_an_unsaved_sign_out_is_saved_where_the_store_has_an_earlier_one() -> None:
+    """The store does not have it: another kernel could take the empty store for a loss."""
+    state = SessionState(Record(20, 20), unsaved=True)
+    for found in (NOTHING, Record(9, 9)):
+        assert compare(state, found) == Reconciled(state, save=True)
+
+
+def test_an_empty_store_of_five_methods_means_a_sign_out() -> None:
+    """Equal to nothing is nothing, whichever object it is; a sign-in that has ended is not kept there anyhow."""
+    for nothing in (NOTHING, replace(NOTHING, version=None)):
+        after, save, _ = compare(showing(), nothing, keeps=False)
+        assert (after.status, save) == ("signed_out", False)
+        over = ended()
+        assert compare(over, nothing, keeps=False) == Reconciled(over)
+
+
+def test_another_sign_in_that_has_ended_says_so_itself() -> None:
+    """Also where the sign-in of before had ended as well."""
+    after = compare(ended(), replace(Record(30, 30, tokens("CANARY-other")).as_ended(), generation=31)).state
+    assert after.ended_by is after.error
+    assert after.error is not None
 
 
 def test_the_same_tokens_in_an_earlier_record_change_nothing() -> None:
