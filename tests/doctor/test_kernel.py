@@ -157,7 +157,7 @@ def test_interrupted(clean: pytest.MonkeyPatch, plain: Watched, number: signal.S
     child = subprocess.Popen(command, env=os.environ | plain.here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     until(plain.kernels, "no kernel was started")
     child.send_signal(number)
-    out, _ = child.communicate(timeout=15)
+    out, _ = child.communicate(timeout=90)
 
     assert child.returncode == 130
     assert out == b""

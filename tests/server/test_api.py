@@ -171,7 +171,7 @@ async def test_who_it_is(browser: Browser, kernel: Kernel, login_path: str) -> N
         assert userinfo == ((401, "not_authenticated") if user_id is None else (200, known)), user
 
 
-@pytest.mark.parametrize(("refresh_token", "authenticated"), [(None, False), ("CANARY", True)])
+@pytest.mark.parametrize(("refresh_token", "authenticated"), [(None, False), ("CANARY", True)], ids=["without", "with"])
 async def test_an_expired_token(
     browser: Browser, kernel: Kernel, login_path: str, refresh_token: str | None, authenticated: bool
 ) -> None:

@@ -520,12 +520,20 @@ def test_it_works_again_after_each_ending(flow: AuthFlowManager, idp: Idp) -> No
 
 
 SCRIPT = """
-import sys, threading, traceback
+import sys, threading, time, traceback
 from pywry_auth_nb import AuthFlowManager, GenericOIDCProvider
 flow = AuthFlowManager(GenericOIDCProvider({client!r}, issuer_url={issuer!r}))
 def show(url, config):
     from urllib.parse import parse_qsl, urlsplit
-    print(dict(parse_qsl(urlsplit(url).query))["redirect_uri"], flush=True)
+    redirect_uri = dict(parse_qsl(urlsplit(url).query))["redirect_uri"]
+    threading.Thread(target=tell, args=(redirect_uri,), daemon=True).start()
+def calls_of_main():
+    stack = traceback.extract_stack(sys._current_frames()[threading.main_thread().ident])
+    return {{frame.name for frame in stack}}
+def tell(redirect_uri):  # only when the window is open, and has the label to be closed by
+    while "wait" not in (calls := calls_of_main()) or "show" in calls:
+        time.sleep(0.05)
+    print(redirect_uri, flush=True)
 try:
     flow.run_native(show, lambda label: print("closed", flush=True))
 except KeyboardInterrupt:
@@ -543,7 +551,6 @@ def test_ctrl_c_leaves_nothing_open(idp: Idp) -> None:
         assert process.stdout is not None
         redirect_uri = process.stdout.readline().strip()
         assert not is_free(redirect_uri)
-        time.sleep(0.3)  # a window that is just being opened has no label to be closed by
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         lines = [process.stdout.readline().strip() for _ in range(2)]
