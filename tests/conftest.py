@@ -7,6 +7,7 @@ import functools
 import io
 import logging
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
+
+# A shell that runs the tests in the background lets its children ignore SIGINT, and the programs of the tests with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

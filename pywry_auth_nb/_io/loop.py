@@ -142,6 +142,8 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
                 return future.result()
             raise without_traceback(error) from None
         future.cancel()
+        if not threading.main_thread().is_alive():
+            raise AuthenticationError("This program is ending.", code="timeout") from None
         raise AuthenticationError(
             f"No answer within {timeout:.0f} s. Check the network, then try again.", code="timeout"
         ) from None
@@ -155,11 +157,13 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
 def wait(future: concurrent.futures.Future[Any], timeout: float) -> None:
     """Wait until ``future`` is done, for at most ``timeout`` seconds.
 
-    It waits in slices: Python may miss a Ctrl-C just before it waits for a lock, and on Windows it always does.
+    It waits in slices: Python may miss a Ctrl-C just before it waits for a lock, and on Windows it always does. When
+    the main thread has ended, it stops waiting: the interpreter joins this thread before it exits.
     """
     __tracebackhide__ = True
     until = time.monotonic() + timeout
-    while (left := until - time.monotonic()) > 0 and not future.done():
+    main = threading.main_thread()
+    while (left := until - time.monotonic()) > 0 and not future.done() and main.is_alive():
         concurrent.futures.wait([future], min(left, _SLICE))
 
 
