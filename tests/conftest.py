@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
 
-# A shell that runs the tests in the background lets its children ignore SIGINT, and the programs of the tests with them.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def pytest_configure() -> None:
+    """Have SIGINT heard: a shell that runs the tests in the background lets its children ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
