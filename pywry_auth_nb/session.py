@@ -54,11 +54,13 @@ class AccessTokenTrait(ComputedTrait):
 
     def __get__(self, obj: t.HasTraits | None, cls: type[Any] | None = None) -> Any:
         """Return a valid access token."""
-        __tracebackhide__ = True  # IPython's traceback ends in the cell
         if obj is None:
             return self
         token, _, until = obj._engine.fresh  # type: ignore[attr-defined]  # noqa: SLF001 - the trait's own class
-        return token if time.time() < until else self._read(obj)
+        if time.time() < until:
+            return token
+        __tracebackhide__ = True  # IPython's traceback ends in the cell
+        return self._read(obj)
 
 
 def _read_token(session: SessionManager) -> str:
