@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..errors import TokenStoreError, without_traceback
+from ..token_store.locks import LockTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ T = TypeVar("T")
 log = logging.getLogger("pywry_auth_nb")
 
 STORE_DEADLINE = 10.0  # seconds
+QUEUE = 15.0  # seconds after which no further wait for a lock begins; a reader waits 30
 GRACE = 3.0  # seconds without a refresh after a store lost a record or was unavailable; see `wait_for_others`
 _UNKNOWN = object()  # a stamp that differs from every other
 
@@ -82,9 +84,19 @@ class RecordSync:
 
     async def read(self) -> Reading:
         """Read the record. If the store was unavailable, the record may be an old one."""
-        record = await self._ask(self.store.read(self.key))
+        record = await self._noted(self._read_in_turn())
         after_outage, self.store_unavailable = self.store_unavailable, False
         return Reading(record, after_outage)
+
+    async def _read_in_turn(self) -> Record:
+        """Read the record; where many kernels wait for the store's lock in turn, for longer than one request may."""
+        end = time.monotonic() + QUEUE
+        while True:
+            try:
+                return await ask_store(self.store.read(self.key))
+            except LockTimeout:  # noqa: PERF203 - each attempt takes seconds
+                if time.monotonic() > end:
+                    raise
 
     async def is_unchanged(self) -> bool:
         """Whether the record's stamp is the same as when it was last read."""
@@ -133,8 +145,11 @@ class RecordSync:
         Raises:
             TokenStoreError: The request failed.
         """
+        return await self._noted(ask_store(question))
+
+    async def _noted(self, answer: Awaitable[T]) -> T:
         try:
-            return await ask_store(question)
+            return await answer
         except TokenStoreError as error:
             self._note(error)
             raise without_traceback(error) from None

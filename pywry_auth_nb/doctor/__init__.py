@@ -47,26 +47,41 @@ def main(address: str | None, *, as_json: bool, settings: Mapping[str, str], sec
         not be made, or if there was nothing to look at; 130 when interrupted.
     """
     try:
-        with _signals_as_interrupt():
+        with _interruption() as interruption:
             from .examination import examine
 
             report = examine(address, settings, seconds, os.environ)
     except KeyboardInterrupt:
         return _INTERRUPTED
+    if interruption.happened:
+        return _INTERRUPTED
     print(report.as_json() if as_json else report.as_text())
     return 0 if report.ok else 1
 
 
+class _Interruption:
+    """A signal handler that raises KeyboardInterrupt, and remembers it where a module, while imported, swallows it."""
+
+    happened = False
+
+    def __call__(self, *_: object) -> None:
+        self.happened = True
+        raise KeyboardInterrupt
+
+
 @contextmanager
-def _signals_as_interrupt() -> Iterator[None]:
+def _interruption() -> Iterator[_Interruption]:
     """Let a closed terminal, or a polite end, clean up as Ctrl-C does: a kernel may be running for us."""
+    interruption = _Interruption()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield interruption
         return
     numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
-    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, interruption) for number in numbers}
     try:
-        yield
+        yield interruption
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

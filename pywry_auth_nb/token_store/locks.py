@@ -33,6 +33,13 @@ LOCK_DEADLINE = 7.0
 _POLL = (0.005, 0.08)  # seconds between two attempts to acquire a lock: first, and at most
 
 
+class LockTimeout(TokenStoreError):  # noqa: N818 - as concurrent.futures names such errors
+    """Another program, or several in turn, held a lock for :data:`LOCK_DEADLINE` seconds. The store itself works."""
+
+    def __init__(self) -> None:
+        super().__init__("Another program is using these tokens and does not finish. Try again.")
+
+
 class _Threads:
     """A thread lock for each lock file, since a file lock may belong to the whole process (NFS)."""
 
@@ -72,15 +79,15 @@ class Locks:
         """Hold the lock of the record called ``name``. Blocks: never call it on an event loop.
 
         Raises:
-            TokenStoreError: Code ``store_unavailable``: another program holds it for :data:`LOCK_DEADLINE` seconds, or
-                the folder cannot be used.
+            LockTimeout: Other programs hold it for :data:`LOCK_DEADLINE` seconds.
+            TokenStoreError: Code ``store_unavailable``: the folder cannot be used.
         """
         end = time.monotonic() + LOCK_DEADLINE
         own_folder(self.folder)
         path = self._path(name, "lock")
         thread_lock = _threads.lock(path)
         if not thread_lock.acquire(timeout=LOCK_DEADLINE):
-            raise _busy()
+            raise LockTimeout
         try:
             with _file_lock(path, end - time.monotonic()):
                 yield
@@ -136,7 +143,7 @@ def _file_lock(path: str, seconds: float) -> Iterator[None]:
     lock = _new_lock(path)  # a new one each time, so that no state is shared between threads or inherited
     while not _taken(lock):
         if time.monotonic() > end:
-            raise _busy()
+            raise LockTimeout
         time.sleep(next(pauses))
     try:
         yield
@@ -202,7 +209,3 @@ def unusable(path: Path | str, error: Exception) -> TokenStoreError:
         f"The tokens could not be stored, read or removed at {path}: {reason}. Make that possible, or choose another "
         "token store."
     )
-
-
-def _busy() -> TokenStoreError:
-    return TokenStoreError("Another program is using these tokens and does not finish. Try again.")

@@ -24,7 +24,7 @@ from ..errors import ConfigurationError, TokenStoreError
 from .base import DEADLINE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
     from ..tokens import Secret
 
@@ -68,6 +68,7 @@ class RedisClient:
         self._pool_size = pool_size
         self._client: Any = None
         self._turns = asyncio.Semaphore(pool_size)
+        self._requests: set[asyncio.Task[Any]] = set()
         self._listeners: set[Any] = set()  # tasks
         fork.in_child(self._forget_client)
 
@@ -80,7 +81,7 @@ class RedisClient:
         from redis.exceptions import RedisClusterException, RedisError
 
         try:
-            return await _within_deadline(self._in_turn(operation))
+            return await _within_deadline(self._in_turn(operation), self._requests)
         except (RedisError, RedisClusterException, OSError, asyncio.TimeoutError) as error:
             raise self._explained(error) from None
 
@@ -111,12 +112,13 @@ class RedisClient:
                 await subscription.aclose()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. Requests under way fail: redis-py would connect again for them."""
+        await _cancel(self._requests)
+        await self._close_client()
+
+    async def _close_client(self) -> None:
         client, self._client = self._client, None
-        if self._listeners:
-            for listener in self._listeners:
-                listener.cancel()
-            await asyncio.wait(list(self._listeners))
+        await _cancel(self._listeners)
         if client is not None:
             with suppress(Exception):  # the server may be gone
                 await client.aclose()
@@ -133,7 +135,7 @@ class RedisClient:
                 return await operation(client)
             except ReadOnlyError:  # another server may have become the master
                 if client is self._client:
-                    await self.close()
+                    await self._close_client()
                 raise
 
     def _forget_client(self) -> None:
@@ -141,7 +143,8 @@ class RedisClient:
         fork.leave_alone(self._client)
         self._client = None
         self._turns = asyncio.Semaphore(self._pool_size)
-        self._listeners.clear()
+        self._requests = set()
+        self._listeners = set()
 
     def _explained(self, error: BaseException) -> TokenStoreError:
         causes = list(_causes(error))
@@ -288,18 +291,31 @@ async def string_or_nothing(answer: Awaitable[Any]) -> Any:
 # -- deadlines and errors ---------------------------------------------------------------------------------------------
 
 
-async def _within_deadline(operation: Awaitable[T]) -> T:
-    """Await ``operation`` for :data:`DEADLINE` seconds, then cancel it.
+async def _within_deadline(operation: Coroutine[Any, Any, T], tasks: set[asyncio.Task[Any]] | None = None) -> T:
+    """Await ``operation`` for :data:`DEADLINE` seconds, then cancel it; until it ends, it is one of ``tasks``.
 
     ``asyncio.wait_for`` would wait for the cancelled task to end, and redis-py may keep retrying.
     """
-    task = ignore_result(asyncio.ensure_future(operation))
+    task = ignore_result(asyncio.create_task(operation))
+    if tasks is not None:
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
     try:
         if not (await asyncio.wait({task}, timeout=DEADLINE))[0]:
             raise asyncio.TimeoutError
+        if task.cancelled():
+            raise ConnectionAbortedError  # by `RedisClient.close`
         return task.result()
     finally:
         task.cancel()
+
+
+async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    if tasks:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(list(tasks))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

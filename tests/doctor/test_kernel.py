@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pywry_auth_nb.doctor import kernel
+from pywry_auth_nb.doctor import kernel, main
+from pywry_auth_nb.doctor.findings import Report
 from pywry_auth_nb.doctor.http_probe import Probe
 from pywry_auth_nb.doctor.server import Server
 from tests.doctor.wire import Wire
@@ -162,3 +163,25 @@ def test_interrupted(clean: pytest.MonkeyPatch, plain: Watched, number: signal.S
     assert child.returncode == 130
     assert out == b""
     assert plain.kernels() == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGINT for a child there")
+def test_an_interrupt_that_a_module_swallows(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C while a module with a bare ``except`` is imported is remembered, and no report is printed."""
+
+    def swallow(*_: object) -> Report:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            return Report()
+        raise AssertionError
+
+    monkeypatch.setattr("pywry_auth_nb.doctor.examination.examine", swallow)
+    before = signal.getsignal(signal.SIGINT)
+
+    assert main(None, as_json=True, settings={}, seconds=1) == 130
+
+    assert signal.getsignal(signal.SIGINT) is before
+    assert capfd.readouterr().out == ""

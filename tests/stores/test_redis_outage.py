@@ -271,6 +271,24 @@ def test_pausing_writes_only(server: RedisServer, store: RedisTokenStore, monkey
     assert loaded(store) == "CANARY-at"
 
 
+def test_closed_during_a_request(server: RedisServer, store: RedisTokenStore) -> None:
+    """A request that waits when the store is closed fails at once, and no connection is made for it."""
+    save(store)
+    server.signal(signal.SIGSTOP)
+    codes: list[str] = []
+    reader = threading.Thread(target=lambda: codes.append(refused_cleanly(looks(store)[0]).code))
+    reader.start()
+    until(lambda: store._redis._requests, "nothing waits")
+
+    with within(2):
+        asyncio.run(store.close())
+        reader.join()
+    server.signal(signal.SIGCONT)
+
+    assert codes == ["store_unavailable"]
+    assert server.cli("client", "list").count("lib-name=redis-py") == 0
+
+
 # -- answers that are lost --------------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ from pywry_auth_nb import (
 from pywry_auth_nb._io.loop import run
 from pywry_auth_nb._session import record_sync, watcher
 from pywry_auth_nb.token_store import NOTHING, Record, make_encryption_key
+from pywry_auth_nb.token_store.locks import LockTimeout
 from tests.conftest import sign_in
 from tests.support.aging import expire
 from tests.support.idp import CLIENT, Answer, Idp
@@ -476,6 +477,38 @@ def test_a_store_that_does_not_answer(kernel: Kernel, monkeypatch: pytest.Monkey
     with pytest.raises(LoginRequired, match="did not answer in time"):
         _ = session.access_token
 
+    assert session.error is not None
+    assert session.error.code == "store_unavailable"
+
+
+class Contended(FileTokenStore):
+    """One whose lock other kernels hold, so many times."""
+
+    queue = 0
+
+    async def read(self, key: str) -> Record:
+        """Wait in vain, or read."""
+        self.queue -= 1
+        if self.queue >= 0:
+            raise LockTimeout
+        return await super().read(key)
+
+
+def test_a_store_whose_lock_many_kernels_wait_for(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A read waits in turn; the store counts as unavailable only if that takes too long."""
+    store = Contended(tmp_path / "tokens")
+    asyncio.run(store.save(kernel(store).store_key, tokens()))
+    store.queue = 2
+    assert kernel(store).access_token == tokens().access_token
+    assert store.queue < 0
+    monkeypatch.setattr(record_sync, "QUEUE", -1.0)
+    store.queue = 99
+    session = kernel(store)
+
+    with pytest.raises(LoginRequired, match="could not be read"):
+        _ = session.access_token
     assert session.error is not None
     assert session.error.code == "store_unavailable"
 
