@@ -34,38 +34,34 @@ __all__ = ["LogoutResult", "SessionManager"]
 _READ_DEADLINE = 30.0  # seconds that a read may take if the token must be renewed first
 
 
-class ComputedTrait(t.TraitType[Any, Any]):
+class ComputedTrait(t.TraitType[Any, Any], property):
     """A read-only trait whose value is computed from its owner, so that every thread sees it up to date.
 
-    The session's notifier tells observers of changes; the trait stores no value of its own.
+    The session's notifier tells observers of changes; the trait stores no value of its own. It is a property as well,
+    because CPython calls the getter of one without a Python frame for ``__get__``.
     """
 
     def __init__(self, read: Callable[[Any], Any], help: str) -> None:  # noqa: A002 - traitlets' name
-        super().__init__(None, allow_none=True, read_only=True, help=help)
-        self._read = read
+        t.TraitType.__init__(self, None, allow_none=True, read_only=True, help=help)
+        property.__init__(self, read, doc=help)
 
-    def __get__(self, obj: t.HasTraits | None, cls: type[Any] | None = None) -> Any:
-        """Return the current value."""
-        return self if obj is None else self._read(obj)
+    if TYPE_CHECKING:
 
+        def __get__(self, obj: Any, cls: type[Any] | None = None) -> Any: ...
 
-class AccessTokenTrait(ComputedTrait):
-    """The access token. While it is fresh, a read only unpacks a tuple and checks the clock."""
-
-    def __get__(self, obj: t.HasTraits | None, cls: type[Any] | None = None) -> Any:
-        """Return a valid access token."""
-        if obj is None:
-            return self
-        token, _, until = obj._engine.fresh  # type: ignore[attr-defined]  # noqa: SLF001 - the trait's own class
-        if time.time() < until:
-            return token
-        __tracebackhide__ = True  # IPython's traceback ends in the cell
-        return self._read(obj)
+    else:
+        __get__ = property.__get__
 
 
-def _read_token(session: SessionManager) -> str:
+def _read_access_token(session: SessionManager) -> str:
+    """Return a valid access token. While it is fresh, this only unpacks a tuple and checks the clock."""
+    token, _, until = session._engine.fresh  # noqa: SLF001 - the trait belongs to the class
+    return token if time.time() < until else _renewed(session)
+
+
+def _renewed(session: SessionManager) -> str:
     """Return a valid access token, renewing it on the background loop first if necessary."""
-    __tracebackhide__ = True
+    __tracebackhide__ = True  # IPython's traceback ends in the cell
     try:
         return run(session._engine.get_access_token(), _READ_DEADLINE)  # noqa: SLF001 - the trait belongs to the class
     except AuthenticationError as error:
@@ -94,7 +90,7 @@ class SessionManager(t.HasTraits):
     status = ComputedTrait(
         attrgetter("_engine.state.status"), "signed_out, authorizing, signed_in, refreshing or reauth_required"
     )
-    access_token = AccessTokenTrait(_read_token, "A valid access token. Reading it raises LoginRequired or TokenError")
+    access_token = ComputedTrait(_read_access_token, "A valid access token; a read raises LoginRequired or TokenError")
     expires_at = ComputedTrait(
         lambda self: self._engine.state.tokens and self._engine.state.tokens.expires_at,
         "When the access token expires, in epoch seconds, or None",
