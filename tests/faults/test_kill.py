@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.harness import SHORT, Kernel, Place, Provider
 from tests.support.idp import Answer
-from tests.support.waiting import until
+from tests.support.waiting import patience, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def test_killed_while_the_refresh_token_is_good(place: Place, idp: Provider, sta
     answer = successor.ask("read")
 
     assert "token" in answer, answer
-    assert answer["done"] - answer["begun"] < FREE[place.store["kind"]]
+    assert answer["done"] - answer["begun"] < FREE[place.store["kind"]] * patience()
     assert idp.asked() == 1
     assert answer["told"] == 0
     assert place.lives()
@@ -45,7 +45,7 @@ def test_killed_with_the_only_copy_of_the_new_token(place: Place, idp: Provider,
     [successor] = start(place, 1, changes=SHORT)
     answer = successor.ask("read")
     assert (answer["error"], answer["code"]) == ("TokenExpiredError", "invalid_grant")
-    assert answer["done"] - answer["begun"] < FREE[place.store["kind"]]
+    assert answer["done"] - answer["begun"] < FREE[place.store["kind"]] * patience()
     until(lambda: successor.ask("look")["told"] == 1)
     assert successor.ask("look")["status"] == "reauth_required"
     assert successor.ask("read")["code"] == "invalid_grant"

@@ -45,10 +45,9 @@ def misled(tmp_path_factory: pytest.TempPathFactory, hub_provider_process: Provi
         yield hub
 
 
-@pytest.mark.parametrize("name", ["", "second"], ids=["default", "named"])
-def test_in_a_terminal_of_a_server(telling: Hub, name: str) -> None:
+def test_in_a_terminal_of_a_named_server(telling: Hub) -> None:
     """Where the hub tells its address, the redirect URI is the hub's, to the letter, and all is found and well."""
-    report = in_terminal(telling, name=name)
+    report = in_terminal(telling, name="second")
 
     assert (report.status, report.redirect_uri) == (0, telling.redirect_uri)
     assert report.having("ok") >= {"server_found", "extension", "redirect_uri", "kernel_package", "control_channel"}
