@@ -24,7 +24,7 @@ from ..errors import ConfigurationError, TokenStoreError
 from .base import DEADLINE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 
     from ..tokens import Secret
 
@@ -81,7 +81,7 @@ class RedisClient:
         from redis.exceptions import RedisClusterException, RedisError
 
         try:
-            return await _within_deadline(self._in_turn(operation), self._requests)
+            return await self._within_deadline(self._in_turn(operation))
         except (RedisError, RedisClusterException, OSError, asyncio.TimeoutError) as error:
             raise self._explained(error) from None
 
@@ -99,7 +99,7 @@ class RedisClient:
         subscription, listener = client.pubsub(ignore_subscribe_messages=True), asyncio.current_task()
         self._listeners.add(listener)
         try:
-            await _within_deadline(subscription.subscribe(channel))
+            await self._within_deadline(subscription.subscribe(channel))
             while True:
                 message = await subscription.get_message(timeout=_LISTEN)
                 if message is not None:
@@ -113,12 +113,15 @@ class RedisClient:
 
     async def close(self) -> None:
         """Close the connections. Requests under way fail: redis-py would connect again for them."""
-        await _cancel(self._requests)
-        await self._close_client()
+        await self._close_client([*self._requests, *self._listeners])
 
-    async def _close_client(self) -> None:
+    async def _close_client(self, tasks: Collection[asyncio.Task[Any]]) -> None:
+        """Close the client's connections, after ending ``tasks`` that use them; the next request has a new client."""
         client, self._client = self._client, None
-        await _cancel(self._listeners)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         if client is not None:
             with suppress(Exception):  # the server may be gone
                 await client.aclose()
@@ -135,7 +138,7 @@ class RedisClient:
                 return await operation(client)
             except ReadOnlyError:  # another server may have become the master
                 if client is self._client:
-                    await self._close_client()
+                    await self._close_client(list(self._listeners))
                 raise
 
     def _forget_client(self) -> None:
@@ -143,8 +146,25 @@ class RedisClient:
         fork.leave_alone(self._client)
         self._client = None
         self._turns = asyncio.Semaphore(self._pool_size)
-        self._requests = set()
-        self._listeners = set()
+        self._requests.clear()
+        self._listeners.clear()
+
+    async def _within_deadline(self, operation: Coroutine[Any, Any, T]) -> T:
+        """Await ``operation`` for :data:`DEADLINE` seconds, then cancel it.
+
+        ``asyncio.wait_for`` would wait for the cancelled task to end, and redis-py may keep retrying.
+        """
+        task = ignore_result(asyncio.create_task(operation))
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+        try:
+            if not (await asyncio.wait({task}, timeout=DEADLINE))[0]:
+                raise asyncio.TimeoutError
+            if task.cancelled():
+                raise ConnectionAbortedError  # by :meth:`close`
+            return task.result()
+        finally:
+            task.cancel()
 
     def _explained(self, error: BaseException) -> TokenStoreError:
         causes = list(_causes(error))
@@ -288,34 +308,7 @@ async def string_or_nothing(answer: Awaitable[Any]) -> Any:
         return b""
 
 
-# -- deadlines and errors ---------------------------------------------------------------------------------------------
-
-
-async def _within_deadline(operation: Coroutine[Any, Any, T], tasks: set[asyncio.Task[Any]] | None = None) -> T:
-    """Await ``operation`` for :data:`DEADLINE` seconds, then cancel it; until it ends, it is one of ``tasks``.
-
-    ``asyncio.wait_for`` would wait for the cancelled task to end, and redis-py may keep retrying.
-    """
-    task = ignore_result(asyncio.create_task(operation))
-    if tasks is not None:
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    try:
-        if not (await asyncio.wait({task}, timeout=DEADLINE))[0]:
-            raise asyncio.TimeoutError
-        if task.cancelled():
-            raise ConnectionAbortedError  # by `RedisClient.close`
-        return task.result()
-    finally:
-        task.cancel()
-
-
-async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancel tasks, and wait until they have ended."""
-    if tasks:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(list(tasks))
+# -- errors -----------------------------------------------------------------------------------------------------------
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

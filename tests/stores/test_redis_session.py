@@ -131,7 +131,8 @@ def test_an_outage_while_the_token_is_good(kernels: Kernels, server: RedisServer
     for _ in range(3):
         assert quick(first) == quick(second) == token
     assert (first.status, first.error) == ("signed_in", None)
-    server.start()  # empty
+    server.start()
+    assert "rdb_last_load_keys_loaded:0" in server.cli("info", "persistence")
 
     until(lambda: kernels.kept() == token, "no kernel puts it back")
     assert quick(kernels.start()) == token

@@ -55,10 +55,11 @@ def plain(tmp_path_factory: pytest.TempPathFactory, hub_provider_process: Provid
         yield hub
 
 
-@pytest.fixture
-def hub(hooked: Hub) -> Hub:
-    """A hub as our documents advise."""
-    return hooked
+@pytest.fixture(params=["hooked", "plain"])
+def hub(request: pytest.FixtureRequest) -> Hub:
+    """Each kind of hub."""
+    running: Hub = request.getfixturevalue(request.param)
+    return running
 
 
 class Person:

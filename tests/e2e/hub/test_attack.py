@@ -101,12 +101,6 @@ class Bob:
 
 
 @pytest.fixture
-def hub(plain: Hub) -> Hub:
-    """A hub without our hook, where an attacker sees more."""
-    return plain
-
-
-@pytest.fixture
 def alice(hub: Hub, people: Any) -> Person:
     """The victim, with her server running."""
     hub.server("alice")

@@ -45,9 +45,10 @@ def misled(tmp_path_factory: pytest.TempPathFactory, hub_provider_process: Provi
         yield hub
 
 
-def test_in_a_terminal_of_a_named_server(telling: Hub) -> None:
+@pytest.mark.parametrize("name", ["", "second"], ids=["default", "named"])
+def test_in_a_terminal_of_a_server(telling: Hub, name: str) -> None:
     """Where the hub tells its address, the redirect URI is the hub's, to the letter, and all is found and well."""
-    report = in_terminal(telling, name="second")
+    report = in_terminal(telling, name=name)
 
     assert (report.status, report.redirect_uri) == (0, telling.redirect_uri)
     assert report.having("ok") >= {"server_found", "extension", "redirect_uri", "kernel_package", "control_channel"}
