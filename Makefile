@@ -34,7 +34,7 @@ test-fast: $(VENV)/.test
 
 coverage: $(VENV)/.test tests/e2e/node_modules/.installed programs
 	coverage erase
-	coverage run -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	coverage run -m pytest -n 3 --dist loadfile
 	coverage combine --quiet
 	coverage report
 
@@ -63,7 +63,7 @@ state: $(VENV)/.test
 	COVERAGE_FILE=$(VENV)/.coverage-state coverage report --include='*/_session/state.py,*/_session/backoff.py' --fail-under=100
 
 python: $(VENV)/.test tests/e2e/node_modules/.installed programs
-	pytest -n 4 --dist loadfile --no-loadscope-reorder  # tests with a browser first: they take longest
+	pytest -n 3 --dist loadfile
 
 # -- what they need ---------------------------------------------------------------------------------------------------
 

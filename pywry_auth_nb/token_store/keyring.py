@@ -71,7 +71,7 @@ class KeyringTokenStore(PackedStore):
         super().__init__(encryption_key)
         self.service_name = service_name
         self._locks = Locks(_lock_folder())
-        with self._locks.hold(_WHOLE):
+        with self._locks.hold(_WHOLE, system_keyring.PROMPT_DEADLINE):
             system_keyring.check(service_name, encrypted=self._codec.encrypts)
 
     def _full_name(self, key: str) -> str:

@@ -34,7 +34,7 @@ _POLL = (0.005, 0.08)  # seconds between two attempts to acquire a lock: first, 
 
 
 class LockTimeout(TokenStoreError):  # noqa: N818 - as concurrent.futures names such errors
-    """Another program, or several in turn, held a lock for :data:`LOCK_DEADLINE` seconds. The store itself works."""
+    """Another program, or several in turn, held a lock for as long as the caller would wait. The store itself works."""
 
     def __init__(self) -> None:
         super().__init__("Another program is using these tokens and does not finish. Try again.")
@@ -75,18 +75,23 @@ class Locks:
         self.folder = folder
 
     @contextmanager
-    def hold(self, name: str) -> Iterator[None]:
+    def hold(self, name: str, patience: float | None = None) -> Iterator[None]:
         """Hold the lock of the record called ``name``. Blocks: never call it on an event loop.
 
+        Args:
+            name: The record's name.
+            patience: Seconds to wait for other programs; :data:`LOCK_DEADLINE` when left out.
+
         Raises:
-            LockTimeout: Other programs hold it for :data:`LOCK_DEADLINE` seconds.
+            LockTimeout: Other programs hold it for longer.
             TokenStoreError: Code ``store_unavailable``: the folder cannot be used.
         """
-        end = time.monotonic() + LOCK_DEADLINE
+        patience = LOCK_DEADLINE if patience is None else patience
+        end = time.monotonic() + patience
         own_folder(self.folder)
         path = self._path(name, "lock")
         thread_lock = _threads.lock(path)
-        if not thread_lock.acquire(timeout=LOCK_DEADLINE):
+        if not thread_lock.acquire(timeout=patience):
             raise LockTimeout
         try:
             with _file_lock(path, end - time.monotonic()):
