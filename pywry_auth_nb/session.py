@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
+from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import traitlets as t
 
+from ._io.arguments import refuse_unknown
+from ._io.begun import Begun
 from ._io.loop import run
+from ._session.arguments import check_provider, seconds_or_forever, settings_of, store_of
 from ._session.engine import SessionEngine
 from ._session.logout import LogoutResult
 from ._session.notifier import Notifier
+from ._session.persons import Person
 from ._session.record_sync import current_user
+from ._sign_in.authorization import check_max_age
 from ._sign_in.sign_ins import SignIns
 from .errors import AuthenticationError, TokenError, TokenExpiredError, without_traceback
-from .token_store import MemoryTokenStore
+from .providers.scopes import read as read_scopes
+from .providers.scopes import union
 from .tokens import bearer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from typing_extensions import Self
+    from typing_extensions import Never, Self
 
     from ._sign_in.authorization import AuthFlowResult
     from .auth import SessionAuth
+    from .doctor.findings import Report
     from .providers import OAuthProvider
+    from .providers.scopes import Scopes
     from .token_store import TokenStore
     from .tokens import OAuthTokenSet
 
 __all__ = ["LogoutResult", "SessionManager"]
 
-_READ_DEADLINE = 30.0  # seconds that a read may take if the token must be renewed first
+_READ_DEADLINE = 45.0  # seconds that a read may take if the token must be renewed first
+
+
+def _store_key(session_key: str, *parts: str) -> str:
+    """Return a name for a record that no other combination of ``session_key`` and ``parts`` has; it begins readable."""
+    named = json.dumps([session_key, *parts]).encode("ascii")
+    return f"{session_key}-{hashlib.sha256(named).hexdigest()[:32]}"
+
+
+def _from_settings(settings: Any, store: TokenStore | str | None) -> tuple[OAuthProvider, TokenStore | str | None]:
+    """Return the provider and the store that ``settings`` describe, unless one is given."""
+    from .providers import create_provider_from_settings
+    from .token_store.factory import store_from_settings
+
+    provider = create_provider_from_settings(settings)
+    if store is None and provider.kept_in_store:
+        store = store_from_settings(settings)
+    return provider, store
 
 
 class ComputedTrait(t.TraitType[Any, Any], property):
@@ -75,9 +103,11 @@ class SessionManager(t.HasTraits):
     """A session: holds the tokens of one sign-in, renews them in the background, and signs out.
 
     Args:
-        provider: The provider at which the user signs in.
-        token_store: Where to store the tokens; this kernel's memory when left out.
-        session_key: Distinguishes several sessions at one provider.
+        provider: The provider at which the user signs in; or its name in the settings, such as ``"google"``, which also
+            say which store then, if ``token_store`` is left out.
+        token_store: Where to store the tokens, or a name of the settings: ``"memory"``, ``"keyring"``, ``"file"`` or
+            ``"redis"``. This kernel's memory when left out, where a set-up cell that is run again finds them.
+        session_key: Distinguishes several sessions at one provider, such as those of two accounts.
         session_store: Accepted for compatibility with ``pywry.auth``; not used.
         refresh_buffer_seconds: How many seconds before its expiry an access token is renewed.
         on_reauth_required: Called once, on its own thread, when the sign-in has ended and a new one is needed.
@@ -85,6 +115,10 @@ class SessionManager(t.HasTraits):
             None allows any.
 
     All traits are read-only. They change together; observers are called in order, on their own thread.
+
+    Raises:
+        ConfigurationError: An argument is not what it must be, or a setting is missing.
+        TokenStoreError: The store that was named cannot be used here.
     """
 
     status = ComputedTrait(
@@ -95,6 +129,9 @@ class SessionManager(t.HasTraits):
         lambda self: self._engine.state.tokens and self._engine.state.tokens.expires_at,
         "When the access token expires, in epoch seconds, or None",
     )
+    scopes = ComputedTrait(
+        attrgetter("_engine.state.scopes"), "The scopes that the provider granted, as a tuple in its order"
+    )
     user = ComputedTrait(attrgetter("_engine.state.user"), "Claims about the signed-in user, or None")
     error = ComputedTrait(
         lambda self: self._engine.state.error and without_traceback(self._engine.state.error),
@@ -103,29 +140,36 @@ class SessionManager(t.HasTraits):
 
     def __init__(
         self,
-        provider: OAuthProvider,
-        token_store: TokenStore | None = None,
+        provider: OAuthProvider | str,
+        token_store: TokenStore | str | None = None,
         session_key: str = "default",
         session_store: Any = None,
         refresh_buffer_seconds: int = 60,
         on_reauth_required: Callable[[], None] | None = None,
         *,
         allowed_origins: Collection[str] | None = None,
+        **unknown: Never,
     ) -> None:
         super().__init__()
+        refuse_unknown(self, unknown, store="token_store", key="session_key")
         self._session_key = session_key
         self.session_store = session_store
         self.allowed_origins = allowed_origins
+        settings = None
+        if isinstance(provider, str):
+            settings = settings_of(provider)
+            provider, token_store = _from_settings(settings, token_store)
+        provider = check_provider(provider)
         self._engine = SessionEngine(
             provider,
-            MemoryTokenStore() if token_store is None else token_store,
-            f"{session_key} {provider.identity} {current_user()}",
+            store_of(token_store),
+            _store_key(session_key, provider.identity, current_user()),
             Notifier(self),
-            watched=token_store is not None,
             refresh_buffer=refresh_buffer_seconds,
         )
         self._engine.on_reauth_required = on_reauth_required
         self._sign_ins = SignIns(self._engine)
+        self._sign_ins.configure(settings)
         self._widget: Any = None  # a weak reference to the widget that displays this session
         if allowed_origins is not None:
             self.auth  # noqa: B018 - refuses what is not an origin now, not at the first request
@@ -143,16 +187,16 @@ class SessionManager(t.HasTraits):
             ConfigurationError: A setting is missing or wrong.
         """
         __tracebackhide__ = True
-        from .providers import create_provider_from_settings
         from .settings import OAuth2Settings
-        from .token_store.factory import store_from_settings
 
         settings = OAuth2Settings() if settings is None else settings
-        kwargs = {"refresh_buffer_seconds": getattr(settings, "refresh_buffer_seconds", 60)} | kwargs
-        if kwargs.get("token_store") is None:
-            kwargs["token_store"] = store_from_settings(settings)
-        session = cls(create_provider_from_settings(settings), **kwargs)
-        session._sign_ins.use_pkce = getattr(settings, "use_pkce", True)
+        kwargs = {
+            "refresh_buffer_seconds": getattr(settings, "refresh_buffer_seconds", 60),
+            "allowed_origins": getattr(settings, "allowed_origins", None) or None,
+        } | kwargs
+        provider, store = _from_settings(settings, kwargs.pop("token_store", None))
+        session = cls(provider, store, **kwargs)
+        session._sign_ins.configure(settings)
         return session
 
     @property
@@ -174,7 +218,7 @@ class SessionManager(t.HasTraits):
     def store_key(self) -> str:
         """The key of the tokens in the store.
 
-        It names provider, client and user besides ``session_key``, so that sessions that share a store never read
+        It depends on provider, client and user besides ``session_key``, so that sessions that share a store never read
         each other's tokens.
         """
         return self._engine.store_key
@@ -234,17 +278,23 @@ class SessionManager(t.HasTraits):
     def userinfo(self) -> dict[str, Any]:
         """Fetch the UserInfo claims from the provider (OIDC Core §5.3). ``session.user`` makes no request.
 
+        If the provider rejects the token, it is renewed and the request repeated once.
+
         Returns:
             The claims; ``{}`` if the provider has no UserInfo endpoint.
 
         Raises:
             LoginRequired: No user is signed in.
+            TokenExpiredError: The sign-in has ended, or the token has expired and could not be renewed.
             TokenError: The request failed, or the claims belong to another user (code ``userinfo_sub``, §5.3.2).
         """
         __tracebackhide__ = True
-        claims = run(self.provider.get_userinfo(self.access_token), _READ_DEADLINE)
+        claims = run(self._engine.fetch_userinfo(), _READ_DEADLINE)
         subject = (self.user or {}).get("sub")
-        if claims and subject and claims.get("sub") != subject:
+        if claims and subject and claims.get("sub") in (None, ""):
+            message = "The provider's UserInfo does not say whose it is. Use session.user."
+            raise TokenError(message, code="userinfo_failed")
+        if claims and subject and claims["sub"] != subject:
             raise TokenError(code="userinfo_sub")
         return claims
 
@@ -263,16 +313,41 @@ class SessionManager(t.HasTraits):
 
     # -- signing in and out -------------------------------------------------------------------------------------------
 
-    def login(self, timeout: float = 300.0) -> AuthFlowResult:
-        """Show the sign-in widget and wait in this cell until the user has signed in.
+    def login(
+        self,
+        timeout: float | None = 300.0,
+        *,
+        prompt: str = "",
+        login_hint: str = "",
+        acr_values: str = "",
+        max_age: int | None = None,
+        via: str = "",
+    ) -> AuthFlowResult:
+        """Sign in, and wait until the user has done so: with the widget in a notebook, with a prompt in a terminal.
 
-        If the user is already signed in, show the widget and return immediately.
+        In a notebook, the widget has two seconds to greet the kernel. If no page does, and the kernel belongs to no
+        Jupyter server (jupyter console, qtconsole), the front end asks for the address at which the browser ends.
+
+        A user who is signed in already is not asked, unless ``prompt``, ``acr_values`` or ``max_age`` (RFC 9470) wants
+        a new sign-in. The old one lasts until the new one succeeds.
 
         Args:
-            timeout: Maximum wait in seconds. The widget remains usable afterwards.
+            timeout: Maximum wait in seconds, or None for no limit. The widget remains usable afterwards.
+            prompt: What the provider must ask during this wait: ``"select_account"`` for another account, ``"login"``
+                or ``"consent"`` (OIDC Core §3.1.2.1); the provider's own when left out.
+            login_hint: The user who is expected to sign in, such as an e-mail address.
+            acr_values: How the user must authenticate, such as ``"phr"``: authentication contexts, separated by spaces.
+                The provider may use another; ``session.user["acr"]`` says which, if it does.
+            max_age: How many seconds ago the user may have authenticated at the provider; longer ago, it asks again.
+                The ID token must say that it did.
+            via: The way to sign in: ``"server"`` (the widget's link, through the Jupyter server), ``"loopback"`` (a
+                browser on this machine, or the address at which another machine's browser ends, pasted; RFC 8252) or
+                ``"device"`` (a code that is entered in any browser; RFC 8628). The first that works here when left out.
 
         Raises:
-            LoginRequired: There is no front end to show the widget (papermill, nbconvert, CI).
+            LoginRequired: No user can be asked here (papermill, nbconvert, CI): code ``no_front_end``. Or the way that
+                was chosen does not work here: code ``way_unavailable``; the message says why.
+            ConfigurationError: There is no such way.
             AuthFlowCancelled: The user cancelled, or declined at the provider.
             AuthFlowTimeout: The user did not sign in within ``timeout``.
             TokenError: The provider's response was refused.
@@ -282,7 +357,38 @@ class SessionManager(t.HasTraits):
         __tracebackhide__ = True
         from ._sign_in import notebook
 
-        return notebook.login(self._engine, self._show, timeout)
+        steps_up = bool(acr_values) or max_age is not None
+        person = Person.of(self.user) if steps_up and not (prompt or login_hint) else None
+        params = {"prompt": prompt, "login_hint": login_hint, "acr_values": acr_values}
+        limit, anew = seconds_or_forever(timeout), steps_up or prompt not in {"", "none"}
+        with self._sign_ins.adding_params(person, **params, max_age=check_max_age(max_age)):
+            return notebook.login(self._sign_ins, self._show, limit, anew=anew, via=via)
+
+    def require(self, *scopes: Scopes, timeout: float | None = 300.0) -> None:
+        """Make sure that the token has these scopes, and ask the user for those that it lacks (incremental consent).
+
+        If they are granted already, this returns immediately. Otherwise it shows the widget and waits in this cell, as
+        :meth:`login` does, for a sign-in that asks for them and for those of before. Until that succeeds, and if it
+        does not, the sign-in of before stays. Afterwards every kernel that shares the sign-in has the new scopes.
+
+        Args:
+            scopes: The scopes, such as ``"drive.readonly"``; each argument may also be several, as text or as a list.
+            timeout: Maximum wait in seconds, or None for no limit. The widget remains usable afterwards.
+
+        Raises:
+            LoginRequired: There is no front end to show the widget (papermill, nbconvert, CI).
+            InsufficientScopeError: The provider did not grant them (code ``scope_not_granted``), or cannot be asked.
+            AuthFlowCancelled: The user cancelled, or declined at the provider.
+            AuthFlowTimeout: The user did not sign in within ``timeout``.
+            TokenError: The provider's response was refused; code ``identity_changed`` if another user signed in.
+            AuthenticationError: Another failure, as of :meth:`login`.
+            ConfigurationError: A scope is not text.
+        """
+        __tracebackhide__ = True
+        from ._sign_in import notebook
+
+        wanted = map(self.provider.scope_name, union(*map(read_scopes, scopes)))
+        notebook.require(self._sign_ins, self._show, [*wanted], seconds_or_forever(timeout))
 
     async def save_tokens(self, tokens: OAuthTokenSet) -> None:
         """Make ``tokens`` the tokens of this session, save them in the store and schedule their refresh."""
@@ -297,13 +403,42 @@ class SessionManager(t.HasTraits):
         """
         return await self._engine.refresh()
 
-    async def logout(self) -> LogoutResult:
+    def logout(self, *, everywhere: bool = False) -> Begun[LogoutResult]:
         """Sign out: delete the tokens here and in the store, then revoke them at the provider (at most 5 s).
 
+        This begins at once, in the background. ``await session.logout()`` waits for the outcome; as the last line of a
+        cell, ``session.logout()`` does, too, and shows it.
+
+        Args:
+            everywhere: Whether to sign out of the provider, too (OIDC RP-Initiated Logout), which ends its sign-in for
+                all applications. A notebook shows a link to its page; a terminal opens the browser.
+
         Returns:
-            What became of each token. The session is signed out in any case.
+            An awaitable: what became of each token, and the address of that page. The session is signed out in any
+            case.
         """
-        return await self._sign_ins.sign_out()
+        return Begun(self._sign_out(everywhere=everywhere))
+
+    async def _sign_out(self, *, everywhere: bool) -> LogoutResult:
+        result = await self._sign_ins.sign_out()
+        if not everywhere:
+            return result
+        from ._sign_in.end_session import end_session
+
+        return await end_session(self.provider, result)
+
+    def doctor(self, *, seconds: float = 60.0) -> Report:
+        """Check whether a sign-in would work here, and which redirect URI the provider needs.
+
+        Args:
+            seconds: How long all checks may take.
+
+        Returns:
+            A report; a cell shows it as its last line.
+        """
+        doctor: Any = import_module(f"{__package__}.doctor")  # by name: it knows sessions, and they do not know it
+        report: Report = doctor(self, seconds=seconds)
+        return report
 
     # -- display ------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ import httpx
 import pytest
 
 from pywry_auth_nb import AuthFlowManager, GenericOIDCProvider, MemoryTokenStore, SessionManager
+from pywry_auth_nb._sign_in import waiting
+from pywry_auth_nb.token_store import memory
 from tests.support.clients import REDIRECT_URI
 from tests.support.idp import CLIENT, Idp
 from tests.support.marks import marks_of
@@ -69,6 +71,18 @@ def no_secret_in_any_log(request: pytest.FixtureRequest, capfd: pytest.CaptureFi
         root.setLevel(level)
     out, err = capfd.readouterr()
     assert "CANARY" not in stream.getvalue() + out + err
+
+
+@pytest.fixture(autouse=True)
+def kernel_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test a default store of its own, as each kernel has one."""
+    monkeypatch.setattr(memory, "_of_this_kernel", MemoryTokenStore())
+
+
+@pytest.fixture(autouse=True)
+def pages_have_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the user of a notebook that a test pretends be slow: no page greets there. Real kernels wait two seconds."""
+    monkeypatch.setattr(waiting, "_GREETING", 60.0)
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ WELCOME = """
     Provider:      {issuer}   (sign in there as Ada or Grace, with one click)
     Redirect URI:  {url}{callback}   (the only one that is registered there)
     Tokens:        {store}
+    Log:           {log}
     To stop:       press Ctrl-C here. Until then, any user of this machine can sign in as alice or bob.
 """
 
@@ -59,14 +60,14 @@ def main() -> int:
             issuer = running.enter_context(running_provider([url + CALLBACK]))
             redis = running.enter_context(Redis()) if shutil.which("redis-server") else None
             hub = running.enter_context(Hub(options.home, url, issuer, redis))
-            wait_for(lambda: hub.process.poll() is not None or hub.answers(), "The hub does not start; see above.")
+            wait_for(lambda: hub.process.poll() is not None or hub.answers(), f"The hub does not start: see {hub.log}")
             if hub.process.poll() is not None:
-                print("The hub did not start; see above.", file=sys.stderr)
+                print(f"The hub did not start: see {hub.log}", file=sys.stderr)
                 return 1
             store = (
                 "in Redis, for each user apart" if redis else "in the kernel's memory (no redis-server is installed)"
             )
-            print(WELCOME.format(url=url, issuer=issuer, callback=CALLBACK, store=store), flush=True)
+            print(WELCOME.format(url=url, issuer=issuer, callback=CALLBACK, store=store, log=hub.log), flush=True)
             return hub.process.wait()
     except KeyboardInterrupt:
         print("\nStopped. Nothing is left running.")
@@ -98,6 +99,7 @@ class Hub:
 
     def __init__(self, home: Path, url: str, issuer: str, redis: Redis | None) -> None:
         self._home = home.absolute()
+        self.log = self._home / "hub.log"  # its lines would scroll the welcome away
         self._port = free_port()
         self._env = {
             **os.environ,
@@ -130,7 +132,11 @@ class Hub:
                 shutil.copy(HERE / "quickstart.ipynb", home)
         (self._home / "proxy.pid").unlink(missing_ok=True)  # of an older hub: that number may be another process's
         command = [sys.executable, "-m", "jupyterhub", "-f", str(CONFIG)]
-        self.process = subprocess.Popen(command, env=self._env, cwd=self._home, start_new_session=True)
+        self.log.touch(mode=0o600)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, env=self._env, cwd=self._home, stdout=log, stderr=log, start_new_session=True
+            )
         return self
 
     def answers(self) -> bool:

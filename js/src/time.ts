@@ -1,33 +1,43 @@
-/** Words for the time until `expiresAt` (epoch seconds), and when they change next (ms; null: never). */
-export function timeLeft(expiresAt: number | null, nowMs: number): { text: string; nextMs: number | null } {
-  if (expiresAt === null || !Number.isFinite(expiresAt)) return { text: "", nextMs: null };
-  const left = expiresAt - nowMs / 1000;
-  if (left <= 0) return { text: "renews when used", nextMs: null };
-  if (left < 120) return { text: `${Math.ceil(left)} s left`, nextMs: 1000 };
-  return { text: `${inWords(Math.floor(left / 60))} left`, nextMs: Math.min(20_000, Math.max(1000, (left - 119) * 1000)) };
+const SOON = 300;
+const MAX_NAP = 3_600;
+
+/** When something ends, in words. */
+export interface End {
+  /** The time of day, with the date if it is not today. */
+  at: string;
+  /** "in 5 min" */
+  left: string;
+  /** Within five minutes. */
+  soon: boolean;
+  over: boolean;
+  /** Milliseconds until these words change; null: never. */
+  nextMs: number | null;
 }
 
-function inWords(minutes: number): string {
+/** The words for `expiresAt` (epoch seconds), or null where that is unknown. */
+export function endAt(expiresAt: number | null, nowMs: number): End | null {
+  if (expiresAt === null || !Number.isFinite(expiresAt)) return null;
+  const left = expiresAt - nowMs / 1000;
+  const soon = left <= SOON;
+  const nap = soon ? left - (Math.ceil(left / 60) - 1) * 60 : Math.min(left - SOON, MAX_NAP);
+  return {
+    at: clock(new Date(expiresAt * 1000), new Date(nowMs)),
+    left: left <= 60 ? "in less than a minute" : `in ${inWords(Math.ceil(left / 60))}`,
+    soon,
+    over: left <= 0,
+    nextMs: left > 0 ? Math.ceil(nap * 1000) : null,
+  };
+}
+
+export function inWords(minutes: number): string {
   if (minutes < 60) return `${minutes} min`;
   const hours = Math.floor(minutes / 60);
   if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
   return `${Math.floor(hours / 24)} days`;
 }
 
-/** Shows the time left and keeps it fresh, without any traffic. */
-export class Countdown {
-  private timer: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(private readonly show: (text: string) => void) {}
-
-  start(expiresAt: number | null): void {
-    this.stop();
-    const { text, nextMs } = timeLeft(expiresAt, Date.now());
-    this.show(text);
-    if (nextMs !== null) this.timer = setTimeout(() => this.start(expiresAt), nextMs);
-  }
-
-  stop(): void {
-    clearTimeout(this.timer);
-  }
+function clock(end: Date, now: Date): string {
+  const time: Intl.DateTimeFormatOptions = { hour: "numeric", minute: "2-digit" };
+  if (end.toDateString() === now.toDateString()) return end.toLocaleTimeString([], time);
+  return end.toLocaleString([], { ...time, month: "short", day: "numeric" });
 }

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
-import { baseUrl, loginRoute, post } from "../src/server";
-import { LOGIN, answer, jupyterPage } from "./fake";
+import { baseUrl, loginRoute, post, routes } from "../src/server";
+import { LOGIN, answer, jupyterPage, newPage } from "./fake";
 
 const alive = () => new AbortController().signal;
 
-beforeEach(() => void document.body.replaceChildren());
+beforeEach(newPage);
 
 afterEach(() => {
   vi.unstubAllGlobals();
@@ -22,33 +22,89 @@ describe("the sign-in route", () => {
   ])("lies under the base url %s", (base, href) => {
     jupyterPage(base);
 
-    expect(loginRoute(LOGIN)).toEqual({ href, missing: "" });
+    expect(loginRoute(LOGIN)).toBe(href);
   });
 
-  it("says so when the page has no Jupyter server", () => {
-    expect(loginRoute(LOGIN)).toMatchObject({ href: null, missing: expect.stringContaining("no Jupyter server") });
+  it("lies under nbclassic's base url", () => {
+    document.body.dataset.baseUrl = "/nb";
+
+    expect(loginRoute(LOGIN)).toBe(`/nb/${LOGIN}`);
   });
 
-  it("says so when no kernel is waiting", () => {
+  it("is missing when the page has no Jupyter server", () => {
+    expect(loginRoute(LOGIN)).toBe("");
+  });
+
+  it.each([
+    "",
+    "/evil.example/pywry-auth/login?x",
+    "javascript:alert(1)",
+    "https://evil.example/",
+    "pywry-auth/logout?x",
+  ])("does not link to %j from a saved notebook", (path) => {
     jupyterPage("/");
 
-    expect(loginRoute("")).toMatchObject({ href: null, missing: expect.stringContaining("run the cell again") });
+    expect(loginRoute(path)).toBe("");
   });
-
-  it.each(["/evil.example/pywry-auth/login?x", "javascript:alert(1)", "https://evil.example/", "pywry-auth/logout?x"])(
-    "does not link to %s from a saved notebook",
-    (path) => {
-      jupyterPage("/");
-
-      expect(loginRoute(path).href).toBeNull();
-    },
-  );
 
   it.each(["not json", "null", "{}", '{"baseUrl": 3}'])("survives the page config %s", (config) => {
     jupyterPage("/");
     document.getElementById("jupyter-config-data")!.textContent = config;
 
     expect(baseUrl()).toBeNull();
+  });
+});
+
+describe("whether the server has our routes", () => {
+  const page = (status: number) => vi.fn(async (_url: string, _init: RequestInit) => new Response("<html>", { status }));
+
+  it("is asked once per page", async () => {
+    jupyterPage("/user/alice/");
+    const fetched = answer({ version: "1" });
+    vi.stubGlobal("fetch", fetched);
+
+    expect(routes().value).toBeUndefined();
+    expect(await Promise.all([routes().answer, routes().answer])).toEqual([true, true]);
+    expect(routes().value).toBe(true);
+    expect(fetched).toHaveBeenCalledOnce();
+    expect(fetched.mock.calls[0]![0]).toBe("/user/alice/pywry-auth/check");
+  });
+
+  it.each([
+    [404, false],
+    [403, true],
+    [500, true],
+  ])("HTTP %d means %s", async (status, has) => {
+    jupyterPage("/");
+    vi.stubGlobal("fetch", page(status));
+
+    expect(await routes().answer).toBe(has);
+  });
+
+  it.each([
+    ["a refusal, as Voila by itself answers", 403, false],
+    ["a page to log in at", 200, true],
+  ])("a redirect to %s means %s", async (_what, status, has) => {
+    jupyterPage("/");
+    vi.stubGlobal("fetch", vi.fn().mockResolvedValue({ status, ok: status === 200, redirected: true }));
+
+    expect(await routes().answer).toBe(has);
+  });
+
+  it("is no without a server", async () => {
+    expect(await routes().answer).toBe(false);
+  });
+
+  it("is yes where the server is too slow to say", async () => {
+    vi.useFakeTimers();
+    jupyterPage("/");
+    vi.stubGlobal("fetch", vi.fn(hang));
+
+    const { answer } = routes();
+    await vi.advanceTimersByTimeAsync(3000);
+
+    expect(await answer).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
   });
 });
 
@@ -89,6 +145,13 @@ describe("a request to the server", () => {
     vi.stubGlobal("fetch", answer({ error, message: "" }, 404));
 
     expect(await post("logout", LOGIN, alive())).toBe("gone");
+  });
+
+  it.each(["refresh_failed", "no_refresh_token", "not_authenticated"])("takes the kernel's word: %s", async (error) => {
+    jupyterPage("/");
+    vi.stubGlobal("fetch", answer({ error, message: "" }, 400));
+
+    expect(await post("refresh", LOGIN, alive())).toBe("answered");
   });
 
   it("is not tried without a server", async () => {

@@ -1,63 +1,64 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 
-import { Countdown, timeLeft } from "../src/time";
+import { endAt, inWords } from "../src/time";
 
-const at = (seconds: number) => timeLeft(seconds, 0);
+const at = (seconds: number) => endAt(seconds, 0)!;
 
-describe("time left", () => {
+describe("an end", () => {
+  it.each([null, Number.NaN, Number.POSITIVE_INFINITY])("%s has no words", (expiresAt) => {
+    expect(endAt(expiresAt, 0)).toBeNull();
+  });
+
+  it("today is a time of day", () => {
+    const noon = new Date(2030, 5, 1, 12, 0).getTime();
+
+    expect(endAt(noon / 1000 + 3600, noon)!.at).toBe("1:00 PM");
+    expect(endAt(noon / 1000 + 86_400, noon)!.at).toBe("Jun 2, 12:00 PM");
+  });
+
   it.each([
-    [1, "1 s left"],
-    [0.2, "1 s left"],
-    [119, "119 s left"],
-    [120, "2 min left"],
-    [3599, "59 min left"],
-    [3600, "1 h left"],
-    [3660 + 59, "1 h 1 min left"],
-    [48 * 3600 - 1, "47 h 59 min left"],
-    [48 * 3600, "2 days left"],
-  ])("says %d s as %s", (seconds, text) => {
-    expect(at(seconds).text).toBe(text);
+    [301, false, false],
+    [300, true, false],
+    [1, true, false],
+    [0, true, true],
+    [-5, true, true],
+  ])("in %d s: soon %s, over %s", (seconds, soon, over) => {
+    expect(at(seconds)).toMatchObject({ soon, over });
   });
 
-  it("says what happens when the time is over, and stops", () => {
-    expect(at(0)).toEqual({ text: "renews when used", nextMs: null });
-    expect(at(-5)).toEqual({ text: "renews when used", nextMs: null });
+  it.each([
+    [300, "in 5 min"],
+    [241, "in 5 min"],
+    [240, "in 4 min"],
+    [60, "in less than a minute"],
+    [1, "in less than a minute"],
+  ])("in %d s is said as %s", (seconds, left) => {
+    expect(at(seconds).left).toBe(left);
   });
 
-  it.each([null, Number.NaN, Number.POSITIVE_INFINITY])("says nothing about %s", (unknown) => {
-    expect(timeLeft(unknown, 0)).toEqual({ text: "", nextMs: null });
+  it.each([
+    [1000, 700_000],
+    [300, 60_000],
+    [290, 50_000],
+    [30, 30_000],
+    [1e9, 3_600_000],
+  ])("in %d s changes its words in %d ms", (seconds, nextMs) => {
+    expect(at(seconds).nextMs).toBe(nextMs);
   });
 
-  it("ticks each second at the end and every 20 s before", () => {
-    expect(at(60).nextMs).toBe(1000);
-    expect(at(125).nextMs).toBe(6000);
-    expect(at(3000).nextMs).toBe(20_000);
+  it("that is over stays so", () => {
+    expect(at(0).nextMs).toBeNull();
   });
 });
 
-describe("countdown", () => {
-  beforeEach(() => void vi.useFakeTimers({ now: 0 }));
-  afterEach(() => void vi.useRealTimers());
-
-  it("never shows more often than once a second and ends by itself", () => {
-    const show = vi.fn();
-
-    new Countdown(show).start(130);
-    vi.advanceTimersByTime(200_000);
-
-    expect(show.mock.lastCall).toEqual(["renews when used"]);
-    expect(show.mock.calls.length).toBeLessThan(130);
-    expect(vi.getTimerCount()).toBe(0);
-  });
-
-  it("has one timer, also when it is started again", () => {
-    const countdown = new Countdown(() => {});
-
-    countdown.start(100);
-    countdown.start(100);
-    expect(vi.getTimerCount()).toBe(1);
-
-    countdown.stop();
-    expect(vi.getTimerCount()).toBe(0);
+describe("minutes in words", () => {
+  it.each([
+    [59, "59 min"],
+    [60, "1 h"],
+    [61, "1 h 1 min"],
+    [47 * 60 + 59, "47 h 59 min"],
+    [48 * 60, "2 days"],
+  ])("%d", (minutes, words) => {
+    expect(inWords(minutes)).toBe(words);
   });
 });

@@ -14,22 +14,27 @@ import concurrent.futures
 import functools
 import logging
 import random
+import sys
 import threading
 import time
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ..errors import AuthenticationError, without_traceback
+from ..errors import AuthenticationError, ConfigurationError, without_traceback
 from . import fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Collection, Coroutine, Iterator
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _SLICE = 0.5  # seconds
+_NO_THREADS = (
+    "Python in a browser (Pyodide, JupyterLite) has no threads and no sockets, so no session can be kept there. Run "
+    "the notebook with a kernel on a machine."
+)
 
 _dice = random.SystemRandom()  # a forked child does not repeat its parent's numbers
 
@@ -44,7 +49,7 @@ class _Daemons(concurrent.futures.ThreadPoolExecutor):
 
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
         """Start ``function`` immediately."""
-        return _on_daemon(function, *args, **kwargs)
+        return on_daemon(function, *args, **kwargs)
 
 
 class _Background:
@@ -55,6 +60,8 @@ class _Background:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def get(self) -> asyncio.AbstractEventLoop:
+        if sys.platform == "emscripten":
+            raise ConfigurationError(_NO_THREADS)
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -90,6 +97,12 @@ def call_soon(method: Callable[[], object]) -> None:
 def call_later(seconds: float, method: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
     """Call a bound method after ``seconds``, if its object still exists by then. On the background loop."""
     return get_loop().call_later(seconds, _weakly(method, *args))
+
+
+def when_gone(thing: T, method: Callable[[], object]) -> weakref.ref[T]:
+    """Return a weak reference; when ``thing`` is gone, a bound method is called on the background loop."""
+    loop, call = get_loop(), _weakly(method)  # now: garbage collection may interrupt a thread with the loop's lock
+    return weakref.ref(thing, lambda _: loop.call_soon_threadsafe(call))
 
 
 def _weakly(method: Callable[..., object], *args: Any) -> Callable[[], None]:
@@ -132,6 +145,12 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
         raise AuthenticationError(code="wrong_thread")
     future = submit(work)
     del work
+    return result_of(future, timeout)
+
+
+def result_of(future: concurrent.futures.Future[T], timeout: float) -> T:
+    """Return the result of work that was started with :func:`submit`; see :func:`run`."""
+    __tracebackhide__ = True
     try:
         wait(future, timeout)
         return future.result(0)
@@ -155,7 +174,13 @@ def run(work: Coroutine[Any, Any, T], timeout: float) -> T:
 
 
 def wait(future: concurrent.futures.Future[Any], timeout: float) -> None:
-    """Wait until ``future`` is done, for at most ``timeout`` seconds.
+    """Wait until ``future`` is done, for at most ``timeout`` seconds."""
+    __tracebackhide__ = True
+    wait_for_one([future], timeout)
+
+
+def wait_for_one(futures: Collection[concurrent.futures.Future[Any]], timeout: float) -> None:
+    """Wait until one of ``futures`` is done, for at most ``timeout`` seconds.
 
     It waits in slices: Python may miss a Ctrl-C just before it waits for a lock, and on Windows it always does. When
     the main thread has ended, it stops waiting: the interpreter joins this thread before it exits.
@@ -163,8 +188,9 @@ def wait(future: concurrent.futures.Future[Any], timeout: float) -> None:
     __tracebackhide__ = True
     until = time.monotonic() + timeout
     main = threading.main_thread()
-    while (left := until - time.monotonic()) > 0 and not future.done() and main.is_alive():
-        concurrent.futures.wait([future], min(left, _SLICE))
+    while (left := until - time.monotonic()) > 0 and main.is_alive():
+        if concurrent.futures.wait(futures, min(left, _SLICE), return_when=concurrent.futures.FIRST_COMPLETED).done:
+            return
 
 
 def on_loop(
@@ -195,10 +221,10 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
     A keyring that asks for a password, or a network file system, may never return.
     """
-    return await asyncio.shield(asyncio.wrap_future(_on_daemon(function, *args, **kwargs)))
+    return await asyncio.shield(asyncio.wrap_future(on_daemon(function, *args, **kwargs)))
 
 
-def _on_daemon(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
+def on_daemon(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
     """Start a function on its own daemon thread, which the interpreter does not wait for at exit."""
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
     future.set_running_or_notify_cancel()  # it can be awaited, but not cancelled

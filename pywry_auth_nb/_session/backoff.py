@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import without_traceback
-from ..providers.base import REGISTRATION_ERRORS
-from .failures import is_store_error
+from ..providers.refusals import REGISTRATION_ERRORS
+from .failures import is_refusal, is_store_error
 
 if TYPE_CHECKING:
     from ..errors import TokenRefreshError
@@ -30,6 +30,7 @@ class Backoff:
         next_try: When the background tries again.
         not_before: When reading a stale token may cause a refresh again.
         expired_not_before: The same for an expired token, which the user may be waiting for.
+        refusals: How many of the failures since the last success were refusals by the provider.
     """
 
     failures: int = 0
@@ -37,6 +38,7 @@ class Backoff:
     next_try: float = -math.inf
     not_before: float = -math.inf
     expired_not_before: float = -math.inf
+    refusals: int = 0
 
     def failed(self, error: TokenRefreshError, *, now: float, dice: float, only_after_expiry: bool) -> Backoff:
         """Return the backoff after one more failure: pauses grow, and ``Retry-After`` (RFC 9110 §10.2.3) binds.
@@ -59,4 +61,5 @@ class Backoff:
             next_try=not_before + (_REGISTRATION_PAUSE if hopeless else 0.0),  # a read may find it corrected sooner
             not_before=not_before,
             expired_not_before=now + max(MIN_PAUSE, asked),
+            refusals=self.refusals + is_refusal(error),
         )

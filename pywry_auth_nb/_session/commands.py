@@ -11,13 +11,15 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .._io.loop import get_loop, ignore_result
 from ..errors import AuthFlowCancelled, LoginRequired, TokenError, TokenStoreError
 from ..token_store import NOTHING
 from .failures import not_stored
-from .logout import LogoutResult
+from .logout import DELETED, NONE, UNREADABLE, LogoutResult
+from .persons import Person, are_different
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ..token_store import Record
     from ..tokens import OAuthTokenSet
@@ -46,20 +48,30 @@ class Commands:
         self._refresher = refresher
         self._acquired_last: asyncio.Task[None] | None = None  # even if it failed: readers share a failure
         self._acquire_not_before = -math.inf  # monotonic seconds
+        self._revoking: set[asyncio.Task[dict[str, str]]] = set()
 
     # -- sign-in -----------------------------------------------------------------------------------------------------
 
-    async def sign_in(self, tokens: OAuthTokenSet, user: dict[str, Any]) -> bool:
-        """Sign in with ``tokens`` and the claims about their owner.
+    async def sign_in(self, tokens: OAuthTokenSet, user: dict[str, Any], *, if_untouched: bool = False) -> bool:
+        """Sign in with ``tokens`` and the claims about their owner. The tokens of another user before are revoked.
+
+        Args:
+            tokens: The tokens.
+            user: The claims.
+            if_untouched: Whether a record that another kernel has stored meanwhile counts instead.
 
         Returns:
             Whether the session now has these tokens: False if the user has signed out or in again meanwhile.
         """
         command, claims, error = self._begin(), user or None, None
         self._records.loaded = True  # what the store held before no longer matters
-        record = self._owner.state.record.signed_in(tokens, claims)
+        record, shown = self._owner.state.record.signed_in(tokens, claims), self._owner.state
+        before = {shown.record.sign_in: replace(shown.record, user=shown.user)}
 
         def begin(there: Record) -> Record | None:
+            if if_untouched and there.generation:
+                return None
+            before[there.sign_in] = there
             return self._later(there).signed_in(tokens, claims) if self._is_latest(command) else None
 
         try:
@@ -67,11 +79,23 @@ class Commands:
         except TokenStoreError as failure:
             error = not_stored(failure)
         if not self._is_latest(command) or record.generation < self._owner.state.record.generation:
-            await self._refresher.revoke_late(tokens)
+            await self._refresher.discard(tokens, claims)
             return False
         self._owner.apply(self._owner.state.signed_in(record, error=error))
+        self._revoke_of_others(before.values(), Person.of(claims))
         self._owner.wake()  # even if the tokens have expired: the user has signed in
         return True
+
+    def _revoke_of_others(self, replaced: Iterable[Record], person: Person | None) -> None:
+        """Revoke in the background what another person was signed in with.
+
+        Not what the same person was: a provider may count both sign-ins as one grant, and end it.
+        """
+        for record in replaced:
+            if record.tokens is not None and are_different(Person.of(record.user), person):
+                revoking = get_loop().create_task(self._owner.provider.revoke_tokens(record.tokens))
+                self._revoking.add(ignore_result(revoking))
+                revoking.add_done_callback(self._revoking.discard)
 
     async def acquire_silently(self) -> None:
         """Sign in without the user, at a provider with ``interactive = False``.
@@ -112,9 +136,9 @@ class Commands:
         await asyncio.shield(self._acquired_last)
 
     async def _acquire_if_untouched(self) -> None:
-        await self._acquire(self._is_untouched)
+        await self._acquire(if_untouched=True)
 
-    async def _acquire(self, is_wanted: Callable[[], bool] = lambda: True) -> None:
+    async def _acquire(self, *, if_untouched: bool = False) -> None:
         """Sign in with the provider's tokens, if they are still wanted when they arrive."""
         command = self._owner.state.command
         try:
@@ -125,8 +149,8 @@ class Commands:
             self._owner.wake(error)
             raise
         await self._sync.soon()
-        if self._is_latest(command) and is_wanted():
-            await self.sign_in(tokens, user)
+        if self._is_latest(command) and (not if_untouched or self._is_untouched()):
+            await self.sign_in(tokens, user, if_untouched=if_untouched)
 
     def _is_untouched(self) -> bool:
         """Whether the store was read and holds no record, so the user has neither signed in nor out."""
@@ -136,43 +160,55 @@ class Commands:
     def forget_loop(self) -> None:
         """Drop the running task in a forked child, where it never finishes."""
         self._acquired_last = None
+        self._revoking.clear()
 
     # -- sign-out ----------------------------------------------------------------------------------------------------
 
     async def sign_out(self) -> LogoutResult:
         """Delete the tokens here and in the store, then revoke them at the provider (at most 5 s).
 
+        A sign-in of another person in the store is left alone, and so is what cannot be read if there may be one.
+
         Returns:
             What became of each token. The session is signed out in any case.
         """
-        ours = self._owner.state.record
+        ours, displaced = self._owner.state.record, self._owner.state.displaced
         command = self._begin()
         self._owner.apply(self._owner.state.signed_out(ours.signed_out()))
-        theirs, store = await self._write_sign_out(command)
-        revoked = dict.fromkeys(("refresh_token", "access_token"), "none" if theirs.problem is None else "unreadable")
-        for record in [theirs] if ours.sign_in == theirs.sign_in else [ours, theirs]:
-            if record.tokens is not None:
-                revoked |= await self._owner.provider.revoke_tokens(record.tokens)
-        return LogoutResult(**revoked, store=store)
+        theirs, store = await self._write_sign_out(command, displaced=displaced)
+        revoked = dict.fromkeys(("refresh_token", "access_token"), NONE if theirs.problem is None else UNREADABLE)
+        records = [theirs] if ours.sign_in == theirs.sign_in else [ours, theirs]
+        signed_in = [record.tokens for record in records if record.tokens is not None]
+        for tokens in signed_in:
+            revoked |= await self._owner.provider.revoke_tokens(tokens)
+        others = any(tokens.has_other_tokens for tokens in signed_in)
+        return LogoutResult(revoked["refresh_token"], revoked["access_token"], store, others)
 
-    async def _write_sign_out(self, command: int) -> tuple[Record, str]:
-        """Write a sign-out to the store; return the record found there, and the outcome."""
+    async def _write_sign_out(self, command: int, *, displaced: bool) -> tuple[Record, str]:
+        """Write a sign-out to the store; return the record found there, and the outcome.
+
+        If it cannot be written, the record is deleted, unless another person's has ``displaced`` this session's.
+        """
         found: Record = NOTHING
 
         def sign_out(there: Record) -> Record | None:
             nonlocal found
+            if self._owner.state.is_of_another(there.user) or (displaced and there.problem is not None):
+                return None
             found = there
             return self._later(there).signed_out() if self._is_latest(command) else None
 
         try:
             kept = await self._records.update(sign_out)
         except TokenStoreError as error:
+            if displaced:
+                return found, DELETED
             state = self._owner.state
             self._owner.apply(replace(state, unsaved=state.unsaved or self._is_latest(command)))
             return replace(found, problem=found.problem or error), await self._forget(error)
-        if self._is_latest(command):
-            self._owner.apply(replace(self._owner.state, record=replace(kept, version=None)).saved())
-        return found, "deleted"
+        if self._is_latest(command) and kept.tokens is None:
+            self._owner.apply(replace(self._owner.state, record=replace(kept, version=None), person=None).saved())
+        return found, DELETED
 
     async def _forget(self, error: TokenStoreError) -> str:
         """Delete the record that could not be replaced because of ``error``, and return the outcome."""
@@ -183,7 +219,7 @@ class Commands:
         except TokenStoreError as failure:
             return failure.code
         self._owner.apply(self._owner.state.saved())
-        return "deleted"
+        return DELETED
 
     # -- which command counts ----------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from .._io import fork
@@ -65,7 +66,6 @@ class SessionEngine:
         store: The store of the tokens.
         store_key: Their key in the store.
         notifier: Passes on changes.
-        watched: Whether other kernels may change the store.
         refresh_buffer: Seconds before its expiry when an access token is refreshed.
 
     Attributes:
@@ -81,7 +81,6 @@ class SessionEngine:
         store_key: str,
         notifier: Notifier,
         *,
-        watched: bool,
         refresh_buffer: float,
     ) -> None:
         self.provider = provider
@@ -95,15 +94,13 @@ class SessionEngine:
         self._sync = StoreSync(self, self._records)
         self._refresher = Refresher(self, self._records, self._sync)
         self._commands = Commands(self, self._records, self._sync, self._refresher)
-        self._reader = Reader(self, self._sync, self._refresher, self._commands, watched=watched)
-        self._watched = watched
+        self._reader = Reader(self, self._sync, self._refresher, self._commands)
         self._watcher: StoreWatcher | None = None
         self._dormant = False  # in a forked child, until the first read
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by name
         fork.in_child(self._forget_loop)
-        if watched:
-            call_soon(self._begin_watching)
+        call_soon(self._begin_watching)
 
     @property
     def store(self) -> TokenStore:
@@ -247,8 +244,7 @@ class SessionEngine:
         if not self._dormant:
             return
         self._dormant = False
-        if self._watched:
-            self._begin_watching()
+        self._begin_watching()
         if self.state.unsaved:
             self._sync.save_later()
         self._note_fresh()
@@ -266,15 +262,37 @@ class SessionEngine:
         return await self._reader.get_access_token()
 
     @_entry
-    async def wait_signed_in(self, timeout: float) -> None:
-        """Wait until the user has signed in, or the next attempt fails.
+    async def fetch_userinfo(self) -> dict[str, Any]:
+        """Fetch the UserInfo claims; see :meth:`Reader.fetch_userinfo`."""
+        return await self._reader.fetch_userinfo()
+
+    @_entry
+    async def wait_signed_in(self, timeout: float, *, after: int | None = None, asks: str = "") -> None:
+        """Wait until the user has signed in and there is a valid token, or the next attempt fails.
+
+        Args:
+            timeout: Maximum wait in seconds.
+            after: The sign-in that does not count, since the user must sign in again.
+            asks: What the widget asks a user who is signed in already.
 
         Raises:
             AuthFlowTimeout: Neither happened within ``timeout`` seconds.
             AuthenticationError: The attempt failed.
+            TokenExpiredError: The tokens of the new sign-in have expired, and cannot be refreshed.
         """
-        if not self.state.is_usable(time.time()):
-            await self.notifier.wait(timeout)
+        before = self.state.record.sign_in if after is None else after
+
+        def arrived() -> bool:
+            is_new = self.state.tokens is not None and self.state.record.sign_in != before
+            return is_new or (after is None and self.state.is_usable(time.time()))
+
+        self.apply(replace(self.state, asks=asks))
+        try:
+            await self.notifier.wait(arrived, timeout)
+        finally:
+            self.apply(replace(self.state, asks=""))
+        if self.state.tokens is not None and not self.state.is_usable(time.time()):
+            await self._reader.get_access_token()
 
     @_entry
     async def refresh(self) -> OAuthTokenSet:
@@ -288,7 +306,7 @@ class SessionEngine:
         await self._sync.soon()
         await self._refresher.refresh()
         if self.state.tokens is None:
-            raise login_required_error()
+            raise login_required_error(self.state.ended_by)
         return self.state.tokens
 
     @_entry
@@ -319,6 +337,11 @@ class SessionEngine:
         return await asyncio.shield(self._commands.sign_in(tokens, user))
 
     @_entry
+    async def discard(self, tokens: OAuthTokenSet, user: dict[str, Any]) -> None:
+        """Revoke tokens of ``user`` that will not be used; see :meth:`Refresher.discard`."""
+        await self._refresher.discard(tokens, user)
+
+    @_entry
     async def acquire_silently(self) -> None:
         """Sign in without the user; see :meth:`Commands.acquire_silently`."""
         await self._commands.acquire_silently()
@@ -334,5 +357,5 @@ class SessionEngine:
 
     def sign_in_failed(self, error: AuthenticationError, *, authorizing: bool) -> None:
         """Record that a sign-in failed, and whether another is still open. On the background loop."""
+        self.wake(error)  # first: a session that stays signed in wakes cells without one
         self.apply(self.state.sign_in_failed(error, authorizing=authorizing))
-        self.wake(error)

@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import LoginRequired, TokenError, TokenRefreshError, TokenStoreError
-from ..providers.base import as_refresh_error
+from ..providers.refusals import REFUSALS, as_refresh_error
 
 if TYPE_CHECKING:
     from ..errors import AuthenticationError
 
 
 def is_final(error: TokenRefreshError) -> bool:
-    """Whether trying again cannot help: the provider refused, or its tokens failed validation."""
-    return error.code in {"invalid_grant", "identity_changed"} or error.code.startswith("id_token_")
+    """Whether the sign-in has ended: the provider refused to renew it, or its tokens are another user's."""
+    return error.code in {"invalid_grant", "identity_changed", "id_token_iss"}
+
+
+def is_refusal(error: TokenRefreshError) -> bool:
+    """Whether the provider refused the refresh, which it may also do for a while."""
+    return error.code in REFUSALS
 
 
 def is_store_error(error: TokenRefreshError) -> bool:
@@ -22,9 +27,9 @@ def is_store_error(error: TokenRefreshError) -> bool:
 
 
 def not_stored(error: TokenStoreError) -> TokenStoreError:
-    """Return the error for new tokens that are only in this kernel's memory."""
+    """Return the error for new tokens that are only in this kernel's memory, with the store's own reason."""
     return TokenStoreError(
-        "You are signed in, but the tokens could not be stored: a restarted kernel will ask again.", code=error.code
+        f"You are signed in, but a restarted kernel will ask again. {error.message}", code=error.code
     )
 
 
@@ -33,8 +38,19 @@ def sign_in_ended() -> TokenRefreshError:
     return TokenRefreshError("This sign-in has ended. Sign in again.", code="invalid_grant")
 
 
+def another_user() -> TokenError:
+    """Return the error for a sign-in that has ended because another user signed in under the same key."""
+    return TokenError(
+        "Another user has signed in to this session elsewhere, so it has ended here. Sign in again; to use both "
+        "accounts, give each session its own session_key.",
+        code="identity_changed",
+    )
+
+
 def login_required_error(error: AuthenticationError | None = None) -> LoginRequired:
-    """Return the error for a session that is not signed in; ``error`` is that of the store, if it failed."""
+    """Return the error for a session that is not signed in; ``error`` is why, if it is known."""
+    if error is not None and error.code == "identity_changed":
+        return LoginRequired(error.message, code=error.code)
     if isinstance(error, TokenStoreError):
         return LoginRequired(f"The stored sign-in could not be read, so the session is signed out. {error.message}")
     return LoginRequired()

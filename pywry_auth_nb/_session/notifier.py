@@ -59,23 +59,28 @@ class Notifier:
 
     # -- waiting cells ---------------------------------------------------------------------------------------------
 
-    async def wait(self, timeout: float) -> None:
-        """Wait on the background loop for :meth:`wake`.
+    async def wait(self, arrived: Callable[[], bool], timeout: float) -> None:
+        """Wait on the background loop until ``arrived`` is true, which is looked at after every :meth:`wake`.
 
         Raises:
-            AuthFlowTimeout: :meth:`wake` was not called within ``timeout`` seconds.
+            AuthFlowTimeout: That did not happen within ``timeout`` seconds.
             AuthenticationError: The error given to :meth:`wake`.
         """
-        waiter: asyncio.Future[None] = get_loop().create_future()
-        self._waiters.append(waiter)
         try:
-            await asyncio.wait_for(waiter, timeout)
+            await asyncio.wait_for(self._wait(arrived), timeout)
         except asyncio.TimeoutError:
             raise AuthFlowTimeout(
                 f"The sign-in was not finished within {timeout:.0f} s. Run the cell again, or use the widget.", timeout
             ) from None
-        finally:
-            self._waiters.remove(waiter)
+
+    async def _wait(self, arrived: Callable[[], bool]) -> None:
+        while not arrived():
+            waiter: asyncio.Future[None] = get_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.remove(waiter)
 
     def wake(self, error: AuthenticationError | None = None) -> None:
         """End the wait: with ``error``, or because the user has signed in."""
@@ -94,6 +99,7 @@ def trait_values(state: SessionState) -> dict[str, Any]:
     return {
         "access_token": tokens and tokens.access_token,
         "expires_at": tokens and tokens.expires_at,
+        "scopes": state.scopes,
         "user": state.user,
         "error": state.error,
         "status": state.status,

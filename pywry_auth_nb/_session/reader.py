@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import AuthenticationError, TokenExpiredError, TokenRefreshError
+from ..providers.userinfo import TokenRejected
 from .failures import login_required_error
 from .state import TokenState
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 3.0  # seconds that a reader waits for a new token while the old one is still valid
 _TRIES = 3  # attempts of a reader: if the process is suspended, even a new token may have expired when it arrives
+_NOT_RENEWABLE = (
+    "The provider rejects the access token, and gave no refresh token to renew it with. Sign in again. If that does "
+    "not help, the token lacks a scope."
+)
 
 
 class Reader:
@@ -30,17 +35,13 @@ class Reader:
         sync: Loads the record.
         refresher: Refreshes the token.
         commands: Acquires tokens without the user, if the provider can.
-        watched: Whether other kernels may change the store.
     """
 
-    def __init__(
-        self, owner: StateOwner, sync: StoreSync, refresher: Refresher, commands: Commands, *, watched: bool
-    ) -> None:
+    def __init__(self, owner: StateOwner, sync: StoreSync, refresher: Refresher, commands: Commands) -> None:
         self._owner = owner
         self._sync = sync
         self._refresher = refresher
         self._commands = commands
-        self._watched = watched
 
     async def initialize(self) -> OAuthTokenSet | None:
         """Load the tokens of an earlier sign-in, refreshed if necessary; None if there are none."""
@@ -69,6 +70,34 @@ class Reader:
             return self._usable(self._owner.state.ended_by)
         return self._usable(error or self._owner.state.backoff.failure or self._owner.state.error)
 
+    async def fetch_userinfo(self) -> dict[str, Any]:
+        """Fetch the UserInfo claims; if the provider rejects the token, renew it and ask once more.
+
+        Raises:
+            LoginRequired: No user is signed in.
+            TokenExpiredError: The sign-in has ended, or the token has expired, or ended at the provider, and could not
+                be refreshed.
+            TokenError: The request failed.
+        """
+        provider, token = self._owner.provider, await self.get_access_token()
+        try:
+            return await provider.get_userinfo(token)
+        except TokenRejected:
+            renewed = await self._renewed(token)
+            if renewed is None:
+                raise
+        return await provider.get_userinfo(renewed)
+
+    async def _renewed(self, rejected: str) -> str | None:
+        """Return the token that replaces one that the provider rejected; None if there is none yet."""
+        await self._refresher.refresh_rejected(rejected)
+        state, renewed = self._owner.state, self._owner.state.token_instead_of(rejected)
+        if state.ended_by is not None:
+            raise TokenExpiredError(state.ended_by.message, code=state.ended_by.code) from None
+        if renewed is None and state.tokens is not None and state.tokens.refresh_token is None:
+            raise TokenExpiredError(_NOT_RENEWABLE, code="no_refresh_token") from None
+        return renewed
+
     async def arrive(self) -> None:
         """Load the record, and if there is none, acquire tokens without the user if the provider can.
 
@@ -76,7 +105,7 @@ class Reader:
             LoginRequired: The provider has no tokens; ``code`` says why.
         """
         await self._sync.load()
-        if self._owner.state.tokens is None and self._watched:
+        if self._owner.state.tokens is None:
             await self._sync.soon()
         await self._commands.acquire_if_untouched()
 
@@ -96,9 +125,10 @@ class Reader:
         """Return the access token if it has not expired; otherwise raise, with the reason in ``error``."""
         state = self._owner.state
         if state.tokens is None:
-            raise login_required_error(state.error)
+            raise login_required_error(state.ended_by or state.error)
         if time.time() < state.expiry:
             return state.tokens.access_token
         if error is None:
             raise TokenExpiredError("The access token has expired already. Try again in a moment.")
-        raise TokenExpiredError(error.message, code=error.code, retry_after=getattr(error, "retry_after", None))
+        retry_after = getattr(error, "retry_after", None)
+        raise TokenExpiredError(error.message, code=error.code, description=error.description, retry_after=retry_after)

@@ -23,7 +23,7 @@ T = TypeVar("T")
 log = logging.getLogger("pywry_auth_nb")
 
 STORE_DEADLINE = 10.0  # seconds
-QUEUE = 22.0  # seconds after which no further wait for a lock begins: each takes 7, and a reader waits 30
+QUEUE = 22.0  # seconds after which no further wait for a lock begins: each takes 7, and a reader waits 45
 GRACE = 3.0  # seconds without a refresh after a store lost a record or was unavailable; see `wait_for_others`
 _UNKNOWN = object()  # a stamp that differs from every other
 

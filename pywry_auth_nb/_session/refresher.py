@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._io.loop import backoff, jitter
+from .._wire.error_codes import NETWORK_ERRORS
 from ..errors import TokenError, TokenRefreshError, TokenStoreError
 from ..token_store import Lease
-from .failures import is_final, login_required_error, not_stored, refresh_error
+from .failures import login_required_error, not_stored, refresh_error
+from .persons import Person, are_different
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +30,11 @@ if TYPE_CHECKING:
     from .state import SessionState
     from .store_sync import StoreSync
 
-REQUEST = 30.0  # seconds that a request to the provider, and storing its tokens, may take
-LEASE_DEADLINE = 25.0  # seconds to wait for another kernel's refresh; a reader waits 30
+log = logging.getLogger("pywry_auth_nb")
+
+REQUEST = 40.0  # seconds that a refresh may take: 30 for the provider's tokens, 10 to check and to store them
+LEASE_DEADLINE = 40.0  # seconds to wait for another kernel's refresh; a reader waits 45
+_QUICKLY = 5.0  # seconds within which a connection must break for a second try
 _POLL = (0.03, 0.15)  # seconds between two polls for it: first, and at most
 
 
@@ -46,6 +52,7 @@ class Refresher:
         self._records = records
         self._sync = sync
         self._kept_lease: Lease | None = None  # of a refresh that is not stored: no other kernel may repeat it
+        self._logged = ""  # the provider's words, so that they are logged once
         self._releasing: set[asyncio.Task[None]] = set()
 
     async def refresh(self) -> None:
@@ -91,7 +98,10 @@ class Refresher:
                 self._owner.apply(replace(self._owner.state, refreshing=False))
 
     def _note_failure(self, error: TokenRefreshError) -> None:
-        """Keep the tokens and back off."""
+        """Keep the tokens and back off. Log the provider's words when they are new."""
+        if error.description not in ("", self._logged):
+            self._logged = error.description
+            log.warning("%s: the refresh failed (%s): %s", self._owner.provider.label, error.code, error.description)
         late = self._owner.provider.refresh_only_after_expiry
         dice = jitter(0.0, 1.0)
         failed = self._owner.state.refresh_failed(error, now=time.time(), dice=dice, only_after_expiry=late)
@@ -151,7 +161,7 @@ class Refresher:
         """Whether the session still needs the refresh that began with ``begun``."""
         state = self._owner.state
         if state.tokens is None:
-            raise login_required_error()
+            raise login_required_error(state.ended_by)
         if state.is_another_than(begun):
             return state.may_refresh(time.time(), self._owner.buffer)
         self._refresh_token_in(state)
@@ -185,40 +195,59 @@ class Refresher:
         try:
             new = await self._continued(old.tokens, refresh_token)
         except TokenRefreshError as error:
-            if is_final(error) and begun.epoch == self._owner.state.epoch and not await self.end(old, error):
+            await self._keep_refresh_token(begun, error)
+            state = self._owner.state
+            ends = begun.epoch == state.epoch and state.is_ended_by(error, time.time())
+            if ends and not await self.end(old, error):
                 return  # another kernel has refreshed them
             raise
         if begun.epoch == self._owner.state.epoch:
-            await self._keep(old, old.renewed(new.succeed(old.tokens)))
+            tokens = new.succeed(old.tokens)
+            user = old.user or self._owner.provider.claims(tokens) or None  # the first tokens may be a refresh's
+            await self._keep(old, replace(old.renewed(tokens), user=user))
         if begun.epoch != self._owner.state.epoch:  # signed out, or in again, meanwhile
-            await self.revoke_late(new)
+            await self.discard(new, begun.user)
 
     async def _continued(self, old: OAuthTokenSet, refresh_token: str) -> OAuthTokenSet:
-        """Return the new tokens if they continue the same sign-in; otherwise revoke them and raise."""
+        """Return the new tokens if they are the same user's; otherwise revoke them and raise."""
         new = await self._ask(refresh_token)
         try:
-            self._owner.provider.check_continuity(old, new)
+            return self._owner.provider.accept(old, new)
         except TokenError:
             await self._owner.provider.revoke_tokens(new)
             raise
-        return new
+
+    async def _keep_refresh_token(self, begun: SessionState, error: TokenRefreshError) -> None:
+        """Keep the refresh token of tokens that were refused: the old one may be spent, and the next try needs one.
+
+        No attacker gains: one who can forge the response can also leave out its ID token, which is optional (OIDC Core
+        §12.2).
+        """
+        refused, error.refused = error.refused, None
+        old, epoch = begun.record, self._owner.state.epoch
+        if refused is None or refused.refresh_token is None or old.tokens is None or begun.epoch != epoch:
+            return
+        if refused.refresh_token != old.tokens.refresh_token:
+            await self._keep(old, old.renewed(old.tokens.with_refresh_token_of(refused)))
 
     async def _ask(self, refresh_token: str) -> OAuthTokenSet:
-        """Request new tokens; once more if the connection broke.
+        """Request new tokens; once more if the connection broke at once.
 
         The provider may have received the first request. Then the refresh token may be spent, unless the provider
         tolerates a quick retry.
         """
+        begun = time.monotonic()
         try:
             return await self._owner.provider.refresh_tokens(refresh_token)
         except TokenRefreshError as error:
-            if error.code != "network":
+            if error.code not in NETWORK_ERRORS or time.monotonic() - begun > _QUICKLY:
                 raise
         return await self._owner.provider.refresh_tokens(refresh_token)
 
     async def _keep(self, old: Record, record: Record) -> None:
         """Save refreshed tokens. The session keeps them even if the store fails."""
         epoch, error = self._owner.state.epoch, None
+        self._logged = ""
         try:
             kept = await self._records.update(_replace_if(old, record))
         except TokenStoreError as failure:
@@ -254,10 +283,14 @@ class Refresher:
         self._owner.apply(replace(state, unsaved=state.unsaved or unsaved))
         return True
 
-    async def revoke_late(self, tokens: OAuthTokenSet) -> None:
-        """Revoke tokens that arrived too late, unless that would end the newer sign-in."""
-        if self._owner.state.tokens is None or not self._owner.provider.revokes_consent:
-            await self._owner.provider.revoke_tokens(tokens)
+    async def discard(self, tokens: OAuthTokenSet, user: dict[str, Any] | None) -> None:
+        """Revoke tokens of ``user`` that will not be used, unless the session has tokens of the same user.
+
+        Many providers would end those as well, since they belong to one consent or one session there.
+        """
+        state = self._owner.state
+        if state.tokens is None or are_different(Person.of(state.user), Person.of(user)):
+            await self._owner.provider.discard_tokens(tokens)
 
     def _refresh_token_in(self, state: SessionState) -> str:
         """Return the refresh token if this process may use it.
@@ -267,7 +300,7 @@ class Refresher:
             TokenRefreshError: Code ``no_refresh_token`` or ``forked``.
         """
         if state.tokens is None:
-            raise login_required_error()
+            raise login_required_error(state.ended_by)
         if state.tokens.refresh_token is None or state.ended:
             raise TokenRefreshError("This sign-in cannot be renewed. Sign in again.", code="no_refresh_token")
         if self._owner.forked and (state.unsaved or not self._records.store.shared):

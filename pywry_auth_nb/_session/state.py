@@ -13,10 +13,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import TokenError, TokenStoreError, without_traceback
-from ..providers.base import REGISTRATION_ERRORS
+from ..providers.refusals import REGISTRATION_ERRORS
+from ..providers.scopes import words
 from ..token_store import NOTHING, Record
 from .backoff import MIN_PAUSE, Backoff
-from .failures import is_store_error, sign_in_ended
+from .failures import another_user, is_final, is_refusal, is_store_error, sign_in_ended
+from .persons import Person, are_different
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,12 +48,15 @@ class SessionState:
     Attributes:
         record: The record of the current sign-in or sign-out.
         user: Claims about the signed-in user.
+        person: Who signed in last, until a sign-out here: another person's sign-in elsewhere does not replace this one.
         error: Why the last operation failed; None after a success.
         authorizing: Whether a sign-in is open in a browser.
+        asks: What a cell asks of a user who is signed in already, in a sentence; empty if none does.
         refreshing: Whether a refresh is running.
         ended_by: Why a new sign-in is needed; None while the sign-in can be renewed.
         unsaved: Whether the store could not take ``record``.
         local_only: Whether other kernels cannot know of this sign-in, because it was never stored.
+        elsewhere: Whether this sign-in was made in another kernel, or in an earlier one, and found in the store.
         epoch: Number of sign-ins and sign-outs, here or in another kernel; what an earlier epoch began is discarded.
         command: Number of sign-ins and sign-outs here; only the latest has an effect.
         predecessors: Earlier access tokens of this sign-in.
@@ -61,12 +66,15 @@ class SessionState:
 
     record: Record = NOTHING
     user: dict[str, Any] | None = None
+    person: Person | None = None
     error: AuthenticationError | None = None
     authorizing: bool = False
+    asks: str = ""
     refreshing: bool = False
     ended_by: TokenError | None = None
     unsaved: bool = False
     local_only: bool = False
+    elsewhere: bool = False
     epoch: int = 0
     command: int = 0
     predecessors: tuple[str, ...] = ()
@@ -81,9 +89,19 @@ class SessionState:
         return self.record.tokens
 
     @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes that the tokens were granted."""
+        return words(self.tokens.scope) if self.tokens is not None else ()
+
+    @property
     def ended(self) -> bool:
         """Whether the sign-in can no longer be renewed; the access token may still be valid for a while."""
         return self.record.ended
+
+    @property
+    def displaced(self) -> bool:
+        """Whether the sign-in has ended because another person has signed in elsewhere."""
+        return self.record.ended and self.record.tokens is None
 
     @property
     def status(self) -> str:
@@ -112,19 +130,33 @@ class SessionState:
             return math.inf
         return tokens.expires_at - min(_MARGIN, tokens.expires_in / 5)
 
-    def refresh_due(self, buffer: float) -> float:
-        """Return the epoch seconds from which the access token should be refreshed before use.
+    @property
+    def expired_at(self) -> float:
+        """Epoch seconds of the token's expiry, or of its rejection by an API if its lifetime is unknown."""
+        if self.tokens is None or self.expiry < math.inf:
+            return self.expiry
+        return self.rejected_at if self.rejected_at >= self.tokens.issued_at else math.inf
 
-        That is ``buffer`` seconds before its expiry, but at most a fifth of its lifetime, so that short-lived tokens
-        cause no refresh storm; or the expiry itself if it cannot be refreshed.
+    def refresh_due(self, buffer: float) -> float:
+        """Return the epoch seconds from which the tokens should be refreshed before the access token is used.
+
+        That is ``buffer`` seconds before the first of them ends, but at most a fifth of its lifetime, so that
+        short-lived tokens cause no refresh storm; or the expiry of the access token if it cannot be refreshed.
         """
         tokens = self.tokens
-        if tokens is None or tokens.expires_at is None or tokens.expires_in is None:
-            return math.inf
-        if self.ended or tokens.refresh_token is None:
+        if tokens is None or self.ended or tokens.refresh_token is None:
             return self.expiry
-        life = tokens.expires_in
-        return max(tokens.expires_at - max(_MARGIN, min(buffer, life / 5)), tokens.issued_at + life / 4)
+        life = self._first_end - tokens.issued_at
+        if life == math.inf:
+            return math.inf
+        return max(self._first_end - max(_MARGIN, min(buffer, life / 5)), tokens.issued_at + life / 4)
+
+    @property
+    def _first_end(self) -> float:
+        """Epoch seconds when the first of access and refresh token expires."""
+        tokens = self.tokens
+        ends = (tokens.expires_at, tokens.refresh_expires_at) if tokens is not None else ()
+        return min((end for end in ends if end is not None), default=math.inf)
 
     def fresh_until(self, buffer: float) -> float:
         """Return the epoch seconds until which a read returns the access token without further checks."""
@@ -158,16 +190,26 @@ class SessionState:
         """Return the epoch seconds of the next background check: slightly early, and different in each kernel."""
         if self.tokens is None:
             return math.inf
+        if self.backoff.refusals:  # once more when the token is over, to learn whether the sign-in has ended
+            return min(self.backoff.next_try, max(self.expired_at, self.backoff.expired_not_before))
         if self.backoff.failures:
             return self.backoff.next_try
         jittered_due = self.refresh_due(buffer)
-        if self.tokens.refresh_token is not None and self.tokens.expires_at is not None:
-            jittered_due -= dice * _JITTER * (self.tokens.expires_at - jittered_due)
+        if self.tokens.refresh_token is not None and jittered_due < math.inf:
+            jittered_due -= dice * _JITTER * (self._first_end - jittered_due)
         return max(jittered_due, now + MIN_PAUSE)
 
     def is_another_than(self, begun: Record) -> bool:
         """Whether the record has changed since ``begun``, and its sign-in has not ended."""
         return self.record.generation != begun.generation and not self.ended
+
+    def is_of_another(self, user: dict[str, Any] | None) -> bool:
+        """Whether these claims are certainly about another person than the one of this session."""
+        return are_different(self.person, Person.of(user))
+
+    def may_replace(self, found: Record) -> bool:
+        """Whether this session's record may replace an earlier one: without tokens, no sign-in of another person."""
+        return self.tokens is not None or not (self.displaced or self.is_of_another(found.user))
 
     # -- signing in and out -----------------------------------------------------------------------------------------
 
@@ -177,8 +219,9 @@ class SessionState:
 
     def signed_in(self, record: Record, *, error: AuthenticationError | None = None) -> SessionState:
         """Return the state after a sign-in; ``error`` says why the store could not take it."""
-        state = self._voided()._showing(record, record.user, error=error, authorizing=False)
-        return replace(state, unsaved=error is not None, local_only=error is not None)
+        person = Person.of(record.user)
+        state = self._voided()._showing(record, record.user, person=person, error=error, authorizing=False)
+        return replace(state, unsaved=error is not None, local_only=error is not None, elsewhere=False)
 
     def signed_out(self, record: Record) -> SessionState:
         """Return the state after a sign-out."""
@@ -198,7 +241,9 @@ class SessionState:
         self, old: Record, record: Record, *, now: float, error: AuthenticationError | None = None
     ) -> SessionState:
         """Return the state after a refresh of ``old``; ``error`` says why the store could not take it."""
-        state = self._with_predecessor(old)._showing(record, self.user, error=error)
+        if self._rotates(record):
+            return replace(self._rotated(record), unsaved=error is not None)
+        state = self._with_predecessor(old)._showing(record, self.user or record.user, error=error)
         return replace(state, unsaved=error is not None)._paced(now)
 
     def refresh_failed(
@@ -209,6 +254,14 @@ class SessionState:
             return self
         backoff = self.backoff.failed(error, now=now, dice=dice, only_after_expiry=only_after_expiry)
         return replace(self, refreshing=False, backoff=backoff)
+
+    def is_ended_by(self, error: TokenRefreshError, now: float) -> bool:
+        """Whether a failed refresh ends the sign-in.
+
+        It does if the failure is final, or if the provider refuses again, and the access token is over: then it means
+        by its refusals that the refresh token is no longer valid.
+        """
+        return is_final(error) or (is_refusal(error) and self.backoff.refusals > 0 and now >= self.expired_at)
 
     def with_failure_shown(self, now: float) -> SessionState:
         """Return the state with the failure of the refresh as its error, if the user should see it.
@@ -273,16 +326,27 @@ class SessionState:
 
     def adopted(self, record: Record, user: dict[str, Any] | None, *, now: float) -> SessionState:
         """Return the state with a record that another kernel stored."""
+        if record.tokens is not None and self.is_of_another(user):
+            return self if self.displaced else self._displaced()
         another = record.sign_in != self.record.sign_in
+        if not another and self._rotates(record):
+            return self._rotated(record)
         error = sign_in_ended() if record.ended and (another or not self.ended) else None
         before = self._voided() if another else self._with_predecessor(self.record)
         return before._showing(
             record,
             user,
+            person=self.person if record.tokens is None else Person.of(user),
             error=error,
             ended_by=error or (self.ended_by if record.ended else None),
+            elsewhere=another or self.elsewhere,
             authorizing=self.authorizing and not (another and record.tokens is not None),
         )._paced(now)
+
+    def _displaced(self) -> SessionState:
+        """Return the state after another person's sign-in elsewhere: ended, and without tokens of either."""
+        error, record = another_user(), replace(self.record, tokens=None, ended=True)
+        return self._voided()._showing(record, self.user, error=error, ended_by=error)
 
     # -- helpers ----------------------------------------------------------------------------------------------------
 
@@ -290,6 +354,17 @@ class SessionState:
         """Return the state with ``record``, without its packed form, which may be plain text."""
         changes = {"refreshing": False, "ended_by": None, "backoff": Backoff(), **changes}
         return replace(self, record=replace(record, version=None), user=user, **changes)
+
+    def _rotates(self, record: Record) -> bool:
+        """Whether ``record`` has the same tokens but for another refresh token."""
+        ours, theirs = self.tokens, record.tokens
+        if ours is None or theirs is None or theirs.refresh_token in {None, ours.refresh_token}:
+            return False
+        return replace(ours, refresh_token=theirs.refresh_token) == theirs
+
+    def _rotated(self, record: Record) -> SessionState:
+        """Return the state with another refresh token. It still waits for an access token, so the pauses go on."""
+        return replace(self, record=replace(record, version=None))
 
     def _voided(self) -> SessionState:
         """Return the state of a new epoch, which supersedes earlier tokens and operations."""
@@ -361,7 +436,7 @@ def reconcile(
         if state.ended:
             return Reconciled(state)  # such a store does not keep what cannot be renewed, either
         return _adopt(state, shown.signed_out(at=int(now * 1e6)), claims, now)  # here, nothing means a sign-out
-    return Reconciled(state, save=True)
+    return Reconciled(state, save=True) if state.may_replace(found) else Reconciled(state.saved())
 
 
 def _adopt(

@@ -123,9 +123,13 @@ class StoreSync:
 
     async def _save(self) -> None:
         """Save this session's record, unless the store has a later one."""
-        mine = self._owner.state.record
+        state, mine = self._owner.state, self._owner.state.record
+
+        def replaced(there: Record) -> Record | None:
+            return mine if there.generation < mine.generation and state.may_replace(there) else None
+
         try:
-            kept = await self._records.update(lambda there: mine if there.generation < mine.generation else None)
+            kept = await self._records.update(replaced)
         except TokenStoreError:
             self._owner.apply(replace(self._owner.state, unsaved=True))
             return

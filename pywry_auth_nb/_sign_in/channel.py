@@ -1,12 +1,16 @@
-"""The kernel's end of the control channel: answers requests of the server extension.
+"""The kernel's end of the control channel: answers requests of the server extension, and of the page itself.
 
 ipykernel serves that channel on its own thread, so a sign-in completes while a cell is running. Interrupt and shutdown
 use it, too, so handlers must not block: they accept a request immediately, and answer it from the background.
+
+Where a page reaches no control channel, it sends the same requests as widget messages. Those come by the shell channel,
+which ipykernel serves while a cell is running only if the front end uses subshells (JupyterLab 4.4 with ipykernel 7).
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 import time
@@ -15,8 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from .._io.loop import submit
 from .._wire import protocol
+from .._wire.error_codes import explain
 from ..errors import AuthenticationError, LoginRequired, TokenRefreshError
 from .front_end import current_kernel, kernel_id
+from .greetings import Page
+from .qr import qr_code
+from .ways import offer
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -29,6 +37,8 @@ log = logging.getLogger("pywry_auth_nb")
 
 #: Sign-ins by the keys in login links. Weak, since a link must not keep a session alive.
 _sign_ins: weakref.WeakValueDictionary[str, SignIns] = weakref.WeakValueDictionary()
+#: All that a link has led to: an answer may arrive when the link leads to another session already.
+_linked: weakref.WeakSet[SignIns] = weakref.WeakSet()
 
 
 def open_path(sign_ins: SignIns) -> str:
@@ -41,8 +51,24 @@ def open_path(sign_ins: SignIns) -> str:
         return ""
     _register(kernel)
     key = secrets.token_urlsafe(16)
-    _sign_ins[key] = sign_ins
+    _lead_to(sign_ins, key)
     return f"pywry-auth/login?kernel={kernel_id()}&flow={key}"
+
+
+def lead_to(sign_ins: SignIns, path: str) -> None:
+    """Let ``path``, which :func:`open_path` returned, begin the sign-ins of another session."""
+    if path:
+        _lead_to(sign_ins, path.rpartition("=")[2])
+
+
+def account_path(path: str) -> str:
+    """Return the variant of a path from :func:`open_path` that lets the user choose another account."""
+    return f"{path}&prompt={protocol.OTHER_ACCOUNT}" if path else ""
+
+
+def _lead_to(sign_ins: SignIns, key: str) -> None:
+    _sign_ins[key] = sign_ins
+    _linked.add(sign_ins)
 
 
 # -- requests ---------------------------------------------------------------------------------------------------
@@ -52,19 +78,23 @@ async def _begin(content: dict[str, Any]) -> dict[str, Any]:
     sign_ins = _asked(content)
     if not sign_ins.provider.interactive:
         await sign_ins.engine.acquire_silently()
-        return {"name": sign_ins.engine.state.display_name}
-    request = await sign_ins.begin(content["redirect_uri"], server=content.get("server", ""))
+        return {"name": sign_ins.engine.state.display_name, "provider": sign_ins.provider.label}
+    switches = content.get("prompt") == protocol.OTHER_ACCOUNT  # no other is taken from a link
+    request = await sign_ins.begin(content["redirect_uri"], server=content.get("server", ""), switches=switches)
     return {"authorize_url": request.url, "state": request.state}
 
 
 async def _complete(content: dict[str, Any]) -> dict[str, Any]:
     params = content["params"]
-    open_here = (reference() for reference in _sign_ins.valuerefs())
-    sign_ins = next((each for each in open_here if each and each.knows(params.get("state", ""))), None)
+    sign_ins = next((each for each in list(_linked) if each.knows(params.get("state", ""))), None)
     if sign_ins is None:
         raise AuthenticationError(code="unknown_flow")
-    await sign_ins.complete(params)
-    return {"name": sign_ins.engine.state.display_name}
+    where = {"provider": sign_ins.provider.label}
+    try:
+        await sign_ins.complete(params)
+    except AuthenticationError as error:
+        return {**_failed(error.code), **where}
+    return {"name": sign_ins.engine.state.display_name, **where}
 
 
 async def _cancel(content: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +135,34 @@ async def _refresh(content: dict[str, Any]) -> dict[str, Any]:
     return {"expires_in": tokens.expires_in, "token_type": tokens.token_type}
 
 
+# -- requests of the page itself --------------------------------------------------------------------------------
+
+
+async def _hello(content: dict[str, Any]) -> dict[str, Any]:
+    sign_ins, page = _asked(content), Page.of(content.get("front_end"))
+    sign_ins.greetings.hear(page)
+    return {"ways": await offer.offered(sign_ins, server=page.server)}
+
+
+async def _start(content: dict[str, Any]) -> dict[str, Any]:
+    prompt = {"prompt": protocol.OTHER_ACCOUNT} if content.get("prompt") == protocol.OTHER_ACCOUNT else {}
+    return await offer.start(_asked(content), content.get("way"), **prompt)
+
+
+async def _paste(content: dict[str, Any]) -> dict[str, Any]:
+    await offer.paste(_asked(content), content.get("text"))
+    return {}
+
+
+async def _details(content: dict[str, Any]) -> dict[str, Any]:
+    return {"details": _asked(content).profile.details()}
+
+
+async def _qr(content: dict[str, Any]) -> dict[str, Any]:
+    _asked(content)
+    return qr_code(str(content.get("text", "")))
+
+
 _IDENTIFIERS = ("sub", "id", "login", "email")
 
 
@@ -128,7 +186,14 @@ _REQUESTS: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
     protocol.STATUS: _status,
     protocol.USERINFO: _userinfo,
     protocol.REFRESH: _refresh,
+    protocol.HELLO: _hello,
+    protocol.START: _start,
+    protocol.PASTE: _paste,
+    protocol.DETAILS: _details,
+    protocol.QR: _qr,
 }
+#: Requests of the server alone: a page has no need of them.
+_OF_THE_SERVER = frozenset({protocol.BEGIN, protocol.COMPLETE, protocol.STATUS, protocol.USERINFO})
 
 
 def _asked(content: dict[str, Any]) -> SignIns:
@@ -139,21 +204,40 @@ def _asked(content: dict[str, Any]) -> SignIns:
     return sign_ins
 
 
-async def _answer(request: str, content: dict[str, Any]) -> dict[str, Any]:
+async def _answer(request: str, content: Any) -> dict[str, Any]:
     """Handle a request, and return the reply. A failure is a code, never text from outside."""
-    if content.get("protocol") != protocol.PROTOCOL:
+    if not isinstance(content, dict) or content.get("protocol") != protocol.PROTOCOL:
         return _failed("version_mismatch")
     try:
-        return {"protocol": protocol.PROTOCOL, "status": "ok", **await _REQUESTS[request](content)}
+        reply = {"protocol": protocol.PROTOCOL, "status": "ok", **await _REQUESTS[request](content)}
+        json.dumps(reply, ensure_ascii=False, allow_nan=False).encode()  # ValueError: a claim that cannot be sent
     except AuthenticationError as error:
-        return _failed(error.code)
+        return _failed(error.code, error.message)
     except Exception as error:  # noqa: BLE001 - the browser must always get an answer
         log.error("%s failed: %s", request, type(error).__name__)  # noqa: TRY400 - a traceback may contain tokens
         return _failed("internal")
+    return reply
 
 
-def _failed(code: str) -> dict[str, Any]:
-    return {"protocol": protocol.PROTOCOL, "status": "error", "code": code}
+def _failed(code: str, text: str = "") -> dict[str, Any]:
+    """Return the reply for a failure; ``text`` is our own sentence, for a page."""
+    return {"protocol": protocol.PROTOCOL, "status": "error", "code": code, "text": text or explain(code).text()}
+
+
+async def answer_widget(sign_ins: SignIns, content: Any) -> dict[str, Any]:
+    """Answer a widget's message ``{request, id, …}`` with ``{reply: id, status, …}``."""
+    content = content if isinstance(content, dict) else {}
+    request, key = f"pywry_auth_{content.get('request')}", secrets.token_urlsafe(16)
+    if request not in _REQUESTS or request in _OF_THE_SERVER:
+        return {"reply": content.get("id"), **_failed("bad_request")}
+    _sign_ins[key] = sign_ins
+    try:
+        return {
+            "reply": content.get("id"),
+            **await _answer(request, {**content, "protocol": protocol.PROTOCOL, "flow": key}),
+        }
+    finally:
+        del _sign_ins[key]
 
 
 # -- the control channel ----------------------------------------------------------------------------------------
@@ -164,8 +248,7 @@ def _register(kernel: Any) -> None:
     for request in _REQUESTS:
         if f"{request}_request" not in kernel.control_handlers:
             kernel.control_handlers[f"{request}_request"] = _handler(kernel, request)
-    if _quiet not in kernel.log.filters:
-        kernel.log.addFilter(_quiet)
+    keep_quiet(kernel.log)
 
 
 def _handler(kernel: Any, request: str) -> Callable[[Any, Any, dict[str, Any]], None]:
@@ -185,8 +268,23 @@ def _handler(kernel: Any, request: str) -> Callable[[Any, Any, dict[str, Any]], 
     return handle
 
 
+def keep_quiet(*loggers: logging.Logger) -> None:
+    """Keep our messages out of DEBUG logs, where ipykernel and comm write them in full."""
+    for logger in (*loggers, logging.getLogger("Comm")):
+        if _quiet not in logger.filters:
+            logger.addFilter(_quiet)
+
+
 def _quiet(record: logging.LogRecord) -> bool:
-    """Keep these messages out of the kernel's DEBUG log, where ipykernel writes them in full."""
-    message = record.args
-    kind = message.get("msg_type", "") if isinstance(message, dict) else ""
-    return not str(kind).startswith("pywry_auth_")
+    args = record.args if isinstance(record.args, tuple) else (record.args,)
+    return not any(_is_ours(value) or _is_ours(_member(value, "content")) for value in args)
+
+
+def _is_ours(value: object) -> bool:
+    """Whether this is a message of ours, or the content of a widget's message with a request."""
+    asked = _member(_member(_member(value, "data"), "content"), "request")
+    return isinstance(asked, str) or str(_member(value, "msg_type")).startswith("pywry_auth_")
+
+
+def _member(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, dict) else None

@@ -8,18 +8,43 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .._io.cells import shell
+
 
 def current_kernel() -> Any:
-    """Return the running ipykernel, or None in plain Python and terminal IPython."""
+    """Return the running ipykernel, or None in plain Python, terminal IPython and other kernels."""
     if "ipykernel" not in sys.modules:
         return None
     from IPython import get_ipython
 
-    return getattr(get_ipython(), "kernel", None)
+    kernel = getattr(get_ipython(), "kernel", None)
+    return kernel if hasattr(kernel, "control_handlers") else None
+
+
+def unable_place() -> str:
+    """Return why no cell can wait for a sign-in here, if this is a notebook without ipykernel; else ``""``."""
+    marimo = sys.modules.get("marimo")
+    if marimo is not None and getattr(marimo, "running_in_notebook", lambda: False)():
+        return "A cell of marimo"
+    ipython = shell()
+    if (
+        ipython is None
+        or current_kernel() is not None
+        or "TerminalInteractiveShell" in map(_name, type(ipython).__mro__)
+    ):
+        return ""
+    return "A cell of this kernel"
+
+
+def _name(kind: type) -> str:
+    return kind.__name__
 
 
 def has_front_end() -> bool:
-    """Whether a user can interact: batch runners (nbclient, papermill, nbval) declare that they allow no input."""
+    """Whether to display what only a user needs: batch runners (papermill, nbval) say that they take no input.
+
+    It does not say that a user can click: whether to wait for one is found out by the widget's greeting.
+    """
     kernel = current_kernel()
     if kernel is None:
         return False
@@ -41,8 +66,8 @@ def server_base_url() -> str | None:
 
 
 def kernel_id() -> str:
-    """Return this kernel's ID at the Jupyter server."""
-    return _connection_file().stem.removeprefix("kernel-")
+    """Return this kernel's ID at the Jupyter server: a UUID, to which Enterprise Gateway's launchers add ``_…``."""
+    return _connection_file().stem.removeprefix("kernel-").partition("_")[0]
 
 
 def _connection_file() -> Path:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import logging
-import threading
 import time
-import webbrowser
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .._io.loop import run, submit, wait
+from .._io.loop import run, wait
+from .._io.terminal_prompt import ask, has_terminal
 from .._session.record_sync import STORE_DEADLINE
-from .._wire import pages
-from ..callback_server import OAuthCallbackServer
-from ..errors import AuthenticationError, AuthFlowTimeout, without_traceback
+from ..errors import AuthenticationError, AuthFlowCancelled, AuthFlowTimeout, without_traceback
+from .browser import open_browser
 from .front_end import current_kernel
+from .prompting import HIDDEN, PASTE, keep_asking, take_address
+from .ways.loopback import Loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("pywry_auth_nb")
 
 _MOMENT = 1.0  # seconds by which the background may exceed its own deadline
-_BROWSER_DEADLINE = 5.0  # seconds: a browser that takes longer to start counts as started
 _WINDOW = {"title": "Sign In", "width": 500, "height": 700, "center": True, "resizable": True}
 
 
@@ -36,6 +35,7 @@ class Window:
         show: As in :meth:`AuthFlowManager.run_native`.
         close: As in :meth:`AuthFlowManager.run_native`.
         config: As in :meth:`AuthFlowManager.run_native`.
+        opens_browser: Whether to open the browser; else a terminal shows the address.
     """
 
     def __init__(
@@ -43,14 +43,22 @@ class Window:
         show: Callable[[str, dict[str, Any]], Any] | None,
         close: Callable[[Any], object] | None,
         config: Mapping[str, Any] | None,
+        *,
+        opens_browser: bool = True,
     ) -> None:
         self._show = show
         self._close = close
+        self._opens_browser = opens_browser
         self._config = {**_WINDOW, **(config or {})}
         self._label: Any = None
         self._is_open = False
 
-    def open(self, url: str, patience: float) -> None:
+    @property
+    def is_browser(self) -> bool:
+        """Whether this is the default browser, and not a window of the caller's."""
+        return self._show is None
+
+    def open(self, url: str, redirect_uri: str, patience: float) -> None:
         """Show ``url`` to the user; wait at most ``patience`` seconds for a browser to start.
 
         Raises:
@@ -58,8 +66,8 @@ class Window:
         """
         if self._show is not None:
             self._label, self._is_open = self._show(url, self._config), True
-        elif not _open_browser(url, min(patience, _BROWSER_DEADLINE)):
-            _ask_to_open(url)
+        elif not (self._opens_browser and open_browser(url, patience)):
+            _ask_to_open(url, redirect_uri)
 
     def close(self) -> None:
         """Close the window. A failure is only logged, so that it does not fail the sign-in."""
@@ -71,64 +79,55 @@ class Window:
                 log.warning("the sign-in window could not be closed (%s)", type(error).__name__)
 
 
-def _open_browser(url: str, patience: float) -> bool:
-    """Open the default browser, and return whether there is one. On a thread, since a text browser blocks."""
-    opened: concurrent.futures.Future[bool] = concurrent.futures.Future()
+def _ask_to_open(url: str, redirect_uri: str) -> None:
+    """Print ``url`` in a terminal, for a browser on any machine, which may end at an address to paste.
 
-    def work() -> None:
-        try:
-            opened.set_result(webbrowser.open(url))
-        except Exception as error:  # noqa: BLE001 - webbrowser.Error, or an error of the system
-            log.warning("the browser could not be opened (%s)", type(error).__name__)
-            opened.set_result(False)
-
-    threading.Thread(target=work, name="pywry-auth-browser", daemon=True).start()
-    try:
-        return opened.result(max(0.0, patience))
-    except concurrent.futures.TimeoutError:
-        return True
-
-
-def _ask_to_open(url: str) -> None:
-    """Print ``url`` in a terminal. Not in a notebook, which saves its output and may run on a remote machine."""
+    Not in a notebook, which saves its output and may run on a remote machine.
+    """
     if current_kernel() is not None:
         raise AuthenticationError(code="no_browser")
-    print(f"To sign in, open this address in a browser on this machine:\n\n{url}\n", flush=True)  # noqa: T201
+    print(  # noqa: T201
+        f"The provider sends the browser back to {redirect_uri}, which must be registered there.\n"
+        f"To sign in, open this address in a browser:\n\n{url}\n",
+        flush=True,
+    )
 
 
-def sign_in(sign_ins: SignIns, window: Window, timeout: float) -> AuthFlowResult:
+def sign_in(
+    sign_ins: SignIns, window: Window, timeout: float, *, host: str, port: int, **params: Any
+) -> AuthFlowResult:
     """Sign in with ``window`` within ``timeout`` seconds; see :meth:`AuthFlowManager.run_native`."""
-    until = time.monotonic() + timeout
-    server = OAuthCallbackServer(handle=lambda params: _take_answer(sign_ins, server.redirect_uri, params))
+    until, way = time.monotonic() + timeout, Loopback(sign_ins, host, port)
     request = None
     try:
-        request = run(_begin(sign_ins, server, timeout), timeout + _MOMENT)
+        run(way.begin(timeout, **params), timeout + _MOMENT)
+        request = way.request
         if not request.outcome.done():
-            window.open(request.url, until - time.monotonic())
-        return _outcome(sign_ins, request, until, timeout)
+            window.open(request.url, way.redirect_uri, until - time.monotonic())
+        if window.is_browser and has_terminal():
+            _ask_for_address(way, until)
+        return _outcome(sign_ins, request, until, AuthFlowTimeout(None, timeout, redirect_uri=way.redirect_uri))
     except BaseException as error:
         if request is not None:  # Ctrl-C, or no window
             _give_up(sign_ins, request, error, _MOMENT)
         raise
     finally:
         try:
-            server.stop()
+            way.end(AuthFlowCancelled())
         finally:  # even if Ctrl-C interrupts it
             window.close()
 
 
-async def _begin(sign_ins: SignIns, server: OAuthCallbackServer, timeout: float) -> AuthorizationRequest:
-    """Start the server, and open a sign-in that redirects to it."""
+def _ask_for_address(way: Loopback, until: float) -> None:
+    """Ask for the address at which the browser ended, until the sign-in has ended by itself."""
     try:
-        return await sign_ins.begin(server.start(), lifetime=timeout)
-    except BaseException:  # also if the caller gave up, and stopped the server before it had started
-        server.stop()
-        raise
+        keep_asking(ask, PASTE.format(more=HIDDEN), way.outcome.done, until, partial(take_address, way))
+    except EOFError:
+        raise AuthFlowCancelled from None
 
 
-def _outcome(sign_ins: SignIns, request: AuthorizationRequest, until: float, timeout: float) -> AuthFlowResult:
-    """Wait for the outcome of a sign-in, and end it when its time is up."""
-    late = AuthFlowTimeout(None, timeout)
+def _outcome(sign_ins: SignIns, request: AuthorizationRequest, until: float, late: AuthFlowTimeout) -> AuthFlowResult:
+    """Wait for the outcome of a sign-in, and end it with ``late`` when its time is up."""
     wait(request.outcome, until - time.monotonic())
     if not request.outcome.done():
         _give_up(sign_ins, request, late, _MOMENT + STORE_DEADLINE)  # longer only while tokens are saved
@@ -142,20 +141,3 @@ def _give_up(sign_ins: SignIns, request: AuthorizationRequest, why: BaseExceptio
     """End a sign-in if it is still open, and wait until it has ended."""
     sign_ins.abandon(request.state, why)
     wait(request.outcome, patience)
-
-
-def _take_answer(sign_ins: SignIns, redirect_uri: str, params: dict[str, str]) -> tuple[pages.Page, bool]:
-    """Redeem an answer at ``redirect_uri``; return the page to show, and whether the sign-in has ended.
-
-    An answer to a sign-in that does not redirect here changes nothing.
-    """
-    state = params.get("state", "")
-    outcome = sign_ins.expects(state, redirect_uri)
-    if outcome is None:
-        return pages.failed("already_used" if sign_ins.is_closed(state) else "unknown_flow"), False
-    redeemed = submit(sign_ins.complete(params))
-    concurrent.futures.wait([redeemed, outcome], return_when=concurrent.futures.FIRST_COMPLETED)
-    error = (outcome if outcome.done() else redeemed).exception()
-    if error is None:
-        return pages.signed_in(sign_ins.engine.state.display_name), True
-    return pages.failed(error.code if isinstance(error, AuthenticationError) else "internal"), outcome.done()

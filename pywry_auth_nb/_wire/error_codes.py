@@ -22,24 +22,34 @@ if TYPE_CHECKING:
 #: The codes of the table below, for type checkers, which cannot read the keys of a dict.
 ErrorCode = Literal[
     "access_denied",
+    "account_selection_required",
     "already_used",
     "authentication_failed",
+    "authorization_pending",
     "bad_host",
     "bad_method",
     "bad_request",
     "bad_response",
     "bad_token",
+    "certificate",
     "client_auth_unsupported",
+    "client_key_unusable",
     "client_secret_missing",
     "client_secret_unwanted",
     "configuration",
+    "connection_refused",
+    "consent_required",
     "cross_site",
     "csrf_failed",
+    "device_unsupported",
     "discovery_failed",
+    "expired_token",
     "flow_cancelled",
     "flow_timeout",
     "forbidden",
     "forked",
+    "gateway_refused",
+    "gateway_unavailable",
     "hub_auth_state_missing",
     "hub_refused",
     "hub_scope_missing",
@@ -48,6 +58,7 @@ ErrorCode = Literal[
     "id_token_algorithm",
     "id_token_at_hash",
     "id_token_aud",
+    "id_token_auth_time",
     "id_token_azp",
     "id_token_exp",
     "id_token_iat",
@@ -61,6 +72,8 @@ ErrorCode = Literal[
     "identity_changed",
     "insecure_redirect_uri",
     "insecure_url",
+    "insufficient_scope",
+    "interaction_required",
     "internal",
     "invalid_client",
     "invalid_grant",
@@ -89,11 +102,14 @@ ErrorCode = Literal[
     "not_started",
     "origin_not_allowed",
     "other_browser",
+    "paste_unusable",
     "person_needed",
     "pkce_unsupported",
     "port_unavailable",
+    "provided_token_expired",
     "provider_error",
     "provider_unavailable",
+    "proxy",
     "rate_limited",
     "redirect_refused",
     "redirect_uri_mismatch",
@@ -101,7 +117,10 @@ ErrorCode = Literal[
     "refresh_failed",
     "refused",
     "registered_as_spa",
+    "scope_not_granted",
     "server_error",
+    "slow_down",
+    "step_up_required",
     "store_failed",
     "store_forbidden",
     "store_key",
@@ -115,16 +134,21 @@ ErrorCode = Literal[
     "timeout",
     "token_error",
     "token_expired",
+    "token_not_provided",
+    "token_provided",
+    "token_refused",
     "token_response",
     "token_type",
     "too_large",
     "unauthorized_client",
     "unknown_flow",
+    "unknown_host",
     "unsupported_grant_type",
     "unverified_email",
     "userinfo_failed",
     "userinfo_sub",
     "version_mismatch",
+    "way_unavailable",
     "wrong_thread",
 ]
 
@@ -163,7 +187,9 @@ _DEFAULTS = {
     "host": "The provider",
     "place": "notebook",
     "scope": "admin:auth_state!user",
+    "call": "…",
     "server": "this server",
+    "variable": "HTTPS_PROXY, ALL_PROXY",
 }
 _PLACEHOLDER = re.compile(r"\{(\w+)[^}]*\}")
 _OPTIONAL = re.compile(r"\[([^][{]*\{(\w+)[^][]*)\]")
@@ -191,7 +217,7 @@ _SAFETY = "and was refused for your safety."
 _REGISTRATION = "Check the client's registration at the provider."
 _ASK_OPERATOR = "Ask the provider's operator."
 _BAD_ID_TOKEN = "The provider's ID token was refused"  # noqa: S105 - a title
-_CHECK_CLOCK = "Check this machine's clock, then sign in again."
+_CHECK_CLOCK = "Check this machine's clock and the provider's, then sign in again."
 _HUB = "The hub did not provide its token"
 
 TABLE: Mapping[ErrorCode, Entry] = {
@@ -288,6 +314,18 @@ TABLE: Mapping[ErrorCode, Entry] = {
         "The notebook's kernel is still working on the sign-in.",
         "Look at the notebook: if it does not say that you are signed in within a minute, sign in again.",
     ),
+    "gateway_refused": Entry(
+        502,
+        "The gateway refused the Jupyter server",
+        "The gateway where the notebook's kernel runs refused the Jupyter server.",
+        "Ask the server's administrator to check the gateway's token (c.GatewayClient.auth_token).",
+    ),
+    "gateway_unavailable": Entry(
+        502,
+        "The gateway does not answer",
+        "The gateway where the notebook's kernel runs did not answer the Jupyter server.",
+        "Sign in again in a moment. If that does not help, ask the server's administrator: the log names the reason.",
+    ),
     "version_mismatch": Entry(
         501,
         "The versions do not match",
@@ -323,13 +361,67 @@ TABLE: Mapping[ErrorCode, Entry] = {
         400,
         "The sign-in took too long",
         "The sign-in was not finished in time[ ({timeout:.0f} s)].",
-        _AGAIN,
+        f"{_AGAIN}[ If the provider showed an error, register {{redirect_uri}} there as a redirect URI.]",
+    ),
+    "authorization_pending": Entry(
+        400,
+        "The sign-in waits for you",
+        "The sign-in has not been approved at the provider yet.",
+        "Enter the code at the provider's page, and approve it there.",
+    ),
+    "slow_down": Entry(
+        400,
+        "The provider was asked too often",
+        "The provider wants to be asked less often whether the sign-in was approved.",
+        "Wait a moment; it is asked again by itself.",
+    ),
+    "expired_token": Entry(
+        400,
+        "The code has expired",
+        "The code was not entered at the provider in time.",
+        "Sign in again for a new code.",
+    ),
+    "device_unsupported": Entry(
+        400,
+        "The provider has no codes to enter",
+        "The provider offers no sign-in with a code that is entered in another browser.",
+        "Sign in another way; or, if it does offer one, give its endpoint as device_authorization_url.",
+    ),
+    "paste_unusable": Entry(
+        400,
+        "This is not the provider's answer",
+        "The pasted text is not the address that the provider sent the browser to.",
+        "Paste the whole address of the page at which the sign-in ended, with its code and state.",
+    ),
+    "way_unavailable": Entry(
+        400,
+        "This way to sign in does not work here",
+        "This way to sign in does not work here.",
+        "Sign in another way, or leave via out.",
     ),
     "access_denied": Entry(
         400,
         "Access was declined",
         "The provider says that access was declined.",
-        "Sign in again to go on.",
+        "Sign in again to go on. If you did not decline, the {place} may show the provider's reason.",
+    ),
+    "consent_required": Entry(
+        400,
+        "Consent was not given",
+        "The provider did not get your consent to this sign-in.",
+        "Sign in again, and agree; if you were not asked, leave prompt=none out.",
+    ),
+    "interaction_required": Entry(
+        400,
+        "The provider needs to ask you something",
+        "The provider needs to ask you something before it signs you in, and was not allowed to.",
+        "Sign in again without prompt=none, or ask the provider's operator what it requires of you.",
+    ),
+    "account_selection_required": Entry(
+        400,
+        "The provider needs to know which account",
+        "The provider needs you to choose an account, and was not allowed to ask.",
+        "Sign in again with prompt=select_account.",
     ),
     "authentication_failed": Entry(
         400,
@@ -380,6 +472,12 @@ TABLE: Mapping[ErrorCode, Entry] = {
         "The provider is overloaded.",
         "Try again in a moment.",
     ),
+    "token_refused": Entry(
+        400,
+        "The provider refused to give a token",
+        "The provider refused to give a token[ (HTTP {status})].",
+        "Sign in again; if it happens again, ask the provider's operator.",
+    ),
     "token_response": Entry(
         400,
         "The provider's token response is not valid",
@@ -397,7 +495,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
         400,
         "The provider does not accept this application",
         "The provider does not accept this client.",
-        "Check client_id, client_secret and how it is sent.",
+        "Check client_id, client_secret, and how it is sent (client_auth).",
     ),
     "unauthorized_client": Entry(
         400,
@@ -470,7 +568,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
         502,
         "The provider cannot be used",
         "{host} is not an OpenID Connect issuer, or is not working[ (HTTP {status})].",
-        "Check issuer_url.",
+        "Check issuer_url; if the provider's metadata are elsewhere, give their address as metadata_url.",
     ),
     "metadata_issuer": Entry(
         400,
@@ -509,6 +607,32 @@ TABLE: Mapping[ErrorCode, Entry] = {
         "The provider cannot be reached",
         "{host} could not be reached[ ({reason})].",
         "Check the address and the network, then try again.",
+    ),
+    "unknown_host": Entry(
+        502,
+        "The provider's host name is not known",
+        "{host} cannot be found: its host name has no address.",
+        "Check the spelling of the address, and that this machine is in the right network or VPN. If only a proxy "
+        "knows the name, set HTTPS_PROXY, and take the name out of NO_PROXY.",
+    ),
+    "connection_refused": Entry(
+        502,
+        "The provider refuses connections",
+        "{host} refused the connection.",
+        "Check the port in the address, and that the server is running. If a firewall is in between, set HTTPS_PROXY.",
+    ),
+    "certificate": Entry(
+        502,
+        "The provider's certificate is not trusted",
+        "{host} shows a certificate that is not trusted[: {reason}][. Trusted are those of {trusted}].",
+        "If the network inspects TLS, or the provider has a private authority, set SSL_CERT_FILE or REQUESTS_CA_BUNDLE "
+        "to the file of its root certificate. Otherwise check the address and this machine's clock.",
+    ),
+    "proxy": Entry(
+        502,
+        "The proxy does not let the request through",
+        "{host} was not reached through the proxy[ {proxy}][: {reason}].",
+        "Check {variable} and NO_PROXY.",
     ),
     "timeout": Entry(
         504,
@@ -558,21 +682,58 @@ TABLE: Mapping[ErrorCode, Entry] = {
     ),
     "id_token_malformed": Entry(400, _BAD_ID_TOKEN, "The provider's ID token cannot be read[: {reason}].", _AGAIN),
     "id_token_algorithm": Entry(
-        400, _BAD_ID_TOKEN, "The provider's ID token is signed in a way that is not accepted.", _AGAIN
+        400,
+        _BAD_ID_TOKEN,
+        "The provider's ID token is signed with an algorithm that is not accepted.",
+        "Set the client's ID token signature to RS256 or ES256 at the provider.",
     ),
     "id_token_signature": Entry(
         400, _BAD_ID_TOKEN, "The provider's ID token has a signature that matches none of the provider's keys.", _AGAIN
     ),
-    "id_token_iss": Entry(400, _BAD_ID_TOKEN, "The provider's ID token comes from another issuer.", _AGAIN),
-    "id_token_aud": Entry(400, _BAD_ID_TOKEN, "The provider's ID token is meant for another application.", _AGAIN),
-    "id_token_azp": Entry(400, _BAD_ID_TOKEN, "The provider's ID token was issued to another application.", _AGAIN),
-    "id_token_sub": Entry(400, _BAD_ID_TOKEN, "The provider's ID token does not say who signed in.", _AGAIN),
-    "id_token_exp": Entry(400, _BAD_ID_TOKEN, "The provider's ID token has expired.", _CHECK_CLOCK),
-    "id_token_iat": Entry(400, _BAD_ID_TOKEN, "The provider's ID token was not issued just now.", _CHECK_CLOCK),
-    "id_token_nbf": Entry(400, _BAD_ID_TOKEN, "The provider's ID token is not valid yet.", _CHECK_CLOCK),
-    "id_token_nonce": Entry(400, _BAD_ID_TOKEN, "The provider's ID token answers another sign-in.", _AGAIN),
+    "id_token_iss": Entry(
+        400,
+        _BAD_ID_TOKEN,
+        "The provider's ID token comes from another issuer (iss).",
+        "Sign in again; if it happens again, the provider's operator must let metadata and ID tokens name the same "
+        "issuer (Keycloak: KC_HOSTNAME).",
+    ),
+    "id_token_aud": Entry(
+        400,
+        _BAD_ID_TOKEN,
+        "The provider's ID token is meant for another application (aud).",
+        "Check client_id; if the {place} names applications that you trust, add them to trusted_audiences.",
+    ),
+    "id_token_azp": Entry(
+        400,
+        _BAD_ID_TOKEN,
+        "The provider's ID token was issued to another application (azp).",
+        "Check client_id. If it is right, the provider's operator must let ID tokens name this client in azp.",
+    ),
+    "id_token_sub": Entry(400, _BAD_ID_TOKEN, "The provider's ID token does not say who signed in (sub).", _AGAIN),
+    "id_token_exp": Entry(
+        400,
+        _BAD_ID_TOKEN,
+        "The provider's ID token has expired (exp)[: {ahead:+.0f} s from this machine's clock].",
+        _CHECK_CLOCK,
+    ),
+    "id_token_iat": Entry(
+        400,
+        _BAD_ID_TOKEN,
+        "The provider's ID token was not issued just now (iat)[: {ahead:+.0f} s from this machine's clock].",
+        _CHECK_CLOCK,
+    ),
+    "id_token_nbf": Entry(
+        400,
+        _BAD_ID_TOKEN,
+        "The provider's ID token is not valid yet (nbf)[: {ahead:+.0f} s from this machine's clock].",
+        _CHECK_CLOCK,
+    ),
+    "id_token_nonce": Entry(400, _BAD_ID_TOKEN, "The provider's ID token answers another sign-in (nonce).", _AGAIN),
     "id_token_at_hash": Entry(
-        400, _BAD_ID_TOKEN, "The provider's ID token does not belong to the access token that came with it.", _AGAIN
+        400,
+        _BAD_ID_TOKEN,
+        "The provider's ID token does not belong to the access token that came with it (at_hash).",
+        _AGAIN,
     ),
     "userinfo_sub": Entry(
         400,
@@ -580,10 +741,16 @@ TABLE: Mapping[ErrorCode, Entry] = {
         "The provider names two different users for one sign-in.",
         _AGAIN,
     ),
+    "id_token_auth_time": Entry(
+        400,
+        "The sign-in is too old",
+        "The provider did not ask for the sign-in to be made anew, or does not say when it was (auth_time).",
+        f"{_AGAIN[:-1]} with prompt='login'; if that does not help, ask the provider's operator about max_age.",
+    ),
     "identity_changed": Entry(
         400,
         "The tokens belong to another user",
-        "The renewed tokens belong to another sign-in.",
+        "The tokens belong to another user than those before.",
         _AGAIN,
     ),
     # -- tokens ---------------------------------------------------------------------------------------------------
@@ -591,7 +758,8 @@ TABLE: Mapping[ErrorCode, Entry] = {
         400,
         "Not signed in",
         "There is no signed-in session.",
-        "Display the session in a cell and sign in, or call session.login().",
+        "Display the session in a cell and sign in, or call session.login(). Where no user can: run `pywry-auth login` "
+        "before, with a token store; or set PYWRY_OAUTH2__ACCESS_TOKEN_FILE.",
     ),
     "invalid_grant": Entry(
         400,
@@ -647,6 +815,25 @@ TABLE: Mapping[ErrorCode, Entry] = {
         "The token is not meant for {server}.",
         "Add it to the session's allowed_origins if it is.",
     ),
+    "insufficient_scope": Entry(
+        400,
+        "The token may not do this",
+        "The sign-in lacks a scope that {server} needs[: {names}].",
+        "Run session.require({call}), then try again.",
+    ),
+    "scope_not_granted": Entry(
+        400,
+        "A scope was not granted",
+        "The provider did not grant what was asked for[: {names}].",
+        "If you left it out there, run session.require({call}) again; else check the client's registration at the "
+        "provider.",
+    ),
+    "step_up_required": Entry(
+        400,
+        "A newer sign-in is needed",
+        "A newer or stronger sign-in is needed by {server}.",
+        "Run session.login({call}), then try again.",
+    ),
     # -- where the program runs -----------------------------------------------------------------------------------
     "configuration": Entry(
         400,
@@ -662,9 +849,10 @@ TABLE: Mapping[ErrorCode, Entry] = {
     ),
     "no_front_end": Entry(
         400,
-        "There is no front end",
-        "The session is not signed in, and there is no front end here to sign in with.",
-        "Open the notebook in JupyterLab or Notebook 7 and sign in there.",
+        "No user can be asked here",
+        "The session is not signed in, and there is no notebook page and no terminal here in which a user could.",
+        "Sign in where there is one, and keep the sign-in in a token store (as `pywry-auth login` does); or provide a "
+        "token: PYWRY_OAUTH2__ACCESS_TOKEN_FILE and SessionManager.from_settings().",
     ),
     "no_kernel": Entry(
         400,
@@ -736,6 +924,31 @@ TABLE: Mapping[ErrorCode, Entry] = {
         "Try again in a moment. If it happens again, sign out of the hub and in again; its administrator sets "
         "c.Authenticator.auth_refresh_age to a few seconds, less than the lifetime of a token.",
     ),
+    # -- tokens that are provided from outside --------------------------------------------------------------------
+    "token_not_provided": Entry(
+        400,
+        "The token is not in its place",
+        "The token that should be in {place} cannot be read[ ({reason})].",
+        "Put it there, and nothing else.",
+    ),
+    "provided_token_expired": Entry(
+        400,
+        "The token has expired",
+        "The token in {place} has expired.",
+        "Put a new one there.",
+    ),
+    "token_provided": Entry(
+        400,
+        "There is nothing to sign in at",
+        "The token of this session is provided by its settings, so there is nothing to sign in at.",
+        "Read session.access_token.",
+    ),
+    "client_key_unusable": Entry(
+        400,
+        "The client's key cannot be used",
+        "The private key with which this client signs cannot be read.",
+        "Check the file that the setting 'client_key_file' names.",
+    ),
     # -- the token store ------------------------------------------------------------------------------------------
     "store_unavailable": Entry(
         400,
@@ -787,6 +1000,11 @@ TABLE: Mapping[ErrorCode, Entry] = {
     ),
 }
 
+#: Codes for a provider that could not be reached: trying again later may help, and says nothing about the sign-in.
+NETWORK_ERRORS: frozenset[ErrorCode] = frozenset(
+    {"certificate", "connection_refused", "network", "proxy", "unknown_host"}
+)
+
 
 def document() -> str:
     """Return the text of ``docs/error-codes.md``."""
@@ -807,6 +1025,10 @@ with the wording. The message of an error may say more than the sentence here. T
 the JSON routes show the same codes; pages and routes answer with the HTTP status.
 
 A notebook shows the message, the code and your own lines of the traceback. `traceback.print_exc()` shows all frames.
+
+What the provider itself says about a failure is in `error.description`: plain text, at most 200 characters, without the
+secrets of the request; empty if it says nothing. A notebook, the kernel's log and the widget show it as the provider's
+words. No page and no log of the Jupyter server has it.
 """
 
 if __name__ == "__main__":

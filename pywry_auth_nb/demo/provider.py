@@ -65,6 +65,7 @@ def _write_settings(folder: Path, issuer: str, port: int, redirect_uris: list[st
             "audience": "demo",
             "require_pkce": True,
             "refresh_token_rotation": True,
+            "token_expiry_minutes": 2,  # so that one sees a token being renewed
             "clients": [client],
         },
         "jwt": {"keys_dir": str(folder / "keys")},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -72,6 +73,7 @@ def _run_lab(folder: Path, port: int, issuer: str, *, browser: bool) -> int:
     work.mkdir()
     shutil.copy(quickstart(), work / "quickstart.ipynb")
     token = secrets.token_urlsafe(24)
+    _silence_news(folder)
     config = folder / "jupyter_config.py"
     config.write_text(_CONFIG.format(port=port, folder=str(work), browser=browser, token=token))
     with _lab(config, issuer) as lab:
@@ -85,6 +87,13 @@ def _run_lab(folder: Path, port: int, issuer: str, *, browser: bool) -> int:
             flush=True,
         )
         return lab.wait()
+
+
+def _silence_news(folder: Path) -> None:
+    """Answer JupyterLab's question about news, which would stand over the first screen."""
+    overrides = folder / "config" / "labconfig" / "default_setting_overrides.json"
+    overrides.parent.mkdir(parents=True)
+    overrides.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}))
 
 
 @contextmanager

@@ -11,6 +11,7 @@
       outside        a hub, or a server, without a server here
       kernel         a kernel of the server, and its control channel
       provider       discovery, PKCE, the client
+      registration   the redirect URI at the provider
       clock          this machine's clock
       store          the token store
     http_probe     HTTP;  addresses, URLs;  hub_environment, what a hub tells of its address
@@ -20,19 +21,25 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from ..providers import OAuthProvider
+    from ..session import SessionManager
+    from .findings import Report
 
 #: Seconds that the whole command may take, unless told otherwise.
 SECONDS = 60.0
 _INTERRUPTED = 130
 
 
-def main(address: str | None, *, as_json: bool, settings: Mapping[str, str], seconds: float) -> int:
+def main(address: str | None, *, as_json: bool, settings: Mapping[str, str], seconds: float, token: str = "") -> int:
     """Make all checks, print what was found, and return the exit status.
 
     Args:
@@ -41,6 +48,7 @@ def main(address: str | None, *, as_json: bool, settings: Mapping[str, str], sec
         settings: Settings of the provider that win over those of the environment. With any of these the client is
             tried as one without a secret: the configured one belongs to another client, or provider.
         seconds: How long all of it may take.
+        token: The token that stood in the address, as Jupyter prints it.
 
     Returns:
         0 if a sign-in would work, as far as can be seen from here; 1 if it would fail, if a check that was begun could
@@ -48,15 +56,51 @@ def main(address: str | None, *, as_json: bool, settings: Mapping[str, str], sec
     """
     try:
         with _interruption() as interruption:
-            from .examination import examine
+            from .examination import Place, examine
 
-            report = examine(address, settings, seconds, os.environ)
+            report = examine(Place(address, token, os.environ), settings, seconds)
     except KeyboardInterrupt:
         return _INTERRUPTED
     if interruption.happened:
         return _INTERRUPTED
     print(report.as_json() if as_json else report.as_text())
     return 0 if report.ok else 1
+
+
+class _Doctor(ModuleType):
+    """This module: ``doctor()`` in a notebook does what the command does, and looks at the notebook's own provider."""
+
+    def __call__(self, what: SessionManager | OAuthProvider | None = None, *, seconds: float = SECONDS) -> Report:
+        """Make all checks, and return a report, which a cell shows as its last line.
+
+        Args:
+            what: The session or the provider to look at; the one that was made last in this notebook when left out, or
+                what the settings name if there is none.
+            seconds: How long all of it may take.
+        """
+        from ..session import SessionManager
+        from .examination import Place, examine, examine_objects
+
+        place, subject = Place(None, "", os.environ), _in_notebook() if what is None else what
+        if subject is None:
+            return examine(place, {}, seconds)
+        if isinstance(subject, SessionManager):
+            return examine_objects(place, subject.provider, subject.token_store, seconds)
+        return examine_objects(place, subject, None, seconds)
+
+
+def _in_notebook() -> SessionManager | OAuthProvider | None:
+    """Return the session that the notebook named last; for want of one, the provider."""
+    from .._io.cells import shell
+    from ..providers import OAuthProvider
+    from ..session import SessionManager
+
+    values = [*getattr(shell(), "user_ns", {}).values()][::-1]
+    kinds: tuple[type[Any], ...] = (SessionManager, OAuthProvider)
+    return next((value for kind in kinds for value in values if isinstance(value, kind)), None)
+
+
+sys.modules[__name__].__class__ = _Doctor
 
 
 class _Interruption:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from .._io.http import MAX_URL, split_url
+from .._io.urls import MAX_URL, split_url
 
 _SHAPE = re.compile(r"https?://[A-Za-z0-9.\-\[\]:_]+(/[A-Za-z0-9/._~%@!$&'()*+,;=:-]*)?", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
@@ -27,6 +27,11 @@ def read_address(text: str) -> str:
     if not is_address(address):
         raise ValueError("the URL must be the address as the browser has it: https://hub.example.org/")
     return f"{origin_of(address)}{path_of(address).rstrip('/')}/"
+
+
+def token_in(text: str) -> str:
+    """Return the token in a URL that a Jupyter server printed, such as ``http://127.0.0.1:8888/lab?token=…``."""
+    return dict(parse_qsl(text.strip().partition("#")[0].partition("?")[2])).get("token", "")
 
 
 def without_page(address: str) -> str:

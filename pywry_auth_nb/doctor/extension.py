@@ -13,7 +13,7 @@ from .findings import Check, Finding, found
 from .http_probe import json_object
 
 if TYPE_CHECKING:
-    from .._io.http import Answer
+    from .._io.answers import Answer
     from .server import Server
 
 _CHECK = "pywry-auth/check"

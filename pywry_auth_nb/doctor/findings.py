@@ -18,7 +18,12 @@ T = TypeVar("T")
 #: At least one of these checks must have found something that is well, or there was nothing to look at.
 _SUBJECTS = frozenset({"server", "public", "provider"})
 #: Codes of checks that were begun, and could not be made.
-_UNMADE = frozenset({"check_failed", "kernel_slow", "kernel_unseen"})
+_UNMADE = frozenset({"check_failed", "kernel_slow", "kernel_unseen", "login_before_server", "token_needed"})
+#: Codes of what could not be seen, though a sign-in depends on it.
+_UNSEEN = frozenset({
+    "client_unknown", "client_unset", "kernel_elsewhere", "kernel_not_python", "provider_unset", "public_login",
+    "public_unreachable", "registration_unknown", "user_server_unseen",
+})  # fmt: skip
 _MARGIN = 9  # characters: the longest level and two spaces
 
 
@@ -27,7 +32,7 @@ class Finding:
     """One result of a check.
 
     Attributes:
-        check: ``server``, ``extension``, ``public``, ``kernel``, ``provider``, ``clock`` or ``store``.
+        check: ``server``, ``extension``, ``public``, ``kernel``, ``network``, ``provider``, ``clock`` or ``store``.
         level: ``error`` where a sign-in would fail, ``warning`` where it may, or is not safe; ``note`` for what could
             not be seen, or may be a surprise; ``ok``.
         code: What programs may compare; it never changes with the wording.
@@ -58,19 +63,25 @@ TABLE = _read_table()
 def found(check: str, row: str, **values: object) -> Finding:
     """Return the finding of a row of the table, with these values in its words."""
     section = check if row in TABLE[check] else "any check"
-    level, _, words = " ".join(TABLE[section][row].splitlines()).partition(": ")
-    message, _, advice = words.partition(" -> ")
+    level, _, text = words(section, row).partition(": ")
+    message, _, advice = text.partition(" -> ")
     values |= {"check": check, "here": __version__}
     return Finding(check, level, row.partition(".")[0], message.format_map(values), advice.format_map(values))
 
 
 def found_error(check: str, error: AuthenticationError, about: str) -> Finding:
     """Return the finding of an error of the package, with the advice for its code, or for what it is about."""
-    advice = TABLE[f"{check} errors"]
-    return Finding(check, "error", error.code, error.message, advice.get(error.code) or advice[about])
+    section = f"{check} errors"
+    advice = words(section, error.code if error.code in TABLE[section] else about)
+    return Finding(check, "error", error.code, error.message, advice)
 
 
-@dataclass
+def words(section: str, row: str) -> str:
+    """Return the words of a row of the table on one line."""
+    return " ".join(TABLE[section][row].split())
+
+
+@dataclass(repr=False)
 class Report:
     """All findings, and the redirect URI to register.
 
@@ -109,6 +120,11 @@ class Report:
         return sum(finding.code in _UNMADE for finding in self.findings)
 
     @property
+    def unseen(self) -> int:
+        """How many things that a sign-in depends on could not be seen."""
+        return sum(finding.code in _UNSEEN for finding in self.findings)
+
+    @property
     def is_empty(self) -> bool:
         """Whether there was neither a server nor a hub nor a provider to look at."""
         return not any(finding.level == "ok" and finding.check in _SUBJECTS for finding in self.findings)
@@ -145,7 +161,15 @@ class Report:
             )
         if self.unmade:
             return f"A sign-in may work: {_count(self.unmade, 'check')} could not be made."
+        if self.unseen:
+            return (
+                f"Nothing was found that would make a sign-in fail; {_count(self.unseen, 'thing')} could not be seen "
+                "from here, as the notes say."
+            )
         return "A sign-in would work, as far as can be seen from here."
+
+    def __repr__(self) -> str:
+        return self.as_text()
 
 
 def _count(number: int, what: str) -> str:

@@ -11,7 +11,7 @@ from .._io.loop import run
 from ..errors import AuthenticationError
 
 if TYPE_CHECKING:
-    from .._io.http import Answer
+    from .._io.answers import Answer
 
 _ONE_ANSWER = 10.0  # seconds
 _SHORTEST = 0.5  # seconds that a request gets when time is up: enough to clean up on this machine

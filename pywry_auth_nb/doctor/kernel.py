@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
-    from .._io.http import Answer
+    from .._io.answers import Answer
     from .server import Server
 
 _START = 20.0  # seconds

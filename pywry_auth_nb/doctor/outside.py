@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from .._io.http import is_safe
+from .._io.urls import is_safe
 from .._wire.hub_routing import CALLBACK, HUB_CALLBACK
 from . import extension, public
 from .addresses import host_of, hub_of, is_address, is_same_origin, user_in, without_page
@@ -16,7 +16,7 @@ from .server import from_outside
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .._io.http import Answer
+    from .._io.answers import Answer
     from .http_probe import Probe
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from .._io.loop import run
 from .._wire.hub_routing import CALLBACK
-from ..errors import AuthenticationError
+from ..errors import AuthenticationError, NetworkSettingError
+from ..providers.id_token import ALGORITHMS
 from . import clock
-from .findings import TABLE, Check, Finding, found, found_error
+from .findings import TABLE, Check, Finding, found, found_error, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,28 +27,41 @@ _NO_CLIENT = "pywry-auth-doctor"  # in place of a client ID, where none is known
 _REFUSED = frozenset({"invalid_client", "unauthorized_client", "tenant_mismatch", "client_secret_unwanted"})
 
 
-def check(settings: OAuth2Settings, probe: Probe, *, as_public: bool = False) -> Check[None]:
-    """Read the provider's metadata, and try out the client (``as_public``: without its secret, which stays here)."""
+def check(settings: OAuth2Settings, probe: Probe, *, as_public: bool = False) -> Check[OAuthProvider | None]:
+    """Look at the provider that the settings name (``as_public``: without its secret, which stays here)."""
     if not _is_chosen(settings):
         yield found("provider", "provider_unset")
-        return
+        return None
     try:
         provider = _create(settings)
+    except AuthenticationError as error:
+        yield _error(error)
+        return None
+    return (yield from check_provider(provider, probe, as_public=as_public))
+
+
+def check_provider(provider: OAuthProvider, probe: Probe, *, as_public: bool = False) -> Check[OAuthProvider | None]:
+    """Read the provider's metadata, and try out the client; return the provider if its registration can be tried."""
+    try:
         run(provider.prepare(), probe.at_most(_READY))
         if not provider.interactive:
             run(provider.acquire_token_silent(), probe.at_most(_READY))
+    except NetworkSettingError:
+        return None  # the network's check says so
     except AuthenticationError as error:
         yield _error(error)
-        return
+        return None
     if not provider.interactive:
-        yield found("provider", "hub_token")
-        return
+        yield found("provider", _source(provider), host=provider.label)
+        return None
     yield found("provider", "discovery", host=provider.label)
-    yield from _check_metadata(getattr(provider, "metadata", {}), provider.scopes)
+    yield from _check_metadata(getattr(provider, "metadata", {}), provider)
     client = _check_client(provider, probe)
-    more = TABLE["without a secret"].get(client.code, "") if as_public else ""
+    more = words("without a secret", client.code) if as_public and client.code in TABLE["without a secret"] else ""
     yield replace(client, advice=f"{client.advice} {more}".strip())
     yield from clock.check(provider, probe)
+    # the authorize endpoint would refuse such a client for the same reason
+    return None if client.code in {"client_unset", "client_refused"} else provider
 
 
 def wrong_settings(error: Exception) -> Check[None]:
@@ -61,8 +75,25 @@ def _error(error: AuthenticationError) -> Finding:
     return found_error("provider", error, "hub" if error.code.startswith("hub_") else "settings")
 
 
+def _source(provider: OAuthProvider) -> str:
+    """Return the finding for a provider whose tokens come without a user."""
+    from ..providers import HubTokenSource, RefreshTokenSource
+
+    if isinstance(provider, RefreshTokenSource):
+        return "refresh_token_untried"
+    return "hub_token" if isinstance(provider, HubTokenSource) else "token_source"
+
+
 def _is_chosen(settings: OAuth2Settings) -> bool:
-    names = ("client_id", "issuer_url", "authorize_url", "token_url")
+    names = (
+        "client_id",
+        "issuer_url",
+        "metadata_url",
+        "authorize_url",
+        "token_url",
+        "access_token",
+        "access_token_file",
+    )
     return settings.provider != "custom" or any(getattr(settings, name) for name in names)
 
 
@@ -70,12 +101,12 @@ def _create(settings: OAuth2Settings) -> OAuthProvider:
     """Return the provider of the settings; its metadata can be read before a client is known."""
     from ..providers import create_provider_from_settings
 
-    if settings.provider == "oidc" and settings.issuer_url and not settings.client_id:
+    if settings.provider == "oidc" and (settings.issuer_url or settings.metadata_url) and not settings.client_id:
         settings.client_id = _NO_CLIENT
     return create_provider_from_settings(settings)
 
 
-def _check_metadata(metadata: Mapping[str, Any], requested: list[str]) -> Iterator[Finding]:
+def _check_metadata(metadata: Mapping[str, Any], provider: OAuthProvider) -> Iterator[Finding]:
     """Yield what the provider says of itself; plain OAuth has no metadata."""
     if not metadata:
         return
@@ -83,9 +114,17 @@ def _check_metadata(metadata: Mapping[str, Any], requested: list[str]) -> Iterat
     yield found("provider", "pkce" if says_pkce else "pkce_unlisted")
     says_iss = metadata.get("authorization_response_iss_parameter_supported") is True
     yield found("provider", "iss" if says_iss else "iss_unlisted")
+    listed, requested = metadata.get("id_token_signing_alg_values_supported"), provider.scopes
+    if getattr(provider, "require_id_token_validation", False) and listed and _accepts_none_of(listed):
+        known = [each for each in listed if each in {"HS256", "HS384", "HS512", "none"}]
+        yield found("provider", "id_token_algorithm", algorithms=", ".join(known) or "others")
     scopes = metadata.get("scopes_supported")
     if isinstance(scopes, list) and "offline_access" in scopes and "offline_access" not in requested:
-        yield found("provider", "refresh_tokens")
+        yield found("provider", "refresh_tokens", scopes=" ".join(requested))
+
+
+def _accepts_none_of(listed: Any) -> bool:
+    return isinstance(listed, list) and ALGORITHMS.keys().isdisjoint(each for each in listed if isinstance(each, str))
 
 
 def _check_client(provider: OAuthProvider, probe: Probe) -> Finding:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._io.http import is_safe
+from .._io.urls import is_safe
 from .._wire.hub_routing import CALLBACK
 from . import hub_environment
-from .addresses import host_of, is_subdomain, origin_of, path_of, scheme_of, user_in, without_page
+from .addresses import host_of, origin_of, path_of, scheme_of, user_in, without_page
 from .extension import Extension, is_login_needed, look_from_outside
 from .findings import Check, Finding, found
 from .server import Server
@@ -15,10 +15,9 @@ from .server import Server
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .._io.http import Answer
+    from .._io.answers import Answer
 
 _NOT_FOUND = 404
-_LOCALHOST = "http://localhost/"
 
 
 def check(server: Server, local: Extension, address: str | None, environ: Mapping[str, str]) -> Check[str | None]:
@@ -39,8 +38,7 @@ def check(server: Server, local: Extension, address: str | None, environ: Mappin
     expected = local.redirect_uri
     if not local.configured:
         expected = hub_environment.redirect_uri(origin_of(there), environ) if local.hub else there + CALLBACK
-    # A browser takes x.localhost for this machine (RFC 6761 §6.3); we do not, so nothing is sent there.
-    if not is_safe(expected) or not (is_safe(there) or is_subdomain(there, _LOCALHOST)):
+    if not is_safe(expected) or not is_safe(there):
         yield found("public", "insecure_redirect_uri", host=host_of(there))
         return None
     seen = look_from_outside(Server(there, server.token, server.probe))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._io.http import is_safe
+from .._io.urls import is_safe
 from .._wire.hub_routing import is_on_a_hub
 from ..tokens import Secret
 from .addresses import ALL_ADDRESSES, host_of, is_address, on_this_machine, path_of, scheme_of
@@ -17,7 +17,7 @@ from .findings import Check, found
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .._io.http import Answer
+    from .._io.answers import Answer
     from .http_probe import Probe
 
 _SECONDS = 3.0  # for each server
@@ -72,6 +72,15 @@ def find(environ: Mapping[str, str], probe: Probe) -> Check[Server | None]:
     if not statuses and _has_internal_ssl(environ):
         yield found("server", "server_internal_ssl")
     return None
+
+
+def let_in(url: str, token: str, probe: Probe) -> Check[Server | None]:
+    """Return the server at ``url``, with which the user gave ``token``, if it takes that; else None, and no finding."""
+    server = Server(url, Secret(token), probe)
+    if server.status() != _WELCOME:
+        return None
+    yield found("server", "server_found", server=server.name)
+    return server
 
 
 def from_outside(url: str, environ: Mapping[str, str], probe: Probe) -> Server:

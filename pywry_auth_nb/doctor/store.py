@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .._io.http import is_loopback
 from .._io.loop import run
+from .._io.urls import is_loopback
 from ..errors import AuthenticationError, TokenStoreError
 from .findings import Check, found, found_error
 
@@ -32,14 +33,28 @@ def check(settings: OAuth2Settings, *, on_hub: bool, probe: Probe) -> Check[None
 
     try:
         store: Any = store_from_settings(settings)
-        if backend == "redis" and settings.redis_url and not _is_private(settings.redis_url):
-            yield found("store", "redis_plain", hosts=", ".join(_hosts(settings.redis_url)))
+    except AuthenticationError as error:
+        yield found_error("store", error, backend)
+        return
+    if backend == "redis" and settings.redis_url and not _is_private(settings.redis_url):
+        yield found("store", "redis_plain", hosts=", ".join(_hosts(settings.redis_url)))
+    yield from check_store(store, backend, on_hub=on_hub, probe=probe)
+    if backend == "redis":
+        with suppress(AuthenticationError):
+            run(store.close(), probe.at_most(2.0))
+
+
+def check_store(store: Any, backend: str, *, on_hub: bool, probe: Probe) -> Check[None]:
+    """Do the same with a store that is there."""
+    if backend == "memory":
+        yield found("store", "store_memory")
+        return
+    try:
         run(_try_out(store), probe.at_most(_WORK))
         yield found("store", "store", backend=backend)
         yield from _check_encryption(store, on_hub=on_hub)
         if backend == "redis":
             allowed = run(_reads_others(store), probe.at_most(_WORK))
-            run(store.close(), probe.at_most(2.0))
             wide = "redis_acl.wide_on_hub" if on_hub else "redis_acl.wide"
             yield found("store", wide if allowed else "redis_acl")
     except AuthenticationError as error:

@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
+import json
 from abc import ABC, abstractmethod
-from base64 import b64encode
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from .._io.cells import warn_if_in_a_cell
-from .._io.http import Answer, HttpClient, check_url
+from .._io.http import HttpClient
 from .._io.loop import on_loop
-from .._wire.error_codes import is_known
-from ..errors import TokenError, TokenRefreshError
-from ..tokens import Secret, parse_token_response
+from .._io.urls import check_url, origin
+from .._io.values import read_label
+from ..errors import TokenError
+from ..tokens import secret_or_empty
+from . import client_auth as authentication
+from . import parameters, registration, userinfo
+from . import scopes as scope_lists
+from .device import device_form, parse_device_code
+from .revocation import NO_ENDPOINT, REFUSED, REVOKED, outcome_of, revoke_each
+from .token_endpoint import TokenEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
+    from .._io.answers import Answer
     from .._wire.error_codes import ErrorCode
     from ..pkce import PKCEChallenge
     from ..tokens import OAuthTokenSet
+    from .client_auth import ClientCredential
+    from .device import DeviceCode
+    from .parameters import ClientAuth, Parameters, Value
+    from .scopes import Scopes
 
-log = logging.getLogger("pywry_auth_nb")
-
-#: Parameters that callers may not override: these tie the answer to the request (RFC 9700 §2.1.1).
-_PROTECTED = frozenset(
-    {"response_type", "response_mode", "client_id", "redirect_uri", "state", "nonce", "code_challenge"}
-    | {"code_challenge_method", "request", "request_uri", "client_secret"}
+_UNKNOWN_ISSUER = (
+    "The answer names an issuer at another address than this provider's, which was set up without one. If it is the "
+    "right one, give issuer_url."
 )
-
-#: OAuth errors (RFC 6749 §5.2) of the client's registration, which neither a retry nor a new sign-in can fix.
-_MISCONFIGURED: frozenset[ErrorCode] = frozenset(
-    {"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_request"}
-)
-#: Error codes of this package for the same.
-_OWN_CODES: frozenset[ErrorCode] = frozenset({
-    "client_auth_unsupported", "client_secret_missing", "client_secret_unwanted", "redirect_uri_mismatch",
-    "registered_as_spa", "tenant_mismatch",
-})  # fmt: skip
-#: Codes after which a retry cannot help until the registration, or the settings here, have been changed.
-REGISTRATION_ERRORS = _MISCONFIGURED | _OWN_CODES
-REVOKED = "revoked"
-_REVOKE_DEADLINE = 5.0  # seconds
 
 
 class OAuthProvider(ABC):
@@ -54,27 +46,57 @@ class OAuthProvider(ABC):
         client_id: Client identifier registered with the provider.
         client_secret: The client's secret; empty for a public client. Read it from the environment or a file, since
             cells are saved in the notebook.
-        scopes: Scopes to request.
+        scopes: Scopes to request: text separated by spaces, or a list, tuple or set.
         authorize_url: Authorization endpoint (RFC 6749 §3.1).
         token_url: Token endpoint (§3.2).
         userinfo_url: UserInfo endpoint, if there is one (OIDC Core §5.3).
         revocation_url: Revocation endpoint, if there is one (RFC 7009).
+        device_authorization_url: Device authorization endpoint, if there is one (RFC 8628 §3.1).
+        authorize_params: Further parameters of the authorize URL, by name. They are added to those of the class; an
+            empty value takes one away, and a list repeats it.
+        token_params: Further parameters of token requests: of the code's exchange and of refreshes.
+        audience: The API that the token is for, where the provider wants to be told so (Auth0).
+        resource: The same by RFC 8707: the address of one API, or a list; also sent with token requests.
+        prompt: What the provider must ask the user (OIDC Core §3.1.2.1): ``"login"``, ``"consent"``,
+            ``"select_account"``.
+        login_hint: The user who is expected to sign in, such as an e-mail address.
+        client_auth: How ``client_secret`` is sent: ``"basic"`` (in a header), ``"post"`` (in the body) or ``"none"``.
+            When left out, the provider's metadata decide; and if the provider does not accept the client, the other
+            of the first two is tried once.
+        client_key: What the client signs assertions with, instead of sending a secret: a :class:`ClientKey`, or the
+            path of its file (``private_key_jwt``, RFC 7523 §2.2).
+        label: Name of the provider for display; the host when left out.
 
     Every async method may be awaited from any event loop.
+
+    Raises:
+        ConfigurationError: ``client_id`` is missing; ``client_secret`` is an address; ``scopes`` are neither text nor a
+            list of text; a parameter would override what ties the answer to the request; ``client_auth`` is unknown;
+            there are both a secret and a key, or the key is unusable.
     """
 
     #: Additional parameters of every authorize URL.
-    authorize_params: ClassVar[Mapping[str, str]] = {}
+    authorize_params: Mapping[str, Value] = {}
+    #: Additional parameters of every token request.
+    token_params: Mapping[str, Value] = {}
+    #: Additional parameters of the authorize URL of a sign-in that asks for more scopes than the one before.
+    incremental_params: ClassVar[Mapping[str, str]] = {}
+    #: How a client with a secret authenticates where the provider does not say.
+    default_auth: ClassVar[str] = authentication.POST
     #: Error names specific to this provider, and their equivalents in RFC 6749.
     error_names: ClassVar[Mapping[str, ErrorCode]] = {}
     #: Whether the token endpoint may answer with a form instead of JSON.
     form_answers: ClassVar[bool] = False
     #: Whether the user must sign in; otherwise tokens come from :meth:`acquire_token_silent`.
     interactive: ClassVar[bool] = True
+    #: Whether tokens may go to the token store that the settings name; otherwise they stay in memory.
+    kept_in_store: ClassVar[bool] = True
     #: Whether a token can be renewed only after its expiry.
     refresh_only_after_expiry: ClassVar[bool] = False
     #: Whether revoking one token revokes all others of the same user and client.
     revokes_consent: ClassVar[bool] = False
+    #: Where users sign out of the provider itself, if it has such a page.
+    end_session_url: str = ""
     #: Additional headers of API requests.
     api_headers: ClassVar[Mapping[str, str]] = {}
 
@@ -82,35 +104,84 @@ class OAuthProvider(ABC):
         self,
         client_id: str,
         client_secret: str = "",
-        scopes: list[str] | None = None,
+        scopes: Scopes | None = None,
         authorize_url: str = "",
         token_url: str = "",
         userinfo_url: str = "",
         revocation_url: str = "",
+        *,
+        device_authorization_url: str = "",
+        authorize_params: Parameters | None = None,
+        token_params: Parameters | None = None,
+        audience: str = "",
+        resource: Value = "",
+        prompt: str = "",
+        login_hint: str = "",
+        client_auth: ClientAuth = "",
+        client_key: ClientCredential | str | None = None,
+        label: str = "",
     ) -> None:
+        registration.check_client_id(client_id)
         self.client_id = client_id
-        client_secret = Secret(client_secret)  # first: a traceback through this frame must not show it
+        client_secret = secret_or_empty(client_secret)  # first: a traceback through this frame must not show it
+        registration.check_secret(client_secret)
         warn_if_in_a_cell(client_secret)
         self.client_secret = client_secret
-        self.scopes = list(scopes or [])
+        self.scopes = [*map(self.scope_name, scope_lists.read([] if scopes is None else scopes))]
         self.authorize_url = authorize_url
         self.token_url = token_url
         self.userinfo_url = userinfo_url
         self.revocation_url = revocation_url
+        self.device_authorization_url = device_authorization_url
+        named = {"audience": audience, "resource": resource, "prompt": prompt, "login_hint": login_hint}
+        self.authorize_params = parameters.of_authorize_url(
+            self.authorize_params, authorize_params, parameters.given(named)
+        )
+        resources = {"resource": self.authorize_params.get("resource", "")}  # also with the code (RFC 8707 §2.2)
+        self.token_params = parameters.of_token_requests(resources, self.token_params, token_params)
+        authentication.check_choice(client_auth)
+        self.client_auth = client_auth
+        self.client_key = authentication.key_of(client_key, client_secret, client_auth)
+        self._label = read_label(label)
         self._http = HttpClient()
+        self._token_endpoint = TokenEndpoint(self._http, self, self._listed_methods)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.label or 'without address'}, client {self.client_id!r}>"
 
     @property
     def label(self) -> str:
-        """The host at which the user signs in, for display."""
-        return urlsplit(self.authorize_url).hostname or ""
+        """Name of the provider for display, as plain text: the argument, or the host at which the user signs in."""
+        return self._label or urlsplit(self._address).hostname or ""
 
     @property
     def identity(self) -> str:
-        """Identifies provider and client, so that tokens of one are never used for another."""
-        return f"{self.token_url} {self.client_id}"
+        """Identifies provider, client and audience, so that tokens of one are never used for another."""
+        purpose = parameters.purpose(self.authorize_params, self.token_params)
+        return json.dumps([*self._server, self.client_id, purpose])
+
+    def scope_name(self, scope: str) -> str:
+        """Return the full name of a scope, for a provider that has short names in its documentation."""
+        return scope
+
+    def covers(self, granted: Collection[str], scope: str) -> bool:
+        """Whether ``scope`` is among the ``granted`` ones, under any of its names, or part of one of them."""
+        return scope in granted
+
+    def missing_scopes(self, wanted: Iterable[str], tokens: OAuthTokenSet) -> list[str]:
+        """Return those of the ``wanted`` scopes that ``tokens`` were not granted."""
+        granted = scope_lists.granted(tokens)
+        return [scope for scope in wanted if not all(self.covers(granted, word) for word in scope_lists.words(scope))]
+
+    @property
+    def _address(self) -> str:
+        """The address where the user signs in, or one at the same host."""
+        return self.authorize_url
+
+    @property
+    def _server(self) -> tuple[str, ...]:
+        """What identifies the provider; known before any request, and always of one length in a class."""
+        return (self.token_url,)
 
     @on_loop
     async def close(self) -> None:
@@ -157,8 +228,9 @@ class OAuthProvider(ABC):
             ValueError: ``extra_params`` would override a parameter that ties the answer to the request.
             TokenError: The authorize URL is missing or insecure.
         """
-        extra = {**self.authorize_params, **(extra_params or {})}
-        forbidden = sorted(_PROTECTED.intersection(extra) - {"nonce"})
+        scopes = (extra_params or {}).get("scope", "").split() or self.scopes
+        extra = parameters.given({**self._default_params(scopes), **self.authorize_params, **(extra_params or {})})
+        forbidden = sorted(parameters.PROTECTED.intersection(extra) - {"nonce"})
         if forbidden:
             raise ValueError(f"extra_params must not set {', '.join(forbidden)}")
         check_url(self.authorize_url)
@@ -167,20 +239,58 @@ class OAuthProvider(ABC):
             "client_id": self.client_id,
             "redirect_uri": redirect_uri,
             "state": state,
-            **({"scope": " ".join(self.scopes)} if self.scopes else {}),
+            **({"scope": " ".join(scopes)} if scopes else {}),
             **({"code_challenge": pkce.challenge, "code_challenge_method": pkce.method} if pkce else {}),
         }
-        parts = urlsplit(self.authorize_url)
-        taken = _PROTECTED | ours.keys() | extra.keys()
-        kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in taken]
-        return urlunsplit(parts._replace(query=urlencode([*kept, *(ours | extra).items()])))
+        return parameters.add_to_query(self.authorize_url, ours | extra, dropped=parameters.PROTECTED)
+
+    @property
+    def account_prompt(self) -> str:
+        """The ``prompt`` that lets the user choose another account (OIDC Core §3.1.2.1).
+
+        It asks for consent as well if every sign-in does, since some providers give a refresh token only then.
+        """
+        usual = {**self._default_params(self.scopes), **self.authorize_params}.get("prompt", "")
+        return parameters.account_prompt(usual, self._prompts_offered())
+
+    def _prompts_offered(self) -> Collection[str]:
+        """Return the prompts that the provider's metadata list; empty if they do not say."""
+        return ()
+
+    def _default_params(self, scopes: Collection[str]) -> Mapping[str, str]:  # noqa: ARG002 - for providers with metadata
+        """Return parameters of the authorize URL that follow from the provider's metadata; all others override them."""
+        return {}
+
+    @on_loop
+    async def get_end_session_url(self) -> str:
+        """Return the URL at which the user signs out of the provider (OIDC RP-Initiated Logout §2); empty if none.
+
+        It names this client, and has no ID token as a hint: the user confirms instead. A query that the endpoint
+        already has is kept.
+
+        Raises:
+            TokenError: Discovery failed, or the URL is insecure.
+        """
+        url = await self._find_end_session_endpoint()
+        return parameters.add_to_query(url, {"client_id": self.client_id}) if url else ""
+
+    async def _find_end_session_endpoint(self) -> str:
+        """Return the configured endpoint; empty if there is none."""
+        if self.end_session_url:
+            check_url(self.end_session_url)
+        return self.end_session_url
 
     def check_issuer(self, iss: str | None) -> None:
-        """Check the ``iss`` of an authorization response (RFC 9207 §2.4). Plain OAuth has no issuer to compare.
+        """Check the ``iss`` of an authorization response (RFC 9207 §2.4).
+
+        A provider without an issuer accepts none at another origin than its own, so that no code of another provider
+        is sent to it.
 
         Raises:
             TokenError: Code ``issuer_mismatch`` or ``issuer_missing``.
         """
+        if iss is not None and (origin(iss) or iss) not in {origin(self.authorize_url), origin(self.token_url)}:
+            raise TokenError(_UNKNOWN_ISSUER, code="issuer_mismatch")
 
     @abstractmethod
     async def exchange_code(
@@ -192,12 +302,42 @@ class OAuthProvider(ABC):
             TokenError: The exchange failed, or its response was refused.
         """
 
+    @on_loop
+    async def request_device_code(self, extra_params: Mapping[str, str] | None = None) -> DeviceCode:
+        """Ask for a code that the user enters at the provider with any browser (RFC 8628 §3.1).
+
+        Args:
+            extra_params: Further parameters, such as ``scope``, which replaces the provider's own.
+
+        Raises:
+            TokenError: Code ``device_unsupported``: the provider has no endpoint for that; or the request failed.
+        """
+        await self.prepare()
+        if not self.device_authorization_url:
+            raise TokenError(code="device_unsupported")
+        check_url(self.device_authorization_url)
+        purpose = {name: self.authorize_params.get(name, "") for name in ("audience", "resource")}
+        form = {"scope": " ".join(self.scopes), **purpose, **(extra_params or {})}
+        url = self.device_authorization_url
+        return parse_device_code(await self._token_endpoint.ask(url, parameters.given(form)))
+
+    @on_loop
+    async def redeem_device_code(self, device_code: str) -> OAuthTokenSet:
+        """Ask once for the tokens of a device code (RFC 8628 §3.4); poll no more often than its ``interval``.
+
+        Raises:
+            TokenError: Code ``authorization_pending`` or ``slow_down``: ask again later; ``access_denied`` or
+                ``expired_token``: the sign-in has ended (§3.5). Another one: the request failed.
+        """
+        return await self._grant(device_form(device_code), requested_scope=" ".join(self.scopes))
+
     @abstractmethod
     async def refresh_tokens(self, refresh_token: str) -> OAuthTokenSet:
         """Get new tokens for a refresh token (RFC 6749 §6).
 
         Raises:
-            TokenRefreshError: The refresh failed; code ``invalid_grant`` if the refresh token is no longer valid.
+            TokenRefreshError: The refresh failed; code ``invalid_grant`` if the refresh token is no longer valid,
+                ``token_refused`` if the provider refused it in other words.
         """
 
     def claims(self, tokens: OAuthTokenSet) -> dict[str, Any]:  # noqa: ARG002 - for providers with ID tokens
@@ -213,26 +353,41 @@ class OAuthProvider(ABC):
         return await self.get_userinfo(tokens.access_token)
 
     def check_continuity(self, old: OAuthTokenSet, new: OAuthTokenSet) -> None:
-        """Check that refreshed tokens continue the same sign-in. Plain OAuth has nothing to compare.
+        """Check that refreshed tokens belong to the same user. Plain OAuth has nothing to compare.
 
         Raises:
             TokenRefreshError: Code ``identity_changed``.
         """
+
+    def accept(self, old: OAuthTokenSet, new: OAuthTokenSet) -> OAuthTokenSet:
+        """Return refreshed tokens as far as they continue the sign-in of ``old``.
+
+        Raises:
+            TokenRefreshError: Code ``identity_changed``.
+        """
+        self.check_continuity(old, new)
+        return new
 
     @on_loop
     async def get_userinfo(self, access_token: str) -> dict[str, Any]:
         """Return the profile of the token's owner; ``{}`` without a UserInfo endpoint.
 
         Raises:
-            TokenError: The request failed, or the token was refused.
+            TokenRejected: The provider refused the token.
+            TokenError: The request failed.
         """
         await self.prepare()
         if not self.userinfo_url:
             return {}
-        answer = await self._get(self.userinfo_url, access_token)
-        if not answer.ok or not isinstance(answer.body, dict):
-            raise TokenError(code="userinfo_failed", status=answer.status, retry_after=answer.retry_after)
-        return answer.body
+        return await self._profile(userinfo.body_of(await self._get(self.userinfo_url, access_token, jwt_answer=True)))
+
+    async def _profile(self, body: Any) -> dict[str, Any]:
+        """Return the claims in a UserInfo response (OIDC Core §5.3.2).
+
+        Raises:
+            TokenError: Code ``userinfo_failed``: there are none, or they cannot be verified.
+        """
+        return userinfo.plain_claims(body)
 
     @on_loop
     async def revoke_token(self, token: str, token_type_hint: str = "access_token") -> bool:  # noqa: S107 - a kind, no token
@@ -245,94 +400,79 @@ class OAuthProvider(ABC):
         Returns:
             Whether the provider confirmed it; False if it has no revocation endpoint.
         """
+        return await self._revoke(token, token_type_hint) == REVOKED
+
+    @on_loop
+    async def revoke_tokens(self, tokens: OAuthTokenSet) -> dict[str, str]:
+        """Revoke the access token, then the refresh token (RFC 7009 §2.1), within 5 s.
+
+        In this order, since some providers refuse to revoke an access token whose refresh token is dead.
+
+        Returns:
+            What became of each, by its kind: ``"revoked"``, ``"refused"``, ``"no_endpoint"``, ``"public_client"`` (the
+            provider lets only clients with a secret revoke tokens), or an error code.
+        """
+        return await revoke_each(tokens, self._revoke_as_defined, label=self.label)
+
+    async def discard_tokens(self, tokens: OAuthTokenSet) -> None:
+        """Revoke tokens that will not be used, unless that would end the user's other sign-ins as well."""
+        if not self.revokes_consent:
+            await self.revoke_tokens(tokens)
+
+    async def _revoke_as_defined(self, token: str, kind: str) -> str:
+        """Revoke a token with :meth:`revoke_token` if a subclass outside this package has defined its own."""
+        if type(self).revoke_token is OAuthProvider.revoke_token:
+            return await self._revoke(token, kind)
+        return REVOKED if await self.revoke_token(token, kind) else REFUSED
+
+    async def _revoke(self, token: str, kind: str) -> str:
+        """Revoke a token (RFC 7009 §2.1), and return what became of it.
+
+        Raises:
+            TokenError: The request failed.
+        """
         try:
             await self.prepare()
         except TokenError:
             if not self.revocation_url:
                 raise
         if not self.revocation_url:
-            return False
-        form = {"token": token, "token_type_hint": token_type_hint}
-        method = self._client_auth_method("revocation")
-        answer = await self._post(self.revocation_url, form, method, expect_json=False)  # §2.2: the body is ignored
-        return answer.ok
+            return NO_ENDPOINT
+        form = {"token": token, "token_type_hint": kind}
+        answer = await self._token_endpoint.request("revocation", self.revocation_url, form, expect_json=False)
+        return outcome_of(answer, public=self._client_auth_method("revocation") == authentication.NONE)
 
     @on_loop
-    async def revoke_tokens(self, tokens: OAuthTokenSet) -> dict[str, str]:
-        """Revoke the refresh token, then the access token (RFC 7009 §2.1), within 5 s.
+    async def grant_client_credentials(self, scope: str) -> OAuthTokenSet:
+        """Request a token for the client itself (RFC 6749 §4.4). Call :meth:`prepare` first.
 
-        Returns:
-            What became of each, by its kind: ``"revoked"``, ``"not_revoked"`` (refused, or not offered), or an error
-            code.
+        Args:
+            scope: The scopes to request, separated by spaces; empty for the client's own.
+
+        Raises:
+            TokenError: The request failed.
         """
-        outcome = {kind: "timeout" for kind in ("refresh_token", "access_token") if getattr(tokens, kind)}
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._revoke_all(tokens, outcome), _REVOKE_DEADLINE)
-        for kind, became in outcome.items():
-            if became != REVOKED:
-                log.warning("%s: %s not revoked (%s)", self.label, kind, became)
-        return outcome
-
-    async def _revoke_all(self, tokens: OAuthTokenSet, outcome: dict[str, str]) -> None:
-        """Revoke the tokens whose kinds are in ``outcome``, and record the results there."""
-        for kind in outcome:
-            outcome[kind] = await self._revoke_one(getattr(tokens, kind), kind)
-
-    async def _revoke_one(self, token: str, kind: str) -> str:
-        try:
-            return REVOKED if await self.revoke_token(token, kind) else "not_revoked"
-        except TokenError as error:
-            return error.code
+        wanted = {"scope": scope, "audience": self.authorize_params.get("audience", "")}
+        form = {name: value for name, value in wanted.items() if isinstance(value, str) and value}
+        return await self._grant({"grant_type": "client_credentials", **form}, requested_scope=scope)
 
     async def _grant(self, form: dict[str, str], *, requested_scope: str) -> OAuthTokenSet:
         """Send a token request, and return the tokens of the response."""
-        answer = await self._post(self.token_url, form, self._client_auth_method("token"))
-        body = answer.body if isinstance(answer.body, dict) else {}
-        if answer.ok and body and body.get("error") is None:
-            return parse_token_response(body, requested_scope=requested_scope, sent_at=answer.sent_at)
-        raise self.explain(body) or _refused(answer, self.error_names.get(str(body.get("error")), body.get("error")))
+        return await self._token_endpoint.grant(form, requested_scope=requested_scope)
 
     def explain(self, body: dict[str, Any]) -> TokenError | None:  # noqa: ARG002 - for providers that say more
         """Return a more specific error for a refusal of the token endpoint, or None."""
         return None
 
-    async def _get(self, url: str, access_token: str) -> Answer:
+    async def _get(self, url: str, access_token: str, *, jwt_answer: bool = False) -> Answer:
         """GET a resource of the token's owner (RFC 6750 §2.1)."""
         headers = {**self.api_headers, "Authorization": f"Bearer {access_token}"}
-        return await self._http.request("GET", url, headers=headers)
+        return await self._http.request("GET", url, headers=headers, jwt_answer=jwt_answer)
 
-    async def _post(self, url: str, form: dict[str, str], method: str, *, expect_json: bool = True) -> Answer:
-        """POST a form as this client: with its secret in the header or the body, or only its ID (RFC 6749 §2.3.1)."""
-        headers = {}
-        if method == "client_secret_basic":
-            headers["Authorization"] = self._basic()
-        else:
-            form = {**form, "client_id": self.client_id}
-            if method == "client_secret_post":
-                form["client_secret"] = self.client_secret
-        return await self._http.request(
-            "POST", url, form=form, headers=headers, expect_json=expect_json, form_answer=self.form_answers
-        )
+    def _client_auth_method(self, endpoint: str) -> str:
+        """Return how the client authenticates at an endpoint; see :meth:`TokenEndpoint.auth_method`."""
+        return self._token_endpoint.auth_method(endpoint)
 
-    def _basic(self) -> str:
-        """Return this client's credentials as a Basic header: form-encoded, then base64 (RFC 6749 §2.3.1)."""
-        pair = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}".encode("ascii")
-        return f"Basic {b64encode(pair).decode('ascii')}"
-
-    def _client_auth_method(self, endpoint: str) -> str:  # noqa: ARG002 - for providers with metadata
-        """Return how to authenticate the client at the ``"token"`` or the ``"revocation"`` endpoint (OIDC Core §9)."""
-        return "client_secret_post" if self.client_secret else "none"
-
-
-def _refused(answer: Answer, error: Any) -> TokenError:
-    """Return the error for a refusal of the token endpoint (RFC 6749 §5.2), without text from the provider."""
-    if is_known(error) and (error == "invalid_grant" or error in _MISCONFIGURED):
-        return TokenError(code=error)
-    return TokenError(code="provider_unavailable", status=answer.status, retry_after=answer.retry_after)
-
-
-def as_refresh_error(error: TokenError) -> TokenRefreshError:
-    """Return ``error`` as the failure of a refresh, with the same code."""
-    if isinstance(error, TokenRefreshError):
-        return error
-    return TokenRefreshError(error.message, code=error.code, retry_after=error.retry_after, **error.context)
+    def _listed_methods(self, endpoint: str) -> Any:  # noqa: ARG002 - for providers with metadata
+        """Return the authentication methods that the metadata list for an endpoint."""
+        return None

@@ -10,18 +10,38 @@ from urllib.parse import quote
 
 from .._io.loop import on_loop
 from ..errors import TokenError
-from ..tokens import Secret
-from .base import OAuthProvider, as_refresh_error
+from ..tokens import secret_or_empty
+from .base import OAuthProvider
+from .client_auth import basic
+from .device import device_form
+from .refusals import as_refresh_error
+from .revocation import NO_ENDPOINT, PUBLIC_CLIENT, REFUSED, REVOKED, outcome_of
+from .token_endpoint import code_form, refresh_form
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+    from typing_extensions import Unpack
 
     from .._wire.error_codes import ErrorCode
     from ..tokens import OAuthTokenSet
+    from .parameters import ProviderOptions
+    from .scopes import Scopes
 
 log = logging.getLogger("pywry_auth_nb")
 
 _NO_CONTENT = 204
+_MANAGED = ("org", "public_key", "repo_hook", "gpg_key", "ssh_signing_key")
+#: Scopes that contain others: GitHub's answer names only the wider one.
+_CONTAINS: Mapping[str, Collection[str]] = {
+    "repo": ("repo:status", "repo_deployment", "public_repo", "repo:invite", "security_events"),
+    "user": ("read:user", "user:email", "user:follow"),
+    "project": ("read:project",),
+    "write:discussion": ("read:discussion",),
+    "write:packages": ("read:packages",),
+    **{f"admin:{of}": (f"write:{of}", f"read:{of}") for of in _MANAGED},
+    **{f"write:{of}": (f"read:{of}",) for of in _MANAGED},
+}
 
 
 class GitHubProvider(OAuthProvider):
@@ -32,6 +52,8 @@ class GitHubProvider(OAuthProvider):
         client_secret: The app's secret, which GitHub requires from every app that signs users in with a browser.
         scopes: Scopes to request; ``read:user user:email`` when left out. A GitHub App ignores them: it has permissions
             instead.
+        options: ``authorize_params``, ``login_hint``, ``label`` and others, as for :class:`OAuthProvider`. GitHub calls
+            the user who is expected ``login``: ``authorize_params={"login": "octocat"}``.
 
     Tokens of OAuth apps do not expire. Those of GitHub Apps do, unless the app has opted out, and are renewed. For
     GitHub Enterprise Server, define a subclass with its ``web_url`` and ``api_url``.
@@ -54,10 +76,18 @@ class GitHubProvider(OAuthProvider):
         "Not Found": "invalid_client",  # the answer to an unknown client ID
         "redirect_uri_mismatch": "invalid_request",
         "application_suspended": "unauthorized_client",
+        "incorrect_device_code": "invalid_grant",
     }
 
-    def __init__(self, client_id: str, client_secret: str = "", scopes: list[str] | None = None) -> None:
-        client_secret = Secret(client_secret)
+    def __init__(
+        self,
+        client_id: str,
+        client_secret: str = "",
+        scopes: Scopes | None = None,
+        **options: Unpack[ProviderOptions],
+    ) -> None:
+        client_secret = secret_or_empty(client_secret)
+        options.setdefault("device_authorization_url", f"{self.web_url}/login/device/code")
         super().__init__(
             client_id,
             client_secret,
@@ -66,6 +96,7 @@ class GitHubProvider(OAuthProvider):
             f"{self.web_url}/login/oauth/access_token",
             f"{self.api_url}/user",
             f"{self.api_url}/applications/{quote(client_id, safe='')}/token",
+            **options,
         )
 
     def check_issuer(self, iss: str | None) -> None:
@@ -76,6 +107,10 @@ class GitHubProvider(OAuthProvider):
         """
         if iss is not None and iss not in {self.web_url, f"{self.web_url}/login/oauth"}:
             raise TokenError(code="issuer_mismatch")
+
+    def covers(self, granted: Collection[str], scope: str) -> bool:
+        """Whether ``scope`` is granted, or part of a wider one that is."""
+        return scope in granted or any(scope in _CONTAINS.get(wider, ()) for wider in granted)
 
     @on_loop
     async def exchange_code(
@@ -96,10 +131,8 @@ class GitHubProvider(OAuthProvider):
         Raises:
             TokenError: The exchange failed; GitHub answers 200 even then.
         """
-        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
-        if pkce_verifier:
-            form["code_verifier"] = pkce_verifier
-        return await self._grant(form, requested_scope="")  # GitHub always returns the granted scopes; "" means none
+        # GitHub always returns the granted scopes; "" means none
+        return await self._grant(code_form(code, redirect_uri, pkce_verifier), requested_scope="")
 
     @on_loop
     async def refresh_tokens(self, refresh_token: str) -> OAuthTokenSet:
@@ -108,11 +141,19 @@ class GitHubProvider(OAuthProvider):
         Raises:
             TokenRefreshError: The refresh failed; code ``invalid_grant`` means that the user must sign in again.
         """
-        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         try:
-            return await self._grant(form, requested_scope="")
+            return await self._grant(refresh_form(refresh_token), requested_scope="")
         except TokenError as error:
             raise as_refresh_error(error) from None
+
+    @on_loop
+    async def redeem_device_code(self, device_code: str) -> OAuthTokenSet:
+        """Ask once for the token of a device code (RFC 8628 §3.4). It needs no client secret.
+
+        Raises:
+            TokenError: As for :meth:`OAuthProvider.redeem_device_code`; GitHub answers 200 even then.
+        """
+        return await self._grant(device_form(device_code), requested_scope="")
 
     async def _grant(self, form: dict[str, str], *, requested_scope: str) -> OAuthTokenSet:
         tokens = await super()._grant(form, requested_scope=requested_scope)
@@ -126,6 +167,11 @@ class GitHubProvider(OAuthProvider):
                 "GitHub requires a client secret. Generate one on the app's page in GitHub's developer settings and "
                 "pass it as client_secret.",
                 code="client_secret_missing",
+            )
+        if error == "device_flow_disabled":
+            return TokenError(
+                "The app does not allow this. Check 'Enable Device Flow' on its page in GitHub's developer settings.",
+                code="unauthorized_client",
             )
         if error == "redirect_uri_mismatch":
             return TokenError(
@@ -160,23 +206,19 @@ class GitHubProvider(OAuthProvider):
                 return next((entry["email"] for entry in answer.body if _is_primary(entry)), None)
         return None
 
-    @on_loop
-    async def revoke_token(self, token: str, token_type_hint: str = "access_token") -> bool:  # noqa: S107 - a kind
-        """Revoke an access token. GitHub allows that only for apps with a secret, and not for refresh tokens.
-
-        Returns:
-            Whether GitHub confirmed it.
-        """
-        if token_type_hint == "refresh_token":  # noqa: S105 - a kind of token
-            return False
+    async def _revoke(self, token: str, kind: str) -> str:
+        """Revoke an access token. GitHub allows that only for apps with a secret, and not for refresh tokens."""
+        if kind == "refresh_token":
+            return NO_ENDPOINT
         if not self.client_secret:
             log.warning("%s: a token can be revoked only with client_secret", self.label)
-            return False
-        headers = {**self.api_headers, "Authorization": self._basic()}
+            return PUBLIC_CLIENT
+        headers = {**self.api_headers, "Authorization": basic(self.client_id, self.client_secret)}
         answer = await self._http.request(
             "DELETE", self.revocation_url, json={"access_token": str(token)}, headers=headers, expect_json=False
         )
-        return answer.status == _NO_CONTENT
+        outcome = outcome_of(answer, public=False)
+        return REFUSED if outcome == REVOKED and answer.status != _NO_CONTENT else outcome
 
 
 def _is_primary(entry: Any) -> bool:

@@ -7,23 +7,24 @@ a user's server to read them (scope ``admin:auth_state!user``).
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import re
 import time
-from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlsplit
 
 from .._io.http import HttpClient
 from .._io.loop import backoff, on_loop
 from ..errors import ConfigurationError, TokenError, TokenRefreshError
-from ..tokens import OAuthTokenSet, Secret
-from . import id_token as jws
-from .base import OAuthProvider, as_refresh_error
+from ..tokens import END_OF_TIME, OAuthTokenSet, Secret, as_seconds, jwt_claim
+from .refusals import as_refresh_error
+from .revocation import NO_ENDPOINT
+from .token_source import TokenSource
 
 if TYPE_CHECKING:
-    from .._io.http import Answer
-    from ..pkce import PKCEChallenge
+    from .._io.answers import Answer
 
 SCOPE = "admin:auth_state!user"
 
@@ -35,12 +36,11 @@ _MIN_LIFETIME = 2.0  # seconds that a token must still be valid to be returned
 _HELD_BY_HUB = Secret("the hub has it")  # stands for the refresh token, which never leaves the hub
 _FORBIDDEN, _NOT_FOUND = 403, 404
 _TOKEN = re.compile("[\x21-\x7e]+")
-_END_OF_TIME = 1e11  # epoch seconds; larger values may be milliseconds
 _SUBJECT = "hub_subject"
 _IDENTIFIERS = ("sub", "id", "login", "email", "preferred_username")
 
 
-class HubTokenSource(OAuthProvider):
+class HubTokenSource(TokenSource):
     """Uses the token that the hub obtained when its user signed in there, without any interaction.
 
     Use it like a provider: ``SessionManager(HubTokenSource())``. The hub renews the token, and keeps the refresh token
@@ -50,17 +50,18 @@ class HubTokenSource(OAuthProvider):
         api_url: The hub's API; ``JUPYTERHUB_API_URL`` when left out. Any other must be https.
         api_token: This server's token for the API; ``JUPYTERHUB_API_TOKEN`` when left out.
         user: The hub user whose token to read; ``JUPYTERHUB_USER`` when left out.
+        label: Name of the hub for display; "JupyterHub" when left out.
 
     Raises:
         ConfigurationError: Code ``no_hub``: this is not a hub user's server.
     """
 
-    interactive = False
     refresh_only_after_expiry = True
+    refusal = "hub_signs_in"
 
-    def __init__(self, api_url: str = "", api_token: str = "", user: str = "") -> None:
+    def __init__(self, api_url: str = "", api_token: str = "", user: str = "", *, label: str = "") -> None:
         api_token = Secret(api_token or os.environ.get("JUPYTERHUB_API_TOKEN", ""))
-        super().__init__("jupyterhub")
+        super().__init__("jupyterhub", label=label or "JupyterHub")
         self._url = (api_url or os.environ.get("JUPYTERHUB_API_URL", "")).rstrip("/")
         self._token = api_token
         self._user = user or os.environ.get("JUPYTERHUB_USER", "")
@@ -73,14 +74,9 @@ class HubTokenSource(OAuthProvider):
         self._patience = _PATIENCE
 
     @property
-    def label(self) -> str:
-        """The place where the user has signed in, for display."""
-        return "JupyterHub"
-
-    @property
     def identity(self) -> str:
         """Identifies hub and user, so that tokens of one are never used for another."""
-        return f"{self._url} {self._user} jupyterhub"
+        return json.dumps([self._url, self._user, "jupyterhub"])
 
     # -- the hub's API ------------------------------------------------------------------------------------------------
 
@@ -117,8 +113,7 @@ class HubTokenSource(OAuthProvider):
         state = model["auth_state"]
         if not isinstance(state, dict) or not _is_token(state.get("access_token")):
             raise TokenError(code="hub_auth_state_missing")
-        ahead = 0.0 if answer.date is None else time.time() - answer.date
-        return state, ahead if abs(ahead) > _MIN_LIFETIME else 0.0  # less may be the duration of the request
+        return state, answer.ahead
 
     async def _refuse_scope(self) -> NoReturn:
         """Raise, naming the scope that this server's token lacks."""
@@ -183,30 +178,7 @@ class HubTokenSource(OAuthProvider):
     @on_loop
     async def revoke_tokens(self, tokens: OAuthTokenSet) -> dict[str, str]:  # noqa: ARG002 - the hub's
         """Revoke nothing: the hub and every other kernel use the same token."""
-        return {"access_token": "not_revoked"}
-
-    def build_authorize_url(
-        self,
-        redirect_uri: str,  # noqa: ARG002 - as all of these
-        state: str,  # noqa: ARG002
-        pkce: PKCEChallenge | None = None,  # noqa: ARG002
-        extra_params: dict[str, str] | None = None,  # noqa: ARG002
-    ) -> str:
-        """Refuse: users sign in at the hub only."""
-        raise _nothing_to_open()
-
-    async def exchange_code(
-        self,
-        code: str,  # noqa: ARG002 - as all of these
-        redirect_uri: str,  # noqa: ARG002
-        pkce_verifier: str | None = None,  # noqa: ARG002
-        nonce: str | None = None,  # noqa: ARG002
-    ) -> OAuthTokenSet:
-        """Refuse: there is no authorization code."""
-        raise _nothing_to_open()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("This holds a token for the hub, so it cannot be pickled or copied. Create a new one there.")
+        return {"access_token": NO_ENDPOINT}
 
 
 def _origin_of(url: str) -> str:
@@ -216,10 +188,6 @@ def _origin_of(url: str) -> str:
         raise ConfigurationError(
             "The address of the hub's API is not a URL. Check api_url, or JUPYTERHUB_API_URL."
         ) from None
-
-
-def _nothing_to_open() -> TokenError:
-    return TokenError(code="hub_signs_in")
 
 
 # -- reading auth state -----------------------------------------------------------------------------------------------
@@ -255,23 +223,15 @@ def _expiry_in(state: dict[str, Any]) -> float | None:
     A lifetime counts only with the ID token of the same response, which says when it began.
     """
     response = _response_in(state)
-    for known in (state.get("expires_at"), response.get("expires_at"), _claim(state["access_token"], "exp")):
-        if _is_number(known):
-            return float(known)
-    issued, lifetime = _claim(response.get("id_token"), "iat"), response.get("expires_in")
-    return float(issued) + float(lifetime) if _is_number(issued) and _is_number(lifetime) else None
-
-
-def _claim(token: Any, name: str) -> Any:
-    """Return an unverified claim of a JWT, or None. The hub has validated the token, and only its times are used."""
-    try:
-        return jws.read(token).claims.get(name) if isinstance(token, str) else None
-    except TokenError:
-        return None
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME
+    for known in (state.get("expires_at"), response.get("expires_at")):
+        expiry = as_seconds(known)
+        if expiry is not None and expiry < END_OF_TIME:
+            return expiry
+    hint = jwt_claim(state["access_token"], "exp")
+    issued, lifetime = jwt_claim(response.get("id_token"), "iat"), as_seconds(response.get("expires_in"))
+    if hint is not None or issued is None or lifetime is None or lifetime > END_OF_TIME:
+        return hint
+    return issued + lifetime
 
 
 def _claims_in(state: dict[str, Any], user: str) -> dict[str, Any]:

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 
 _MAX_AGE = 300.0  # seconds after which a key that the provider has withdrawn is no longer used
 _MAX_KEYS = 64
-_MAX_TRIED = 4  # keys tried for a token without a key ID
+_MAX_TRIED = 16  # keys tried for one token, which bounds its cost
 _BURST = 3  # refetches for unknown key IDs, refilled by one a minute
 _REFILL = 60.0
 
 _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
+_EDDSA = "EdDSA"  # with a key of any Edwards curve
+
+
+class RefetchLimitError(TokenError):
+    """A signature matches no key, and the keys were requested too often to look for new ones."""
 
 
 class KeyCache:
@@ -49,7 +54,7 @@ class KeyCache:
                 await self._renew(uri)
 
     async def candidates(self, uri: str, *, alg: str, kid: str | None) -> list[dict[str, Any]]:
-        """Return the keys that may have signed a token with this ``alg`` and ``kid``: at most four.
+        """Return the keys that may have signed a token with this ``alg`` and ``kid``: at most 16.
 
         An unknown ``kid`` causes a refetch, since providers rotate keys; the number of refetches is limited.
 
@@ -58,6 +63,7 @@ class KeyCache:
 
         Raises:
             TokenError: The keys cannot be fetched, and no cached key matches.
+            RefetchLimitError: They were fetched too often.
         """
         async with self._lock:
             started = time.monotonic()
@@ -74,7 +80,8 @@ class KeyCache:
         """Return candidates after a refetch, for a signature that matches no cached key.
 
         Raises:
-            TokenError: The keys cannot be fetched, or were fetched too often.
+            TokenError: The keys cannot be fetched.
+            RefetchLimitError: They were fetched too often.
         """
         async with self._lock:
             await self._refetch(uri)
@@ -97,7 +104,7 @@ class KeyCache:
 
     async def _refetch(self, uri: str) -> None:
         if not self._may_refetch():
-            raise TokenError(
+            raise RefetchLimitError(
                 "The provider's signing keys were requested too often. Try again in a minute.", code="jwks_failed"
             )
         await self._fetch(uri)
@@ -125,7 +132,12 @@ class KeyCache:
 
 
 def _matching(keys: list[dict[str, Any]], alg: str, kid: str | None) -> list[dict[str, Any]]:
-    return [key for key in keys if _may_sign(key, alg) and (kid is None or key.get("kid") == kid)]
+    """Return the keys for ``alg`` that are called ``kid``, then those without a name."""
+    usable = [key for key in keys if _may_sign(key, alg)]
+    if kid is None:
+        return usable
+    named = [key for key in usable if key.get("kid") == kid]
+    return named + [key for key in usable if key.get("kid") is None]
 
 
 def _may_sign(key: dict[str, Any], alg: str) -> bool:
@@ -134,7 +146,16 @@ def _may_sign(key: dict[str, Any], alg: str) -> bool:
     return (
         key.get("kty") == _KEY_TYPES.get(alg[:2])
         and key.get("use", "sig") == "sig"
-        and key.get("alg", alg) == alg
+        and _is_for(key, alg)
         and isinstance(operations, list)
         and "verify" in operations
     )
+
+
+def _is_for(key: dict[str, Any], alg: str) -> bool:
+    """Whether a key's algorithm is ``alg``; of Edwards curves, whether it is another name of it (RFC 9864 §2.2)."""
+    known = key.get("alg", alg)
+    if key.get("kty") != "OKP":
+        return bool(known == alg)
+    curve = key.get("crv")
+    return known in (_EDDSA, curve) and alg in (_EDDSA, curve)

@@ -6,17 +6,23 @@ import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ConfigurationError, TokenError
-from ..tokens import Secret
+from ..tokens import secret_or_empty
 from .oidc import GenericOIDCProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+    from typing_extensions import Unpack
 
     from .._wire.error_codes import ErrorCode
+    from .parameters import OIDCOptions
+    from .scopes import Scopes
 
 _PERSONAL = "9188040d-6c67-4c5b-b112-36a304b66dad"  # the tenant of all personal accounts
 _MANY = frozenset({"common", "organizations"})  # names that stand for many tenants
 _TEMPLATE = "{tenantid}"
+_RESERVED = ("openid", "email", "profile", "offline_access")
+_GRAPH = "https://graph.microsoft.com/"  # the API of scopes without an address
 _GUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _TENANT = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _NUMBER = re.compile(r"AADSTS([0-9]{3,10})\b")
@@ -56,6 +62,9 @@ class MicrosoftProvider(GenericOIDCProvider):
             ``"consumers"`` (personal accounts), or ``"common"`` (both).
         scopes: Scopes to request; ``openid email profile offline_access`` when left out. With ``"common"`` and
             ``"organizations"`` keep ``profile``: without it Microsoft may not name the user's tenant.
+        options: ``prompt``, ``login_hint``, ``label``, ``authorize_params`` (such as ``domain_hint``) and others, as
+            for :class:`OAuthProvider`; and ``trusted_audiences`` and ``check_nonce``, as for
+            :class:`GenericOIDCProvider`.
 
     Microsoft has no revocation endpoint. With several tenants, ``iss`` *and* ``sub`` identify a user, never ``sub``
     alone.
@@ -72,6 +81,8 @@ class MicrosoftProvider(GenericOIDCProvider):
         "interaction_required": "invalid_grant",  # a policy requires the user to sign in again
         "login_required": "invalid_grant",
         "consent_required": "invalid_grant",
+        "authorization_declined": "access_denied",  # of a device code, as the next
+        "bad_verification_code": "invalid_grant",
     }
 
     def __init__(
@@ -79,20 +90,35 @@ class MicrosoftProvider(GenericOIDCProvider):
         client_id: str,
         client_secret: str = "",
         tenant_id: str = "common",
-        scopes: list[str] | None = None,
+        scopes: Scopes | None = None,
+        **options: Unpack[OIDCOptions],
     ) -> None:
-        client_secret = Secret(client_secret)
+        client_secret = secret_or_empty(client_secret)
         self.tenant_id = tenant_id.lower() if isinstance(tenant_id, str) else ""
         if not _TENANT.fullmatch(self.tenant_id):
             raise ConfigurationError(
                 "tenant_id must be a tenant's GUID or domain, or one of common, organizations and consumers."
             )
         scopes = ["openid", "email", "profile", "offline_access"] if scopes is None else scopes
-        super().__init__(client_id, client_secret, self._issuer_of(self.tenant_id), scopes)
+        super().__init__(client_id, client_secret, self._issuer_of(self.tenant_id), scopes, **options)
         # the known endpoints, until discovery
         self.authorize_url = f"{self.authority}/{self.tenant_id}/oauth2/v2.0/authorize"
         self.token_url = f"{self.authority}/{self.tenant_id}/oauth2/v2.0/token"
+        given = options.get("device_authorization_url")
+        self.device_authorization_url = given or f"{self.authority}/{self.tenant_id}/oauth2/v2.0/devicecode"
         self.userinfo_url = "https://graph.microsoft.com/oidc/userinfo"
+
+    def covers(self, granted: Collection[str], scope: str) -> bool:
+        """Whether ``scope`` is granted: in any case of letters, and for Microsoft Graph with its address or without.
+
+        Microsoft does not always name the scopes of OpenID Connect, and never ``.default``, which stands for all that
+        the application is registered for at one API.
+        """
+        name, names = _bare(scope), [*map(_bare, granted)]
+        if name in _RESERVED or name in names:
+            return True
+        api = name.removesuffix(".default")
+        return api != name and any(each.startswith(api) for each in names)
 
     def _issuer_of(self, tenant: str) -> str:
         return f"{self.authority}/{tenant}/v2.0"
@@ -121,7 +147,7 @@ class MicrosoftProvider(GenericOIDCProvider):
         """Whether users of ``tenant`` may sign in."""
         if tenant is None or (self.tenant_id == "organizations" and tenant == _PERSONAL):
             return False
-        return self.tenant_id in _MANY or tenant == self._tenant_in(self._metadata.get("issuer"))
+        return self.tenant_id in _MANY or tenant == self._tenant_in(self.metadata.get("issuer"))
 
     def _may_answer(self, issuer: str) -> bool:
         return self._admits(self._tenant_in(issuer))
@@ -143,6 +169,10 @@ class MicrosoftProvider(GenericOIDCProvider):
         """Return the error for Microsoft's error number; the rest of its text is ignored."""
         known = next((_EXPLAINED[number] for number in _numbers(body) if number in _EXPLAINED), None)
         return TokenError(known[1], code=known[0]) if known else None
+
+
+def _bare(scope: str) -> str:
+    return scope.lower().removeprefix(_GRAPH)
 
 
 def _numbers(body: dict[str, Any]) -> list[int]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .._wire.error_codes import ErrorCode
 
 _DEADLINE = 15.0  # seconds
-_REFRESH_DEADLINE = 45.0  # seconds: includes a request to the provider
+_REFRESH_DEADLINE = 60.0  # seconds: includes a request to the provider
 _CODE_OF_STATUS: Mapping[int, ErrorCode] = {405: "bad_method", 500: "internal"}
 
 
@@ -34,6 +34,14 @@ class JsonHandler(PywryAuthHandler):
         query = self.query()
         reply = await self.ask(query.get("kernel", ""), self.asks, {"flow": query.get("flow", "")}, self.deadline)
         return {name: reply[name] for name in self.tells if name in reply}
+
+    def refuse_other_sites(self) -> None:
+        """Refuse a page of another site, whatever Jupyter's CORS and XSRF settings. Scripts send neither header."""
+        site, origin = (self.request.headers.get(name) for name in ("Sec-Fetch-Site", "Origin"))
+        own = {f"{scheme}://{self.request.host}" for scheme in (self.request.protocol, "https")}  # TLS may end earlier
+        # only a browser that sends no Sec-Fetch-Site is judged by the Host header, which a proxy may change
+        if site not in {"same-origin", "none"} and (site is not None or origin not in {None, *own}):
+            raise Refused("cross_site")
 
     def check_xsrf_cookie(self) -> None:
         """Check as Jupyter does, and remember a failure, for which Jupyter's status may be 404."""
@@ -65,15 +73,12 @@ class JsonHandler(PywryAuthHandler):
 
 
 class QuestionHandler(JsonHandler):
-    """Answers pages of this Jupyter server. Other sites are refused, whatever Jupyter's CORS settings."""
+    """Answers pages of this Jupyter server."""
 
     @guarded
     async def get(self) -> None:
         """Answer with the kernel's reply."""
-        origin = self.request.headers.get("Origin")  # for browsers that send no Sec-Fetch-Site
-        own = {f"{scheme}://{self.request.host}" for scheme in (self.request.protocol, "https")}  # TLS may end earlier
-        if self.request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"} or origin not in {None, *own}:
-            raise Refused("cross_site")
+        self.refuse_other_sites()
         self.finish_json(200, await self.answer_from_kernel())
 
 
@@ -99,6 +104,7 @@ class ActionHandler(JsonHandler):
     @guarded
     async def post(self) -> None:
         """Have the kernel perform the action."""
+        self.refuse_other_sites()
         reply = await self.answer_from_kernel()
         self.finish_json(200, {**reply, **({"message": self.said} if self.said else {}), "success": True})
 

@@ -7,7 +7,7 @@ from .._wire.hub_routing import CALLBACK, other_server
 from . import flow_cookie
 from .guard import PywryAuthHandler, Refused, guarded, parse_query, to_login
 
-_COMPLETE_DEADLINE = 45.0  # seconds: code exchange, keys, userinfo
+_COMPLETE_DEADLINE = 60.0  # seconds: 45 for the code exchange, the rest for keys and UserInfo
 
 
 class CallbackHandler(PywryAuthHandler):
@@ -19,9 +19,9 @@ class CallbackHandler(PywryAuthHandler):
         The redirect to another server of the same hub user needs no login here, since the browser may not have been
         here before. It only changes the path, and that server checks everything.
         """
-        query, self.params = self.request.query, self.query()
+        query, self.params = self.request.query, self.page_query()
         if not query:
-            query = flow_cookie.parked(self)
+            query = flow_cookie.parked(self, flow_cookie.ANSWER)
             self.params = parse_query(query)
         state = self.params.get("state", "")
         self.kernel_id = flow_cookie.kernel_of(self, state) if state else None
@@ -34,15 +34,18 @@ class CallbackHandler(PywryAuthHandler):
         """Let the user sign in to Jupyter and come back, if the sign-in began in this browser."""
         if self.kernel_id is None:
             raise Refused("other_browser")
-        if flow_cookie.park(self, query):
+        if flow_cookie.park(self, flow_cookie.ANSWER, query):
             to_login(self)
 
     @guarded
     async def get(self) -> None:
         """Pass the answer to the kernel."""
+        if not self.params:
+            self.show(pages.OVER)
+            return
         if not self.params.get("state"):
             raise Refused("bad_request")
         if self.kernel_id is None:
             raise Refused("other_browser")
         reply = await self.ask(self.kernel_id, protocol.COMPLETE, {"params": self.params}, _COMPLETE_DEADLINE)
-        self.show(pages.signed_in(str(reply.get("name", ""))))
+        self.show(pages.signed_in(str(reply.get("name", "")), self.provider))

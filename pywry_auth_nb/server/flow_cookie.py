@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from .guard import PywryAuthHandler
 
 _PREFIX = "pywry-auth-"
-_ANSWER = "pywry-auth-answer"
+#: Names of the cookies that keep a query while the user signs in to Jupyter: of a login link, and of an answer.
+LINK, ANSWER = "pywry-auth-link", "pywry-auth-answer"
 _DAYS = LIFETIME / 86400  # as long as the kernel keeps a sign-in open
 _MOST = 8
 _LONGEST = 2700  # bytes; with its signature, a longer cookie exceeds the 4096 bytes that browsers keep
@@ -38,8 +39,8 @@ def kernel_of(handler: PywryAuthHandler, state: str) -> str | None:
     return None if kernel_id is None else kernel_id.decode()
 
 
-def park(handler: PywryAuthHandler, query: str) -> bool:
-    """Store the provider's answer in a cookie of this browser while the user signs in to Jupyter.
+def park(handler: PywryAuthHandler, name: str, query: str) -> bool:
+    """Store a query in a cookie of this browser while the user signs in to Jupyter.
 
     In a URL it would end up in logs and pages on the way.
 
@@ -48,17 +49,17 @@ def park(handler: PywryAuthHandler, query: str) -> bool:
     """
     if len(query) > _LONGEST:
         return False
-    _set(handler, _ANSWER, query)
+    _set(handler, name, query)
     return True
 
 
-def parked(handler: PywryAuthHandler) -> str:
-    """Return the stored answer and remove its cookie; empty if there is none."""
-    answer = handler.get_signed_cookie(_ANSWER, max_age_days=_DAYS)
-    if answer is None:
+def parked(handler: PywryAuthHandler, name: str) -> str:
+    """Return the stored query and remove its cookie; empty if there is none."""
+    query = handler.get_signed_cookie(name, max_age_days=_DAYS)
+    if query is None:
         return ""
-    handler.clear_cookie(_ANSWER, path=_path(handler))
-    return answer.decode()
+    handler.clear_cookie(name, path=_path(handler))
+    return query.decode()
 
 
 def _set(handler: PywryAuthHandler, name: str, value: str) -> None:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import functools
 import os
 from typing import TYPE_CHECKING, Any, NoReturn, cast
+from urllib.parse import urlencode, urlsplit
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
 from tornado.escape import parse_qs_bytes
-from tornado.web import Finish, HTTPError, authenticated
+from tornado.web import Finish, HTTPError
 
 from .._wire import pages, protocol
+from .._wire.browser import is_prefetch, opens_page
 from .._wire.error_codes import is_known
-from .kernel_client import KernelUnavailable, ask
+from .control_channel import KernelUnavailable
+from .kernel_client import ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .._wire.error_codes import ErrorCode
 
-_MAX_QUERY = 8192  # bytes
+
+_MAX_NAME = 100
 
 
 class Refused(Exception):  # noqa: N818 - not an error of the program
@@ -60,14 +64,24 @@ def is_guarded(method: object) -> bool:
 
 def to_login(handler: PywryAuthHandler) -> NoReturn:
     """Finish by redirecting to the login page of Jupyter or the hub, and back here without a query."""
-    authenticated(lambda _: None)(handler)
+    handler.redirect(login_url(handler))
     raise Finish
+
+
+def login_url(handler: PywryAuthHandler) -> str:
+    """Return the address of Jupyter's or the hub's login page, which leads back here without a query.
+
+    As in tornado's ``authenticated``, the way back is absolute if the address is, and an address with a query knows it.
+    """
+    url = str(handler.get_login_url())
+    way_back = handler.request.full_url() if urlsplit(url).scheme else handler.request.path
+    return url if "?" in url else f"{url}?{urlencode({'next': way_back})}"
 
 
 def parse_query(query: str) -> dict[str, str]:
     """Parse a query; refuse it if a name is repeated (RFC 6749 §3.1), or if it is too long."""
     parameters = parse_qs_bytes(query, keep_blank_values=True)
-    if len(query) > _MAX_QUERY or any(len(values) != 1 for values in parameters.values()):
+    if len(query) > protocol.MAX_QUERY or any(len(values) != 1 for values in parameters.values()):
         raise Refused("bad_request")
     try:
         return {name: values[0].decode() for name, values in parameters.items()}
@@ -76,7 +90,13 @@ def parse_query(query: str) -> dict[str, str]:
 
 
 class PywryAuthHandler(JupyterHandler):
-    """The base of all routes: authorization, parsing and responses."""
+    """The base of all routes: authorization, parsing and responses.
+
+    Attributes:
+        provider: Name of the provider that the kernel signs in at, as text for pages; empty until the kernel says so.
+    """
+
+    provider = ""
 
     def initialize(self) -> None:
         """Keep the query out of every log line and every redirect."""
@@ -107,13 +127,20 @@ class PywryAuthHandler(JupyterHandler):
 
         A prefetch is refused, since it must not use up a sign-in.
         """
-        if "prefetch" in self.request.headers.get("Sec-Purpose", ""):
+        if is_prefetch(self.request.headers):
             raise Refused("bad_request")
         return parse_query(self.request.query)
+
+    def page_query(self) -> dict[str, str]:
+        """Return the query of a page that a person opens; whatever else a browser fetches begins and ends nothing."""
+        if not opens_page(self.request.headers):
+            raise Refused("bad_request")
+        return self.query()
 
     async def ask(self, kernel_id: str, request: str, content: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Send a request to the kernel, and return a successful reply."""
         reply = await ask(self.kernel_manager, kernel_id, request, content, deadline)
+        self.provider = str(reply.get("provider", ""))[:_MAX_NAME]
         if reply.get("status") != "ok":
             code = reply.get("code")
             raise Refused(code if is_known(code) else "internal")
@@ -135,7 +162,7 @@ class PywryAuthHandler(JupyterHandler):
 
     def answer(self, code: ErrorCode) -> None:
         """Finish with the page for ``code``."""
-        self.show(pages.failed(code))
+        self.show(pages.failed(code, provider=self.provider))
 
     def show(self, page: pages.Page) -> None:
         """Finish with ``page``."""

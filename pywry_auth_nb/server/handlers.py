@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
 
 from .._wire import pages, protocol
 from .._wire.hub_routing import STOPPED, is_on_a_hub, own_server
 from .api import CancelHandler, LogoutHandler, RefreshHandler, StatusHandler, UserinfoHandler
 from .callback import CallbackHandler
 from .check import CheckHandler
-from .flow_cookie import remember
-from .guard import PywryAuthHandler, Refused, guarded, to_login
-from .kernel_client import KernelUnavailable
+from .control_channel import KernelUnavailable
+from .flow_cookie import LINK, park, parked, remember
+from .guard import PywryAuthHandler, Refused, guarded, login_url, parse_query, to_login
 from .redirect_uri import redirect_uri
+
+if TYPE_CHECKING:
+    from .._wire.error_codes import ErrorCode
 
 _NOTHING_BEGUN = frozenset({"kernel_gone", "no_session"})  # a stale or forged link
 _BEGIN_DEADLINE = 15.0  # seconds: discovery, or a hub that renews its token
@@ -29,11 +32,11 @@ class LoginHandler(PywryAuthHandler):
 
     @guarded
     async def get(self) -> None:
-        query = self.query()
+        link = self._link()
         self._check_rate()
-        kernel_id, flow = query.get("kernel", ""), query.get("flow", "")
+        kernel_id, flow = link.get("kernel", ""), link.get("flow", "")
         uri = redirect_uri(self.settings["pywry_auth"].redirect_uri, self.request, self.base_url)
-        begin = {"flow": flow, "redirect_uri": uri, "server": own_server()}
+        begin = {"flow": flow, "redirect_uri": uri, "server": own_server(), "prompt": link.get("prompt", "")}
         try:
             reply = await self.ask(kernel_id, protocol.BEGIN, begin, _BEGIN_DEADLINE)
         except (Refused, KernelUnavailable) as refused:
@@ -41,11 +44,32 @@ class LoginHandler(PywryAuthHandler):
                 self.settings["pywry_auth_logins"].take_back(self._who)
             raise
         if "name" in reply:
-            self.show(pages.signed_in(str(reply["name"])))
+            self.show(pages.signed_in(str(reply["name"]), self.provider))
             return
         url, state = _validated(reply)
         remember(self, state, kernel_id)
         self.send_to(url)
+
+    def _link(self) -> dict[str, str]:
+        """Return what the link names, or what was kept of it while the user signed in to Jupyter."""
+        return self.page_query() or parse_query(parked(self, LINK))
+
+    def answer(self, code: ErrorCode) -> None:
+        """Finish with the page for ``code``, with a link to Jupyter's login page if that is what is missing."""
+        login_url = self._keep_link() if code == "jupyter_login" else ""
+        self.show(pages.failed(code, login_url=login_url, provider=self.provider))
+
+    def _keep_link(self) -> str:
+        """Keep what the link names in this browser, and return the address of Jupyter's login page, which leads back.
+
+        In that address it would end up in logs. Empty if there is no valid link to come back to.
+        """
+        try:
+            link = self._link()
+        except Refused:
+            return ""
+        query = urlencode([(name, link[name]) for name in ("kernel", "flow", "prompt") if name in link])
+        return login_url(self) if query and park(self, LINK, query) else ""
 
     @property
     def _who(self) -> str:

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import queue
 import time
 import uuid
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from jupyter_core.utils import ensure_async
+from jupyter_server.gateway.managers import GatewayKernelClient
 
 from .._wire import protocol
+from .control_channel import ControlChannel, KernelUnavailable, open_local
+from .gateway import open_gateway
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
-    from .._wire.error_codes import ErrorCode
-
-_SLICE = 1.0  # seconds between checks that the kernel is alive
 _ACCEPT_DEADLINE = 5.0  # seconds: a healthy kernel accepts in milliseconds, even while a cell is running
-
-
-class KernelUnavailable(Exception):  # noqa: N818 - not an error of the program
-    """The kernel cannot answer; ``code`` says why."""
-
-    def __init__(self, code: ErrorCode) -> None:
-        super().__init__(code)
-        self.code = code
 
 
 async def ask(kernels: Any, kernel_id: str, request: str, content: dict[str, Any], deadline: float) -> dict[str, Any]:
@@ -41,57 +31,58 @@ async def ask(kernels: Any, kernel_id: str, request: str, content: dict[str, Any
 
     Raises:
         KernelUnavailable: Code ``kernel_gone``, ``no_session`` (it does not know the request), ``kernel_busy`` (it did
-            not accept in time) or ``kernel_slow`` (it accepted, and may still finish).
+            not accept in time), ``kernel_slow`` (it accepted, and may still finish), ``gateway_refused`` or
+            ``gateway_unavailable``.
     """
-    if not await _is_alive(kernels, kernel_id):
-        raise KernelUnavailable("kernel_gone")
-    async with _control_channel(kernels.get_kernel(kernel_id)) as client:
-        message = client.session.msg(f"{request}_request", {"protocol": protocol.PROTOCOL, **content})
-        probe = client.session.msg("kernel_info_request", {})
-        client.control_channel.send(message)
-        client.control_channel.send(probe)  # every kernel answers it, in order: so an unknown request is noticed
+    async with _open(kernels, kernel_id) as channel:
+        await _ensure_known(channel, f"{request}_request")
+        message = await channel.send(f"{request}_request", {"protocol": protocol.PROTOCOL, **content})
         until = time.monotonic() + _ACCEPT_DEADLINE
         accepted = False
         while time.monotonic() < until:
-            reply = await _receive(client)
-            parent = reply["parent_header"].get("msg_id") if reply else None
-            if reply is None:
-                if not await _is_alive(kernels, kernel_id):
-                    raise KernelUnavailable("kernel_gone")
-            elif parent == message["msg_id"] and reply["msg_type"] == f"{request}_accepted":
-                accepted, until = True, time.monotonic() + deadline
-            elif parent == message["msg_id"]:
+            reply = await channel.receive()
+            if reply is None or reply["parent_header"].get("msg_id") != message:
+                continue
+            if reply["msg_type"] != f"{request}_accepted":
                 return dict(reply["content"])
-            elif parent == probe["msg_id"] and not accepted:
-                raise KernelUnavailable("no_session")
+            accepted, until = True, time.monotonic() + deadline
     raise KernelUnavailable("kernel_slow" if accepted else "kernel_busy")
 
 
-async def _is_alive(kernels: Any, kernel_id: str) -> bool:
-    return kernel_id in kernels and bool(await ensure_async(kernels.is_alive(kernel_id)))
+async def _ensure_known(channel: ControlChannel, message_type: str) -> None:
+    """Wait until the kernel shows that it knows a request, by its answer to an empty one.
+
+    At DEBUG, a kernel logs a request that it does not know in full, and a gateway one that it cannot pass on.
+    """
+    empty = await channel.send(message_type, {})
+    probe = await channel.send("kernel_info_request", {})  # every kernel answers it, and answers in order
+    until = time.monotonic() + _ACCEPT_DEADLINE
+    while time.monotonic() < until:
+        reply = await channel.receive()
+        parent = reply and reply["parent_header"].get("msg_id")
+        if parent == empty:
+            return
+        if parent == probe:
+            raise KernelUnavailable("no_session")
+    raise KernelUnavailable("kernel_busy")
 
 
-@asynccontextmanager
-async def _control_channel(kernel: Any) -> AsyncIterator[Any]:
-    """Open only the control channel of a kernel, local or behind a gateway.
+def _open(kernels: Any, kernel_id: str) -> AbstractAsyncContextManager[ControlChannel]:
+    """Open the control channel of a kernel of this server, local or behind a gateway.
 
     It uses a new session ID: a kernel routes replies by session, so a client with the same ID as another would receive
     the other's replies.
     """
+    if kernel_id not in kernels:  # a gateway may have kernels of other users
+        raise KernelUnavailable("kernel_gone")
+    kernel = kernels.get_kernel(kernel_id)
     session = kernel.session.clone()
     session.session = uuid.uuid4().hex
     client = kernel.client(session=session)
-    await ensure_async(client.start_channels(shell=False, iopub=False, stdin=False, hb=False, control=True))
-    try:
-        yield client
-    finally:
-        client.stop_channels()
+    if isinstance(client, GatewayKernelClient):
+        return open_gateway(client)
+    return open_local(client, lambda: _is_alive(kernels, kernel_id))
 
 
-async def _receive(client: Any) -> dict[str, Any] | None:
-    """Return the next message, or None if there is none for a second."""
-    try:
-        message: dict[str, Any] = await ensure_async(client.control_channel.get_msg(timeout=_SLICE))
-    except queue.Empty:
-        return None
-    return message
+async def _is_alive(kernels: Any, kernel_id: str) -> bool:
+    return kernel_id in kernels and bool(await ensure_async(kernels.is_alive(kernel_id)))

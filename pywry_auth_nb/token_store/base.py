@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -332,23 +331,9 @@ def each(keys: Collection[str], stamp_of: Callable[[str], object]) -> dict[str, 
 def refresh_lifetime(tokens: OAuthTokenSet | None) -> float | None:
     """Return the seconds for which these tokens are useful, or None if the provider does not say.
 
-    Keycloak has ``refresh_expires_in`` (0 for a refresh token without expiry), GitHub and Microsoft have
-    ``refresh_token_expires_in``; no RFC defines a name. The longer lifetime of the two tokens counts, never that of the
-    access token alone, since the record is kept for the refresh token.
+    The longer lifetime of the two tokens counts, never that of the access token alone, since the record is kept for the
+    refresh token.
     """
-    if tokens is None:
+    if tokens is None or tokens.refresh_expires_at is None:
         return None
-    for member in ("refresh_expires_in", "refresh_token_expires_in"):
-        seconds = _seconds(tokens.raw.get(member))
-        if seconds:
-            return max(tokens.issued_at + max(seconds, tokens.expires_in or 0) - time.time(), 60.0)
-    return None
-
-
-def _seconds(value: object) -> float | None:
-    """Parse a positive number of seconds, or a decimal string of one (seen in the field)."""
-    try:
-        seconds = float(value) if isinstance(value, (int, float, str)) else math.nan
-    except (ValueError, OverflowError):
-        return None
-    return seconds if math.isfinite(seconds) and seconds > 0 else None
+    return max(max(tokens.refresh_expires_at, tokens.expires_at or 0) - time.time(), 60.0)

@@ -206,6 +206,8 @@ def _members_of(tokens: OAuthTokenSet) -> dict[str, Any]:
         "scope": tokens.scope,
         "raw": tokens.raw,
         "issued_at": tokens.issued_at,
+        "refresh_expires_in": tokens.refresh_expires_in,
+        "has_other_tokens": tokens.has_other_tokens,
     }
 
 
@@ -227,11 +229,13 @@ def _tokens(value: Any) -> OAuthTokenSet:
         access_token=_as(str, members.get("access_token")) or _refuse(),
         token_type=_as(str, members.get("token_type")),
         refresh_token=_optional(str, members.get("refresh_token")),
-        expires_in=None if members.get("expires_in") is None else _number(members["expires_in"]),
+        expires_in=_optional_number(members.get("expires_in")),
         id_token=_optional(str, members.get("id_token")),
         scope=_as(str, members.get("scope")),
         raw=_as(dict, members.get("raw")),
         issued_at=_number(members.get("issued_at")),
+        refresh_expires_in=_optional_number(members.get("refresh_expires_in")),  # this and the next one came later
+        has_other_tokens=_as(bool, members.get("has_other_tokens", False)),
     )
 
 
@@ -245,6 +249,10 @@ def _optional(kind: type, value: Any) -> Any:
 
 def _count(value: Any) -> int:
     return value if type(value) is int and 0 < value < _MAX_COUNT else _refuse()
+
+
+def _optional_number(value: Any) -> float | None:
+    return None if value is None else _number(value)
 
 
 def _number(value: Any) -> float:

@@ -63,7 +63,7 @@ def get_token_store(backend: str = "memory", **kwargs: Any) -> TokenStore:
         elif _the.request != request:
             raise ConfigurationError(
                 "This process has a token store already, with another backend or other arguments. Ask for the same "
-                "one, or call reset_token_store() first."
+                "one, or restart the kernel, or call reset_token_store() first."
             )
         return _the.store
 
@@ -79,9 +79,23 @@ def store_from_settings(settings: Any) -> TokenStore:
         TokenStoreError: The store cannot be used here.
     """
     backend = getattr(settings, "token_store_backend", "memory")
-    of_redis = {"redis_url": getattr(settings, "redis_url", ""), "prefix": getattr(settings, "redis_prefix", "")}
-    options = {name: value for name, value in of_redis.items() if value} if backend == "redis" else {}
-    return get_token_store(backend, **options)
+    return get_token_store(backend, **(redis_options(settings) if backend == "redis" else {}))
+
+
+def redis_options(settings: Any) -> dict[str, Any]:
+    """Return the arguments of :class:`RedisTokenStore` that ``settings`` have."""
+    given = {"redis_url": getattr(settings, "redis_url", ""), "prefix": getattr(settings, "redis_prefix", "")}
+    return {name: value for name, value in given.items() if value}
+
+
+def new_store(backend: str, **kwargs: Any) -> TokenStore:
+    """Return a new token store, which is not that of the process.
+
+    Raises:
+        ConfigurationError: There is no such backend.
+        TokenStoreError: The store cannot be used here.
+    """
+    return _class_of(backend)(**kwargs)
 
 
 def reset_token_store() -> None:

@@ -182,7 +182,7 @@ def own_folder(folder: Path) -> None:
             ``store_unavailable`` if it cannot be created.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _create(folder)
         found = folder.lstat()
     except OSError as error:
         raise unusable(folder, error) from None
@@ -193,6 +193,13 @@ def own_folder(folder: Path) -> None:
             "you can write to.",
             code="store_forbidden",
         )
+
+
+def _create(folder: Path) -> None:
+    """Create a folder and those missing above it, for their owner only: the parents of ``mkdir`` follow the umask."""
+    for each in reversed([folder, *folder.parents]) if not folder.is_dir() else ():
+        if not each.is_dir():
+            each.mkdir(mode=0o700, exist_ok=True)
 
 
 def _complaint(found: os.stat_result) -> str | None:

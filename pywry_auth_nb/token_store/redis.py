@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 30 * 24 * 3600.0
 #: Term of the lease, in seconds: longer than a refresh, and shorter than the default refresh buffer.
-LEASE = 40.0
+LEASE = 50.0
 
 _LONGEST = 10 * 365 * 24 * 3600.0  # seconds; Redis refuses longer expiry times
 _PAGE = 500  # keys that Redis examines in one step of a scan

@@ -171,7 +171,7 @@ class RedisClient:
         if any(map(_is_forbidden, causes)):
             return TokenStoreError(
                 f"The Redis server at {self.server} does not let this user keep tokens. Check the user and password in "
-                "the URL, and the user's permissions (docs/token-stores.md has the ACL line).",
+                "the URL, and the user's permissions (redis-cli: ACL GETUSER).",
                 code="store_forbidden",
             )
         said = " ".join(f"{type(cause).__name__} {cause}" for cause in causes)

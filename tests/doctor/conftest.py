@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pywry_auth_nb._io.tls import VARIABLES
 from pywry_auth_nb.cli import main
 from pywry_auth_nb.token_store import reset_token_store
 from tests.doctor.wire import Proxy
@@ -51,9 +52,9 @@ class Visit:
 
 @pytest.fixture
 def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment without anything of Jupyter's, a hub's or ours, and a home of its own."""
+    """An environment without anything of Jupyter's, a hub's, a company's network or ours, and a home of its own."""
     for name in os.environ:
-        if name.startswith(("JUPYTER", "JPY_", "PYWRY_", "SSL_CERT")):
+        if name.startswith(("JUPYTER", "JPY_", "PYWRY_")) or name in VARIABLES or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))

@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 
 
 def test_all_is_well(doctor: Doctor, plain: Watched) -> None:
-    """Where nothing is wrong the exit status is 0, and the redirect URI stands alone on a line before all findings."""
+    """Where nothing is wrong the exit status is 0, and the redirect URI stands alone on a line before all findings.
+
+    A provider that is not configured was not looked at, and the last line says so.
+    """
     said = doctor(**plain.here)
 
     assert said.status == 0
     assert said.out.splitlines()[2].strip() == f"{plain.url}pywry-auth/callback"
     assert said.out.splitlines()[4].startswith("ok ")
-    assert said.out.splitlines()[-1].startswith("A sign-in would work")
+    assert said.out.splitlines()[-1].endswith("1 thing could not be seen from here, as the notes say.")
 
 
 def test_something_is_wrong(doctor: Doctor) -> None:
@@ -138,6 +141,15 @@ def test_checks_that_could_not_be_made() -> None:
 
         assert report.ok is (codes == ())
         assert report.as_text().splitlines()[-1] == said
+
+
+def test_what_could_not_be_seen() -> None:
+    """Where a sign-in depends on what could not be seen, the last line counts it, and nothing is called fine."""
+    well = Finding("server", "ok", "server_found", "It answers.")
+    report = Report(findings=[well, Finding("provider", "note", "registration_unknown", "It was not told.")])
+
+    assert report.ok
+    assert report.as_text().splitlines()[-1].startswith("Nothing was found that would make a sign-in fail; 1 thing")
 
 
 def test_a_check_that_takes_too_long(doctor: Doctor, clean: pytest.MonkeyPatch, plain: Watched) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pywry_auth_nb import doctor
 from pywry_auth_nb.doctor.findings import TABLE, found
 
-CHECKS = ("server", "extension", "public", "kernel", "provider", "clock", "store", "any check")
+CHECKS = ("server", "extension", "public", "kernel", "network", "provider", "clock", "store", "any check")
 ROWS = [(check, row) for check in CHECKS for row in TABLE[check] if row not in TABLE.defaults()]
 TREES = [ast.parse(path.read_text("utf-8")) for path in Path(doctor.__path__[0]).glob("*.py")]
 CALLS = [

@@ -156,7 +156,7 @@ def test_interrupted(clean: pytest.MonkeyPatch, plain: Watched, number: signal.S
     code = "import sys; from pywry_auth_nb.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "doctor", "--json"]
     child = subprocess.Popen(command, env=os.environ | plain.here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    until(plain.kernels, "no kernel was started")
+    until(plain.kernels, "no kernel was started", 30)
     child.send_signal(number)
     out, _ = child.communicate(timeout=90)
 

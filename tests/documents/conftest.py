@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import webbrowser
 from contextlib import ExitStack
 from types import ModuleType
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import comm
 import ipykernel
@@ -74,6 +76,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, internet: Inter
         "PYWRY_AUTH_DEMO_ISSUER": internet.local.issuer,
         "GOOGLE_CLIENT_SECRET": SECRET,
         "GITHUB_CLIENT_SECRET": SECRET,
+        "NOTEBOOKS_CLIENT_SECRET": SECRET,
         "HUB_REDIS": "rediss://hub:PASSWORD@redis.example.org:6379/0",
         "HUB_REDIS_SECRET": make_encryption_key(),
     }
@@ -87,8 +90,10 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, internet: Inter
 @pytest.fixture
 def front_end(internet: Internet, environment: pytest.MonkeyPatch) -> Iterator[FrontEnd]:
     """A kernel's surroundings, and Ada in front of them."""
+    ipywidgets.Widget.close_all()  # those of earlier tests, while their comms are known
     front_end = FrontEnd(internet)
     comms = CommManager()
+    environment.setattr(webbrowser, "open", front_end.browse)
     environment.setattr(comm, "create_comm", front_end.create_comm)
     environment.setattr(comm, "get_comm_manager", lambda: comms)
     yield front_end
@@ -97,7 +102,14 @@ def front_end(internet: Internet, environment: pytest.MonkeyPatch) -> Iterator[F
 
 
 @pytest.fixture
-def shell(front_end: FrontEnd, environment: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+def variables() -> Iterator[None]:
+    """What a page sets in its process is gone with the page."""
+    with mock.patch.dict(os.environ):
+        yield
+
+
+@pytest.fixture
+def shell(front_end: FrontEnd, environment: pytest.MonkeyPatch, variables: None) -> Iterator[InteractiveShell]:
     """The shell of a notebook, which also has the ``c`` of a configuration file."""
     environment.syspath_prepend("")  # what a page adds to the path is gone with the page
     config = Config({"HistoryManager": {"enabled": False}})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 import re
 import shlex
 import subprocess
@@ -16,20 +17,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from jupyter_server.gateway.gateway_client import GatewayClient
 from jupyter_server.serverapp import ServerApp
 from jupyterhub.app import JupyterHub
 from jupyterhub.auth import Authenticator
 from jupyterhub.scopes import scope_definitions
 from jupyterhub.spawner import Spawner
+from kernel_gateway.gatewayapp import KernelGatewayApp
 from packaging.requirements import Requirement
 from traitlets.config import Configurable, LazyConfigValue
 
 from pywry_auth_nb import GenericOIDCProvider, OAuth2Settings, SessionManager, cli
 from pywry_auth_nb.server.redirect_uri import PywryAuth
-from pywry_auth_nb.token_store import make_encryption_key
+from pywry_auth_nb.token_store import make_encryption_key, reset_token_store
 from tests.documents.pages import ROOT, Block, Page, read_pages, take_apart
 from tests.stores.servers import RedisServer
 from tests.support.idp import CLIENT
+from tests.support.lookalikes import SECRET
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -52,17 +59,22 @@ EXAMPLES = ROOT / "examples" / "jupyterhub"
 
 #: Blocks that are not run, by page and first line, and why.
 NOT_RUN = {
-    ("README.md", "widget ──link──▶ server: pywry-auth/login ──ask──▶ kernel: new state, nonce, PKCE verifier"): (
-        "a drawing"
-    ),
+    (
+        "docs/architecture.md",
+        "widget ──link──▶ server: pywry-auth/login ──ask──▶ kernel: new state, nonce, PKCE verifier",
+    ): ("a drawing"),
     ("docs/architecture.md", "pywry_auth_nb/"): "a listing of folders",
     ("docs/jupyterhub.md", "https://HUB/hub/user-redirect/pywry-auth/callback"): "an address to register",
 }
 #: Programs in shell blocks that are not here, and why.
 NOT_HERE = {
+    "curl": "asks an address that is nowhere; tests/cli has it ask one",
     "nano": "an editor",
+    "papermill": "runs a notebook that is not here; tests/cli has it run one",
     "tljh-config": "The Littlest JupyterHub's",
 }
+#: Options of other programs, and whose they are.
+OF_OTHERS = {"--oidc-issuer-url": "Kubernetes' API server"}
 #: What a reader fills in.
 FILL_IN: dict[str, Callable[[Path], str]] = {
     '"my-client-id"': lambda _: repr(CLIENT),
@@ -73,16 +85,45 @@ FILL_IN: dict[str, Callable[[Path], str]] = {
     '"notebook"': lambda _: repr(CLIENT),
     '"contoso.onmicrosoft.com"': lambda _: "'contoso.example'",
     'encryption_key="…"': lambda _: f"encryption_key={make_encryption_key()!r}",
+    "port=8400": lambda _: f"port={free_port()}",
     '_url="https://…"': lambda _: "_url='https://login.example.org/oauth'",
     '"/home/ada/.tokens"': lambda home: repr(str(home / "tokens")),
     '"/etc/jupyterhub"': lambda _: repr(str(EXAMPLES)),
     '"/usr/local/etc/jupyterhub"': lambda _: repr(str(EXAMPLES)),
+    "/etc/pywry-auth/client-secret": lambda home: write_secret(home / "client-secret"),
+    "/etc/pywry-auth/client-key.pem": lambda home: write_key(home / "client-key.pem"),
+    "/run/secrets/refresh-token": lambda home: write_secret(home / "refresh-token"),
+    '"/var/run/secrets/api/token"': lambda home: repr(write_secret(home / "token")),
 }
 CONFIGURABLE: dict[str, type[Configurable]] = {
-    kind.__name__: kind for kind in (Authenticator, JupyterHub, OAuth2Settings, PywryAuth, ServerApp, Spawner)
+    kind.__name__: kind
+    for kind in (
+        Authenticator,
+        GatewayClient,
+        JupyterHub,
+        KernelGatewayApp,
+        OAuth2Settings,
+        PywryAuth,
+        ServerApp,
+        Spawner,
+    )
 }
 COMMAND = re.compile(r"(?:pywry-auth|(?:python|\{sys\.executable\}) -m pywry_auth_nb)( .*)?")
 PYTHON = re.compile(r"import |from |await |[!%]|\w[\w.]* = |\w[\w.]*\(")
+
+
+def write_secret(path: Path) -> str:
+    """Write a client's secret to a file; return its path."""
+    path.write_text(SECRET, encoding="utf-8")
+    return str(path)
+
+
+def write_key(path: Path) -> str:
+    """Write a client's private key to a file; return its path."""
+    form = serialization.PrivateFormat.PKCS8
+    key = ec.generate_private_key(ec.SECP256R1())
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+    return str(path)
 
 
 def of_kind(*languages: str) -> list[Any]:
@@ -118,7 +159,7 @@ class Reader:
             AssertionError: It is no code, or it raises, or a program that it starts fails.
         """
         self._shell.user_ns["_exit_code"] = 0
-        result = self._shell.run_cell(self._filled_in(_code_of(block)))
+        result = self._shell.run_cell(filled_in(_code_of(block), self._home))
         self._front_end.settle()
         error = result.error_before_exec or result.error_in_exec
         assert error is None, f"{block.place}: {type(error).__name__}: {error}"
@@ -139,10 +180,13 @@ class Reader:
             if not isinstance(value, LazyConfigValue)
         ]
 
-    def _filled_in(self, code: str) -> str:
-        for text, value in FILL_IN.items():
-            code = code.replace(text, value(self._home))
-        return code
+
+def filled_in(text: str, home: Path) -> str:
+    """Return a block with what a reader fills in."""
+    for blank, value in FILL_IN.items():
+        if blank in text:
+            text = text.replace(blank, value(home))
+    return text
 
 
 def _code_of(block: Block) -> str:
@@ -190,6 +234,16 @@ def test_the_readme_calls_an_api(reader: Reader, internet: Internet) -> None:
     assert internet.api_calls == 1
 
 
+def test_the_page_about_scopes_asks_for_what_the_api_demands(reader: Reader, internet: Internet) -> None:
+    """Its API demands more scopes and a newer sign-in, and then takes what comes."""
+    [page] = [page for page in PAGES if page.name == "docs/scopes.md"]
+    for block in page.blocks:
+        reader.run(block)
+
+    assert internet.demands == {}
+    assert internet.api_calls == 4
+
+
 @pytest.mark.parametrize(
     "code", ["import sys; !{sys.executable} -m pywry_auth_nb doctor", "session.acess_token", "%%nothing_like_it\n1"]
 )
@@ -199,6 +253,26 @@ def test_a_mistake_in_a_page_is_found(reader: Reader, code: str) -> None:
         reader.run(Block("README.md", 7, "python", code))
 
 
+# -- settings -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", of_kind("dotenv"))
+def test_settings_of_the_environment_make_a_session(
+    block: Block, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each is a setting, and together they are enough (tests/providers: they say the same as the page's cell)."""
+    for name in [name for name in os.environ if name.startswith("PYWRY_OAUTH2__")]:
+        environment.delenv(name)
+    for line in filled_in(block.text, tmp_path).splitlines():
+        name, _, value = line.partition("=")
+        environment.setenv(name, value)
+
+    reset_token_store()
+
+    assert SessionManager.from_settings().status == "signed_out"
+    reset_token_store()
+
+
 # -- commands -----------------------------------------------------------------------------------------------------
 
 
@@ -206,9 +280,16 @@ def test_a_mistake_in_a_page_is_found(reader: Reader, code: str) -> None:
 def test_a_shell_block_is_right(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs are there and take these options; what only prints is run."""
     for line in block.text.splitlines():
-        words = shlex.split(line, comments=True)
-        if words:
+        for words in commands_in(shlex.split(line, comments=True)):
             check_command(words, monkeypatch)
+
+
+def commands_in(words: list[str]) -> list[list[str]]:
+    """The commands of a pipeline."""
+    if "|" not in words:
+        return [words] if words else []
+    here = words.index("|")
+    return [words[:here], *commands_in(words[here + 1 :])]
 
 
 def check_command(words: list[str], patch: pytest.MonkeyPatch) -> None:
@@ -224,6 +305,8 @@ def check_command(words: list[str], patch: pytest.MonkeyPatch) -> None:
         check_pip(arguments)
     elif program == "make":
         check_make(arguments)
+    elif program == "git":
+        check_command([*arguments[-1].removeprefix("!").split(), "get"], patch)
     elif program in {"pywry-auth", "pywry_auth_nb"}:
         assert understands(arguments, patch), f"pywry-auth does not take {arguments}"
     else:
@@ -277,7 +360,8 @@ def test_commands_between_the_words_are_right(page: Page, monkeypatch: pytest.Mo
     """A command in the middle of a sentence is copied just as one in a block is."""
     for span in page.spans:
         if COMMAND.fullmatch(span) and " " in span:
-            check_command(shlex.split(span.replace("{sys.executable}", "python")), monkeypatch)
+            [command, *_] = commands_in(shlex.split(span.replace("{sys.executable}", "python")))
+            check_command(command, monkeypatch)
         elif span.startswith(("make ", "pip ", "RUN pip ")):
             check_command(shlex.split(span.removeprefix("RUN ")), monkeypatch)
         elif span.startswith("'.["):
@@ -287,15 +371,18 @@ def test_commands_between_the_words_are_right(page: Page, monkeypatch: pytest.Mo
 
 
 def check_option(option: str) -> None:
-    """Check an option that is named alone: one of the doctor's, or a trait of a Jupyter server."""
+    """Check an option that is named alone: one of ours, a trait of a Jupyter server, or one of another program."""
     name, _, _ = option.removeprefix("--").partition("=")
     if name[0].isupper():
         assert unknown_settings([name]) == []
     else:
-        shown = subprocess.run(
-            [sys.executable, "-m", "pywry_auth_nb", "doctor", "--help"], capture_output=True, text=True, check=True
-        ).stdout
-        assert re.search(rf"--{name.partition(' ')[0]}\b", shown), option
+        assert re.search(rf"--{name.partition(' ')[0]}\b", every_help(cli._parser())) or option in OF_OTHERS, option
+
+
+def every_help(parser: argparse.ArgumentParser) -> str:
+    """What ``--help`` says of a command and of those below it."""
+    below = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return parser.format_help() + "".join(every_help(each) for choices in below for each in choices.values())
 
 
 @pytest.mark.parametrize("page", page_cases(lambda page: page.spans))
@@ -371,6 +458,19 @@ def test_helm_values_set_what_exists(block: Block) -> None:
     assert unknown_scopes(values["hub"]["loadRoles"].values()) == set()
 
 
+@pytest.mark.parametrize("block", of_kind("yml"))
+def test_manifests_set_what_exists(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every variable of ours is read, and what a credential plugin is started with is a command of ours."""
+    manifest = yaml.safe_load(block.text)
+    names = set(re.findall(r"\bPYWRY_\w+", block.text))
+
+    assert names
+    assert names <= variables()
+    for user in manifest.get("users", []):
+        plugin = user["user"]["exec"]
+        check_command([plugin["command"], *plugin["args"]], monkeypatch)
+
+
 def unknown_scopes(roles: Iterable[Any]) -> set[str]:
     """Which scopes of these roles JupyterHub does not know."""
     return {scope for role in roles for scope in role["scopes"] if scope.partition("!")[0] not in scope_definitions}
@@ -381,7 +481,7 @@ def unknown_scopes(roles: Iterable[Any]) -> set[str]:
 
 def test_every_block_is_run_or_has_a_reason() -> None:
     """A block in a language without a test has to be in the table, with the reason."""
-    tested = RUNS | {"sh", "redis", "conf"}
+    tested = RUNS | {"sh", "redis", "conf", "dotenv", "yml"}
     left_out = {(block.page, block.first_line) for block in BLOCKS if block.language not in tested}
 
     assert left_out - NOT_RUN.keys() == set()

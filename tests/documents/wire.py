@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.request import urlopen
 
 import httpx
 from comm.base_comm import BaseComm
@@ -15,6 +17,8 @@ from comm.base_comm import BaseComm
 from pywry_auth_nb._wire import protocol
 from tests.support.idp import Answer, Idp, Request
 from tests.support.lookalikes import GitHubLookalike, GoogleLookalike, MicrosoftLookalike
+from tests.support.quirks import OF_DATA
+from tests.support.quirky import QuirkyIdp
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -31,20 +35,29 @@ _PROVIDERS = {
 }
 
 
+_OF_DATA = {host: quirks for quirks in OF_DATA.values() for host in quirks.hosts}
+
+
 class Internet:
     """Every https address that the documents sign in at or call; a request to any other is refused.
+
+    A provider is started when its address is first used.
 
     Attributes:
         local: A provider on loopback, for programs that are started.
         api_calls: How many requests with a token the API has answered.
+        demands: What the API demands once, by path: status and challenge.
     """
 
     def __init__(self, stack: ExitStack) -> None:
         self.local = stack.enter_context(Idp())
         self.api_calls = 0
-        self._providers = {host: stack.enter_context(kind()) for host, kind in _PROVIDERS.items()}
-        for host, provider in self._providers.items():
-            provider.issuer = f"https://{host}"
+        self.demands = {
+            "/files": (403, 'Bearer error="insufficient_scope", scope="files.read files.write"'),
+            "/payments": (401, 'Bearer error="insufficient_user_authentication", acr_values="phr", max_age="300"'),
+        }
+        self._stack = stack
+        self._providers: dict[str, Idp] = {}
 
     def connect(self, patch: pytest.MonkeyPatch) -> None:
         """Stand in for the network of httpx; loopback stays as it is."""
@@ -63,7 +76,19 @@ class Internet:
 
     def consent(self, url: str) -> dict[str, str]:
         """Be Ada at the provider's page; return the callback's parameters."""
-        return self._providers.get(urlsplit(url).hostname or "", self.local).authorize(url)
+        return (self.provider_at(urlsplit(url).netloc) or self.local).authorize(url)
+
+    def provider_at(self, host: str) -> Idp | None:
+        """Return the provider at a host (with the port where it is not 443), or None."""
+        if host not in self._providers:
+            if host in _OF_DATA:
+                quirks = _OF_DATA[host]
+                self._providers |= dict.fromkeys(quirks.hosts, self._stack.enter_context(QuirkyIdp(quirks)))
+            elif host in _PROVIDERS:
+                self._providers[host] = provider = self._stack.enter_context(_PROVIDERS[host]())
+                provider.issuer = f"https://{host}"
+                provider.grants, provider.claims = str, {"auth_time": int(time.time())}
+        return self._providers.get(host)
 
     def keep_hub_sign_in(self) -> dict[str, str]:
         """Be a hub that keeps Ada's sign-in; return what it tells her server."""
@@ -78,16 +103,20 @@ class Internet:
         return {"JUPYTERHUB_API_URL": api, "JUPYTERHUB_API_TOKEN": "CANARY-api-token", "JUPYTERHUB_USER": "ada"}
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
-        host, prefix = request.url.host, ""
+        host, prefix = request.url.netloc.decode(), ""
         if host == API_HOST:
             allowed = request.headers.get("authorization", "").startswith("Bearer CANARY-at")
             self.api_calls += allowed
+            if allowed and request.url.path in self.demands:
+                status, challenge = self.demands.pop(request.url.path)
+                return httpx.Response(status, headers={"WWW-Authenticate": challenge})
             return httpx.Response(200 if allowed else 401, json={})
         if host == "api.github.com":
             host, prefix = "github.com", "/api/v3"
-        if request.url.scheme != "https" or host not in self._providers:
+        provider = self.provider_at(host) if request.url.scheme == "https" else None
+        if provider is None:
             raise httpx.ConnectError(f"the tests have no {request.url.scheme}://{host}", request=request)
-        status, body, headers = self._providers[host]._respond(_received(request, prefix))
+        status, body, headers = provider._respond(_received(request, prefix))
         return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
 
 
@@ -111,6 +140,7 @@ class FrontEnd:
         self.session = self  # ipykernel's, which sends messages
         self._internet = internet
         self._clicks: list[Future[None]] = []
+        self._path = ""  # of the latest widget's link
         self._browser = ThreadPoolExecutor(1, "Ada's browser")
         self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
 
@@ -127,6 +157,15 @@ class FrontEnd:
 
         return Wire(*args, **kwargs)
 
+    def browse(self, url: str) -> bool:
+        """Be the default browser, in which Ada signs in and follows the provider's answer."""
+        self._clicks.append(self._browser.submit(self._follow, url))
+        return True
+
+    def _follow(self, url: str) -> None:
+        redirect_uri = parse_qs(urlsplit(url).query)["redirect_uri"][0]
+        urlopen(f"{redirect_uri}?{urlencode(self._internet.consent(url))}", timeout=10).close()  # noqa: S310 - loopback
+
     def settle(self) -> None:
         """Wait until Ada has done what she began."""
         while self._clicks:
@@ -137,13 +176,16 @@ class FrontEnd:
         self._browser.shutdown()
 
     def _draw(self, state: dict[str, Any]) -> None:
-        if state.get("login_path"):
-            self._clicks.append(self._browser.submit(lambda: asyncio.run(self._visit(state["login_path"]))))
+        self._path = state.get("login_path") or self._path
+        if state.get("login_path") or state.get("asks"):
+            visit = self._visit(self._path, again=bool(state.get("asks")))
+            self._clicks.append(self._browser.submit(lambda: asyncio.run(visit)))
 
-    async def _visit(self, path: str) -> None:
-        """Sign in as Ada, unless she is signed in already."""
+    async def _visit(self, path: str, *, again: bool) -> None:
+        """Sign in as Ada, unless she is signed in already and not asked to do it again."""
         flow = parse_qs(urlsplit(path).query)["flow"][0]
-        if (await self._ask(protocol.STATUS, flow=flow)).get("authenticated"):
+        await self._ask(protocol.HELLO, flow=flow, front_end={"server": True, "control": True})
+        if not again and (await self._ask(protocol.STATUS, flow=flow)).get("authenticated"):
             return
         begun = await self._ask(protocol.BEGIN, flow=flow, redirect_uri=REDIRECT_URI)
         if "authorize_url" in begun:

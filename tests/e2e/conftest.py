@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 CALLBACK = "pywry-auth/callback"
-REDIRECT_URIS = [f"http://127.0.0.1/{path}" for path in (CALLBACK, f"a/b/{CALLBACK}", "cb")]
+REDIRECT_URIS = [f"http://127.0.0.1/{path}" for path in (CALLBACK, f"a/b/{CALLBACK}", "cb", "callback")]
 EXTENSION_CONFIG = Path(sys.prefix, "etc/jupyter/jupyter_server_config.d/pywry_auth_nb.json")
 NOTEBOOKS = pytest.StashKey["list[NotebookPage]"]()
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import nbformat.v4
 from playwright.sync_api import Error
@@ -93,11 +93,14 @@ class NotebookPage:
     Cells are named by their number. Every wait has a deadline; what it raises shows the outputs and the server's log.
     """
 
+    #: The kernel's name.
+    kernel: ClassVar[str] = "python3"
+
     def __init__(self, context: BrowserContext, server: JupyterServer, cells: Sequence[str]) -> None:
         self.server = server
         self.name = f"{uuid.uuid4().hex[:8]}.ipynb"
         self.path: Path = server.root / self.name
-        self.path.write_text(_notebook_text(cells), encoding="utf-8")
+        self.path.write_text(_notebook_text(cells, self.kernel), encoding="utf-8")
         self.page: Page = context.new_page()
         self.console: list[str] = []
         self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
@@ -119,7 +122,7 @@ class NotebookPage:
 
     def _start_kernel(self) -> None:
         # The request that the page would make, only earlier: the kernel starts while the page loads, which saves 0.8 s.
-        session = {"path": self.name, "name": self.name, "type": "notebook", "kernel": {"name": "python3"}}
+        session = {"path": self.name, "name": self.name, "type": "notebook", "kernel": {"name": self.kernel}}
         self.server.api("POST", "api/sessions", json=session).raise_for_status()
 
     def reload(self) -> None:
@@ -238,10 +241,10 @@ class NotebookPage:
         self.page.wait_for_timeout(seconds * 1000)  # and not time.sleep, so that the browser's events are handled
 
 
-def _notebook_text(cells: Sequence[str]) -> str:
+def _notebook_text(cells: Sequence[str], kernel: str) -> str:
     v4: Any = nbformat.v4  # is not typed
     notebook = v4.new_notebook(cells=[v4.new_code_cell(source) for source in cells])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata.kernelspec = {"name": kernel, "display_name": "Python 3", "language": "python"}
     return str(v4.writes(notebook))
 
 

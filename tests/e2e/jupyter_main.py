@@ -1,6 +1,6 @@
-"""Run JupyterLab or Notebook 7 until standard input ends: a killed test run leaves no server behind.
+"""Run a Jupyter application until standard input ends: a killed test run leaves no server behind.
 
-``python jupyter_main.py lab|notebook --ServerApp.port=…``
+``python jupyter_main.py gateway|lab|nbclassic|notebook|voila [argument …]``
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ import signal
 import sys
 import threading
 
-APPLICATIONS = {"lab": "jupyterlab.labapp", "notebook": "notebook.app"}
+APPLICATIONS = {
+    "gateway": ("kernel_gateway.gatewayapp", "launch_instance"),
+    "lab": ("jupyterlab.labapp", "main"),
+    "nbclassic": ("nbclassic.notebookapp", "main"),
+    "notebook": ("notebook.app", "main"),
+    "voila": ("voila.app", "main"),
+}
 
 
 def stop_with_parent() -> None:
@@ -23,9 +29,9 @@ def stop_with_parent() -> None:
 
 def main() -> None:
     """Hand over to the application that the first argument names."""
-    kind = sys.argv.pop(1)
+    module, launch = APPLICATIONS[sys.argv.pop(1)]
     threading.Thread(target=stop_with_parent, daemon=True).start()
-    importlib.import_module(APPLICATIONS[kind]).main()
+    getattr(importlib.import_module(module), launch)()
 
 
 if __name__ == "__main__":

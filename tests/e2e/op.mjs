@@ -23,6 +23,7 @@ const SWITCHES = {
   deny_all: false, //     nobody is let in: access_denied instead of the login page
   offline: false, //      connections are cut; true, or a list of paths such as ["/token"]
   answers: {}, //         {"/token": {"status": 400, "body": {"error": "invalid_grant"}}}: said instead of the real answer
+  prompts: null, //       prompt_values_supported in the metadata, such as ["login", "consent"]
   delays: {}, //          {"/token": 2.5}: seconds before the real answer
 };
 const REDIRECT_URIS = ['http://127.0.0.1/pywry-auth/callback'];
@@ -97,6 +98,12 @@ const nameAnotherIssuer = async (ctx, next) => {
   ctx.set('location', url.href);
 };
 
+const listPrompts = async (ctx, next) => {
+  await next();
+  const isMetadata = ctx.path === '/.well-known/openid-configuration';
+  if (switches.prompts && isMetadata) ctx.body = { ...ctx.body, prompt_values_supported: switches.prompts };
+};
+
 const severOpener = async (ctx, next) => {
   await next();
   if (switches.coop) ctx.set('Cross-Origin-Opener-Policy', switches.coop);
@@ -158,7 +165,8 @@ const provider = new Provider(issuer, {
   clients,
   findAccount,
   pkce: { required: () => true },
-  scopes: ['openid', 'offline_access', 'profile', 'email'],
+  scopes: ['openid', 'offline_access', 'profile', 'email', 'files.read'],
+  acrValues: ['phr'],
   claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username'] },
   issueRefreshToken: async (_ctx, asking, code) =>
     switches.refresh_tokens && asking.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access'),
@@ -176,7 +184,7 @@ const provider = new Provider(issuer, {
     AuthorizationCode: 60, DeviceCode: 600, Grant: 86400, IdToken: 3600, Interaction: 3600, RefreshToken: 86400, Session: 86400,
   },
 });
-for (const middleware of [keepJournal, severOpener, nameAnotherIssuer, denyAll, misbehave]) provider.use(middleware);
+for (const middleware of [keepJournal, severOpener, nameAnotherIssuer, listPrompts, denyAll, misbehave]) provider.use(middleware);
 provider.on('grant.revoked', () => journal.push({ at: Date.now() / 1000, method: 'EVENT', path: 'grant.revoked', status: 0 }));
 provider.on('server_error', (_ctx, error) => console.error('server_error', error));
 

@@ -1,4 +1,4 @@
-"""Take a picture of every state of the widget, in JupyterLab's light and dark theme: ``make screenshots``."""
+"""Take a picture of every state of the widget, in JupyterLab's light and dark theme, and of the README's notebook."""
 
 from __future__ import annotations
 
@@ -9,21 +9,17 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import sync_playwright
 
+from pywry_auth_nb._sign_in.qr import qr_code
+
+from . import gallery
 from .driver import NotebookPage, launch, log_in
 from .processes import JupyterServer, Provider
 from .sign_in import popup_after, sign_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
-SETUP = """
-from pywry_auth_nb import GenericOIDCProvider, SessionManager
-provider = GenericOIDCProvider("pywry", issuer_url={issuer!r}, scopes=["openid", "profile", "email", "offline_access"])
-session = SessionManager(provider)
-"""
 README = (
     """from pywry_auth_nb import GenericOIDCProvider, SessionManager
 
@@ -36,58 +32,35 @@ api = httpx.get(provider.userinfo_url, auth=session.auth)
 api.status_code, api.json()["name"]""",
     "session.access_token",
 )
-REFRESH = "try:\n    await session.refresh()\nexcept Exception as error:\n    print(error.code)"
+WIDTH = 592
 
 
-def states(notebook: NotebookPage, provider: Provider) -> Iterator[str]:
-    """Go through the widget's states; the name of each is given while it is on the screen."""
-    page, link = notebook.page, notebook.widget(1).locator("a.pywry-auth-link")
-    notebook.run_and_wait(0)
-    notebook.run(1)
-    link.wait_for()
-    yield "signed-out"
-    page.evaluate("window.open = () => null")
-    link.click()
-    yield "window-blocked"
-    page.wait_for_timeout(1200)
-    popup = popup_after(page, lambda: link.click(modifiers=["Control"]))
-    notebook.widget(1).get_by_role("button", name="Cancel").wait_for()
-    yield "signing-in"
-    sign_in(popup, deny=True)
-    notebook.widget(1).locator(".pywry-auth-error").wait_for()
-    yield "declined"
-    sign_in(popup_after(page, lambda: link.click(modifiers=["Control"])))
-    notebook.widget(1).locator(".pywry-auth-name").wait_for()
-    yield "signed-in"
-    provider.control(delays={"/token": 3})
-    notebook.run(2)
-    page.wait_for_timeout(800)
-    yield "refreshing"
-    notebook.wait(2)
-    provider.control(delays={}, answers={"/token": {"status": 400, "body": {"error": "invalid_client"}}})
-    notebook.run_and_wait(2)
-    notebook.widget(1).locator(".pywry-auth-error").wait_for()
-    yield "cannot-renew"
-    provider.control(answers={"/token": {"status": 400, "body": {"error": "invalid_grant"}}})
-    notebook.run_and_wait(2)
-    notebook.widget(1).get_by_text("Sign in again").first.wait_for()
-    yield "sign-in-ended"
+def take_states(browser: Browser, theme: str, out: Path) -> None:
+    """Take a picture of every state of the widget, drawn without a kernel."""
+    page = browser.new_page(viewport={"width": WIDTH, "height": 800}, device_scale_factor=2)
+    gallery.draw(page, theme, qr_code(gallery.DEVICE["verification_uri_complete"]))
+    for name in gallery.STATES:
+        page.locator(f"#{name} .pywry-auth-root").screenshot(path=out / f"{name}-{theme}.png")
+    page.close()
 
 
-def take(browser: Browser, theme: str, provider: Provider, directory: Path, out: Path) -> None:
-    """Take the pictures of one theme."""
+def take_looks(browser: Browser, out: Path) -> None:
+    """Take a picture of all states in a narrow column, and one in forced colours."""
+    for name, width, forced in (("narrow", 232, False), ("forced-colours", WIDTH, True)):
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        gallery.draw(page, "light", qr_code(gallery.DEVICE["verification_uri_complete"]), forced=forced)
+        page.screenshot(path=out / f"{name}.png", full_page=True)
+        page.close()
+
+
+def take_readme(browser: Browser, theme: str, provider: Provider, directory: Path, out: Path) -> None:
+    """Take the picture of the README in one theme."""
     settings = {"@jupyterlab/apputils-extension:themes": {"theme": THEMES[theme]}}
     with JupyterServer("lab", directory / theme, settings=settings) as server:
         context = browser.new_context(color_scheme=theme, device_scale_factor=2)  # type: ignore[arg-type]
         log_in(context, server)
-        notebook = NotebookPage(context, server, [SETUP.format(issuer=provider.issuer), "session", REFRESH]).open()
-        for state in states(notebook, provider):
-            shoot(notebook.page, notebook, out / f"{state}-{theme}.png")
-        notebook.close()
-        provider.reset()
-        shoot_readme(
-            NotebookPage(context, server, [cell.format(issuer=provider.issuer) for cell in README]), out, theme
-        )
+        cells = [cell.format(issuer=provider.issuer) for cell in README]
+        shoot_readme(NotebookPage(context, server, cells), out, theme)
         context.close()
 
 
@@ -102,6 +75,7 @@ def shoot_readme(notebook: NotebookPage, out: Path, theme: str) -> None:
     for cell in (1, 2):
         notebook.run_and_wait(cell)
     notebook.page.bring_to_front()
+    notebook.page.mouse.move(0, 0)
     notebook.page.wait_for_timeout(500)
     first, last = notebook.page.locator(".jp-Notebook .jp-Cell").first, notebook.widget(2)
     top, bottom = first.bounding_box(), last.bounding_box()
@@ -111,14 +85,6 @@ def shoot_readme(notebook: NotebookPage, out: Path, theme: str) -> None:
     clip = {"x": top["x"], "y": top["y"] - 6, "width": top["width"], "height": height}
     notebook.page.screenshot(path=out / f"notebook-{theme}.png", clip=clip)  # type: ignore[arg-type]
     notebook.close()
-
-
-def shoot(page: Page, notebook: NotebookPage, path: Path) -> None:
-    """Picture the cell of the widget, with nothing hovering."""
-    page.bring_to_front()
-    page.mouse.move(0, 0)
-    page.wait_for_timeout(300)
-    notebook.widget(1).screenshot(path=path)
 
 
 def main(out: str = "docs/images") -> None:
@@ -131,7 +97,9 @@ def main(out: str = "docs/images") -> None:
             provider_directory.mkdir()
             Path(folder, theme).mkdir()
             with Provider(provider_directory, redirect_uris=redirect_uris) as provider:
-                take(browser, theme, provider, Path(folder), Path(out))
+                take_states(browser, theme, Path(out))
+                take_readme(browser, theme, provider, Path(folder), Path(out))
+        take_looks(browser, Path(out))
         browser.close()
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .conftest import OpenNotebook
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(600)
 BLOCKING = "import time; print('before', flush=True); time.sleep(60)"
 VERIFIER = secrets.token_urlsafe(32)
 

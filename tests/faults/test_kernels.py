@@ -57,17 +57,30 @@ def test_a_refresh_that_was_under_way_does_not_undo_a_sign_out(place: Place, idp
 
 
 def test_a_new_sign_in_reaches_the_others(place: Place, idp: Provider, start: Start) -> None:
-    """Kernels that are signed out, or in as another user, follow within five seconds, and at once on a read."""
+    """Kernels that are signed out follow within five seconds, and at once on a read; so they do a sign-in anew."""
     here, reads, idles = start(place, 3)
     assert reads.ask("read")["error"] == "LoginRequired"
-    for name in ("ada", "grace"):
-        idp.claims["sub"] = name
+    for _ in range(2):
         tokens = idp.tokens()
         here.ask("sign_in", **tokens)
         reads.reads(hashed(tokens["access_token"]))
-        assert reads.ask("look")["user"] == name
+        assert reads.ask("look")["user"] == "ada"
 
-    until(lambda: idles.ask("look")["user"] == "grace")
+    until(lambda: idles.ask("look")["user"] == "ada")
+    assert idp.asked() == 0
+
+
+def test_another_user_elsewhere_ends_the_sign_in(place: Place, idp: Provider, start: Start) -> None:
+    """R53: a kernel that is signed in does not become another user; one that is signed out takes what is there."""
+    here, elsewhere = start(place, 2)
+    here.ask("sign_in", **idp.tokens())
+    here.token()
+    idp.claims["sub"] = "grace"
+    tokens = idp.tokens()
+    elsewhere.ask("sign_in", **tokens)
+
+    until(lambda: here.ask("read").get("error") == "LoginRequired")
+    start(place, 1)[0].reads(hashed(tokens["access_token"]))
     assert idp.asked() == 0
 
 

@@ -49,6 +49,7 @@ def test_killed_with_the_only_copy_of_the_new_token(place: Place, idp: Provider,
     until(lambda: successor.ask("look")["told"] == 1)
     assert successor.ask("look")["status"] == "reauth_required"
     assert successor.ask("read")["code"] == "invalid_grant"
+    until(lambda: place.load().refresh_token is None)  # what it found out is in the store
 
     [next_one] = start(place, 1, changes=SHORT)
     assert next_one.ask("read")["code"] == "invalid_grant"

@@ -195,6 +195,32 @@ async def test_other_sites_may_not_ask(cookie_browser: Browser, kernel: Kernel, 
             assert said(response) == (403, "cross_site")
 
 
+async def test_a_page_of_this_server_behind_a_proxy(cookie_browser: Browser, login_path: str, jp_web_app: Any) -> None:
+    """Where a proxy changes the Host header, and Jupyter is told so, the browser's word for its own pages counts."""
+    jp_web_app.settings["allow_origin"] = "https://hub.example.org"
+    page = {"Origin": "https://hub.example.org", "Sec-Fetch-Site": "same-origin"}
+    for name in NAMES:
+        own = said(await ask(cookie_browser, name, login_path, **page))
+        odd = said(await ask(cookie_browser, name, login_path, **{**page, "Sec-Fetch-Site": "odd"}))
+
+        assert own[0] in {200, 401}, name
+        assert odd == (403, "cross_site"), name
+
+
+async def test_other_sites_may_not_act_where_jupyter_lets_them(
+    cookie_browser: Browser, kernel: Kernel, login_path: str, idp: Idp, jp_web_app: Any
+) -> None:
+    """Actions refuse other sites by themselves, even if Jupyter's own check is off."""
+    await sign_in(cookie_browser, login_path, idp)
+    jp_web_app.settings["disable_check_xsrf"] = True
+    for name in ("refresh", "logout", "cancel"):
+        for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+            answer = await cookie_browser.open(action(name, login_path), method="POST", body="", headers=headers)
+
+            assert said(answer) == (403, "cross_site")
+    assert await kernel.run("print(session.status)") == "signed_in"
+
+
 @pytest.mark.parametrize("name", ["refresh", "logout", "cancel"])
 async def test_other_sites_may_not_act(
     cookie_browser: Browser, kernel: Kernel, login_path: str, idp: Idp, name: str
@@ -222,6 +248,42 @@ async def test_a_session_is_named_by_its_key_alone(browser: Browser, kernel: Ker
         assert said(await ask(browser, name, login_path.partition("&")[0])) == (404, "no_session")
     assert (await browser.open("pywry-auth/statusXYZ")).code == 404
     assert said(await browser.open(f"pywry-auth/status?session=ada&{login_path.partition('?')[2]}x"))[0] == 404
+
+
+@pytest.mark.parametrize("value", ["chr(0xd800)", "1e999"], ids=["lone surrogate", "too large a number"])
+async def test_claims_that_json_cannot_hold(browser: Browser, kernel: Kernel, login_path: str, value: str) -> None:
+    """A claim that cannot be sent gets an answer, not silence."""
+    await kernel.run(
+        f"from pywry_auth_nb import OAuthTokenSet\n"
+        f"from pywry_auth_nb._io.loop import run\n"
+        f"run(session._engine.sign_in(OAuthTokenSet('CANARY'), {{'sub': 'ada', 'odd': {value}}}), 30)"
+    )
+
+    assert said(await ask(browser, "userinfo", login_path))[1] == "internal"
+
+
+@pytest.mark.parametrize("content", ["[]", "'text'", "None"])
+async def test_a_message_without_an_object(kernel: Kernel, login_path: str, content: str) -> None:
+    """A control message whose content is no object gets a reply."""
+    message = f"{{'header': {{'msg_type': 'x'}}, 'content': {content}}}"
+    replies = await kernel.run(
+        "import threading, types\n"
+        "from pywry_auth_nb._sign_in import channel\n"
+        "sent, done = [], threading.Event()\n"
+        "def send(stream, kind, content, **_):\n"
+        "    sent.append((kind, content.get('code')))\n"
+        "    len(sent) == 2 and done.set()\n"
+        "async def main():\n"
+        "    fake = types.SimpleNamespace(session=types.SimpleNamespace(send=send))\n"
+        f"    channel._handler(fake, 'pywry_auth_status')(None, None, {message})\n"
+        "    while not done.is_set():\n"
+        "        await asyncio.sleep(0.01)\n"
+        "import asyncio\n"
+        "await asyncio.wait_for(main(), 20)\n"
+        "print(sent[1])"
+    )
+
+    assert replies == "('pywry_auth_status_reply', 'version_mismatch')"
 
 
 async def test_an_older_kernel(browser: Browser, kernel: Kernel, login_path: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from pywry_auth_nb.server import kernel_client
+from pywry_auth_nb.server import control_channel
 from tests.support.waiting import soon, within
 
 from .conftest import Browser, Kernel, action, callback, cookie_for, cookies_of, outcome, query_of
@@ -54,7 +54,7 @@ async def test_different_requests_at_once(browser: Browser, kernel: Kernel, logi
 @pytest.fixture
 def stopped(kernel: Kernel, login_path: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
     """A kernel with a widget whose process is stopped; the server looks after it every half second."""
-    monkeypatch.setattr(kernel_client, "_SLICE", 0.5)
+    monkeypatch.setattr(control_channel, "SLICE", 0.5)
     kernel.manager.stop_restarter()
     kernel.signal(signal.SIGSTOP)
     yield kernel

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from pywry_auth_nb._wire import protocol
-from pywry_auth_nb.server import kernel_client
+from pywry_auth_nb.server import control_channel, kernel_client
 from pywry_auth_nb.server.handlers import LoginHandler
 from tests.support.idp import Answer
 from tests.support.waiting import within
@@ -46,9 +46,14 @@ async def test_a_malformed_link_is_refused(browser: Browser, query: str) -> None
     assert outcome(await browser.open(f"pywry-auth/login?{query}")) == (400, "bad_request")
 
 
-async def test_a_prefetched_link_is_refused(browser: Browser) -> None:
-    """A browser that prefetches the link does not reach a kernel."""
-    response = await browser.open("pywry-auth/login?kernel=k&flow=f", headers={"Sec-Purpose": "prefetch"})
+@pytest.mark.parametrize(
+    "header",
+    [("Sec-Purpose", "prefetch"), ("Purpose", "prefetch"), ("Sec-Fetch-Dest", "iframe"), ("Sec-Fetch-Dest", "image")],
+    ids=" ".join,
+)
+async def test_only_a_person_begins_a_sign_in(browser: Browser, header: tuple[str, str]) -> None:
+    """A browser that prefetches or embeds the link does not reach a kernel."""
+    response = await browser.open("pywry-auth/login?kernel=k&flow=f", headers=dict([header]))
 
     assert outcome(response) == (400, "bad_request")
 
@@ -85,7 +90,7 @@ async def test_a_kernel_that_hangs(
 ) -> None:
     """A kernel whose control thread does not answer is given up within the deadline."""
     monkeypatch.setattr(kernel_client, "_ACCEPT_DEADLINE", 0.4)
-    monkeypatch.setattr(kernel_client, "_SLICE", 0.1)
+    monkeypatch.setattr(control_channel, "SLICE", 0.1)
     kernel.signal(signal.SIGSTOP)
     try:
         began = time.monotonic()
@@ -154,7 +159,7 @@ async def test_a_provider_that_is_down(browser: Browser, kernel: Kernel) -> None
     """A refused connection to the issuer: the page says to check the network."""
     path = await kernel.offer("http://127.0.0.1:9")  # discard, which has no server any more
 
-    assert outcome(await browser.open(path)) == (502, "network")
+    assert outcome(await browser.open(path)) == (502, "connection_refused")
 
 
 async def test_a_provider_that_is_slow(
@@ -162,7 +167,7 @@ async def test_a_provider_that_is_slow(
 ) -> None:
     """A kernel that has accepted and still works is not called broken."""
     monkeypatch.setattr(sys.modules[LoginHandler.__module__], "_BEGIN_DEADLINE", 0.3)
-    monkeypatch.setattr(kernel_client, "_SLICE", 0.1)
+    monkeypatch.setattr(control_channel, "SLICE", 0.1)
     idp.delay = 8
 
     assert outcome(await browser.open(login_path)) == (504, "kernel_slow")

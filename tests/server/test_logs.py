@@ -12,7 +12,7 @@ import pytest
 from pywry_auth_nb.server.handlers import LoginHandler
 from tests.support.cases import case
 
-from .conftest import Browser, Kernel, callback, query_of
+from .conftest import Browser, Kernel, callback, outcome, query_of
 
 if TYPE_CHECKING:
     from tests.support.idp import Idp
@@ -76,6 +76,22 @@ async def test_a_whole_sign_in(
         **{f"cookie {number}": cookie for number, cookie in enumerate(cookies)},
     }
     assert [name for name, secret in secrets.items() if secret in written] == []
+
+
+@pytest.mark.parametrize("kernel", [["--debug"]], indirect=True, ids=["--debug"])
+async def test_a_kernel_that_restarted_during_the_sign_in(
+    browser: Browser, kernel: Kernel, login_path: str, idp: Idp
+) -> None:
+    """A kernel without our package's handlers logs what it is asked in full: it is not sent the provider's answer."""
+    params = idp.authorize(await browser.begin(login_path))
+    await kernel.manager.restart_kernel(now=True)
+    await kernel.client.wait_for_ready(timeout=60)
+    response = await browser.open(callback(params))
+    written = kernel.output.read_text()
+
+    assert outcome(response) == (404, "no_session")
+    assert "pywry_auth_complete_request" in written, "the kernel writes no debug log, so this proves nothing"
+    assert [secret for secret in (params["code"], params["state"]) if secret in written] == []
 
 
 @pytest.mark.parametrize("jp_server_config", [{}, STRICT], indirect=True, ids=["lax", "strict"])

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pywry_auth_nb._wire.error_codes import NETWORK_ERRORS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,7 +19,7 @@ TOKEN_LIFE = 5  # seconds
 #: Seconds from one renewal to the next at least: a session renews a token when a fifth of its life is left.
 GENERATION = TOKEN_LIFE * 0.8
 #: What reading may say while the network or the store is away, or another kernel is paused or dead in mid-renewal.
-ALLOWED = {"store_unavailable", "refresh_busy", "network", "timeout"}
+ALLOWED = {"store_unavailable", "refresh_busy", "timeout", *NETWORK_ERRORS}
 SPARE_THREADS, SPARE_FILES = 2, 12  # more at the end than at the beginning: idle connections to Redis, at most ten
 
 

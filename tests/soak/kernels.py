@@ -43,7 +43,8 @@ SETUP = """
 from pywry_auth_nb import *
 from tests.soak.reader import Reader
 from tests.support.ports import free_port
-provider = GenericOIDCProvider("pywry", issuer_url={issuer!r}, scopes=["openid", "profile", "offline_access"])
+provider = GenericOIDCProvider("pywry", issuer_url={issuer!r}, scopes=["openid", "profile", "offline_access"],
+    prompt="consent")
 session = SessionManager(provider, {store})
 reader = Reader(session, {api!r}, {diary!r})
 print(session.store_key)

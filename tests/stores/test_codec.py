@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -208,6 +209,27 @@ def test_wrong_types_beside_the_tokens() -> None:
 def test_deep_nesting() -> None:
     """JSON that is nested deeper than Python's stack is damage like any other."""
     assert code_of(PLAIN, b'{"v":2,"tokens":' + b"[" * 100_000) == "store_unreadable"
+
+
+@pytest.mark.parametrize("codec", [PLAIN, ENCRYPTED])
+@pytest.mark.parametrize("lifetime", [None, 0, 1800.5])
+def test_the_lifetime_of_a_refresh_token_and_other_tokens_are_kept(codec: Codec, lifetime: float | None) -> None:
+    """H243, H246: both survive a restart, though not everything that the provider said of them does."""
+    tokens = replace(TOKENS, refresh_expires_in=lifetime, has_other_tokens=True)
+    read = codec.decode(codec.encode(replace(SMALL, tokens=tokens), NAME), NAME).tokens
+
+    assert read is not None
+    assert (read.refresh_expires_in, read.has_other_tokens) == (lifetime, True)
+
+
+def test_a_record_of_an_earlier_version() -> None:
+    """H243: it has the lifetime of its refresh token in ``raw`` alone, and says nothing of other tokens."""
+    members = {**RECORD["tokens"], "raw": {"refresh_expires_in": 1800}}
+    earlier = {name: value for name, value in members.items() if name not in {"refresh_expires_in", "has_other_tokens"}}
+    read = PLAIN.decode(written(tokens=earlier), NAME).tokens
+
+    assert read is not None
+    assert (read.refresh_expires_in, read.has_other_tokens) == (1800, False)
 
 
 def test_members_of_a_later_version() -> None:

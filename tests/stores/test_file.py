@@ -68,6 +68,19 @@ def test_only_the_owner_may_read(store: FileTokenStore, folder: Path) -> None:
     assert (folder / "locks").stat().st_mode & 0o777 == 0o700
 
 
+@posix
+@pytest.mark.parametrize("mask", [0, 0o22])
+def test_folders_above_are_private_too(tmp_path: Path, mask: int) -> None:
+    """A missing folder above the tokens is made for its owner only, whatever the umask; one that is there stays."""
+    old = os.umask(mask)
+    try:
+        save(FileTokenStore(tmp_path / "ours" / "too" / "tokens"))
+    finally:
+        os.umask(old)
+
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("ours", "ours/too", "ours/too/tokens")] == [0o700] * 3
+
+
 def test_names_are_for_people_and_for_any_system(store: FileTokenStore, folder: Path) -> None:
     """A file's name begins with the key and holds nothing that a file system may refuse."""
     save(store, key="ada@example.org/../CON:" + "x" * 300)

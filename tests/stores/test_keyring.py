@@ -180,15 +180,22 @@ def test_a_keyring_that_hangs(fake: FakeKeyring, monkeypatch: pytest.MonkeyPatch
     def workers() -> set[threading.Thread]:
         return {thread for thread in threading.enumerate() if thread.name == "pywry-auth-io"}
 
-    before = workers()
-    release = threading.Event()
-    store = KeyringTokenStore()
-    fake.before_change = release.wait
-    monkeypatch.setattr(_keyring, "PROMPT_DEADLINE", 0.1)
-    monkeypatch.setattr(base, "DEADLINE", 0.1)
-    monkeypatch.setattr(keyring_store, "DEADLINE", 0.1)
+    def hang() -> None:
+        hanging.release()
+        release.wait()
 
-    errors = [refused(KeyringTokenStore), refused(lambda: save(store, "x" * 3000))]
+    before = workers()
+    hanging, release = threading.Semaphore(0), threading.Event()
+    store = KeyringTokenStore()
+    fake.before_change = hang
+    with monkeypatch.context() as short:
+        short.setattr(_keyring, "PROMPT_DEADLINE", 0.1)
+        short.setattr(base, "DEADLINE", 0.1)
+        short.setattr(keyring_store, "DEADLINE", 0.1)
+        errors = [refused(KeyringTokenStore), refused(lambda: save(store, "x" * 3000))]
+        assert all(hanging.acquire(timeout=30) for _ in errors)  # both have begun, so that their time ends as well
+        over = time.monotonic() + 0.1
+        until(lambda: time.monotonic() > over)
     release.set()
     until(lambda: not workers() - before, "it is still at work")
 

@@ -26,6 +26,7 @@ from pywry_auth_nb.token_store import (
 )
 from tests.stores.asking import refused, said
 from tests.stores.conftest import shared
+from tests.support.stores import OwnStore
 from tests.support.waiting import over, until
 
 if TYPE_CHECKING:
@@ -496,36 +497,9 @@ def test_the_term_of_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- a store of one's own ---------------------------------------------------------------------------------------------
 
 
-class Own(TokenStore):
-    """The five methods, and nothing more."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, OAuthTokenSet] = {}
-
-    async def save(self, key: str, tokens: OAuthTokenSet) -> None:
-        """Keep them."""
-        self.kept[key] = tokens
-
-    async def load(self, key: str) -> OAuthTokenSet | None:
-        """Return them."""
-        return self.kept.get(key)
-
-    async def delete(self, key: str) -> None:
-        """Forget them."""
-        self.kept.pop(key, None)
-
-    async def exists(self, key: str) -> bool:
-        """Say whether they are there."""
-        return key in self.kept
-
-    async def list_keys(self) -> list[str]:
-        """List them."""
-        return sorted(self.kept)
-
-
 async def test_an_own_store() -> None:
     """Five methods make a store that is good for one process: the rest follows from them."""
-    store = Own()
+    store = OwnStore()
     assert await store.read("default") == NOTHING
     assert await store.swap("default", NOTHING, FIRST)
     assert not await store.swap("default", NOTHING, SECOND)
@@ -545,7 +519,7 @@ async def test_an_own_store() -> None:
 
 async def test_the_lease_of_an_own_store() -> None:
     """One at a time has it, in this process; two stores know nothing of each other."""
-    store, other = Own(), Own()
+    store, other = OwnStore(), OwnStore()
     mine = await store.try_lease("default")
 
     assert mine is not None

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 class Api:
     """An API on loopback that takes tokens: ``refuse`` of them get 401. It writes down what it was sent.
 
+    ``demand`` returns the status and the challenges (WWW-Authenticate) with which it answers a token, or None.
+
     Use it as a context manager.
     """
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, str]] = []
         self.refuse: Callable[[str], bool] = lambda _: False
+        self.demand: Callable[[str], tuple[int, list[str]] | None] = lambda _: None
         self.redirects: dict[str, tuple[int, str]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -53,7 +56,10 @@ class Api:
                 status, target = api.redirects.get(self.path, (200, ""))
                 if status == 200 and api.refuse(token):
                     status = 401
+                status, challenges = api.demand(token) or (status, [])
                 self.send_response(status)
+                for challenge in challenges:
+                    self.send_header("WWW-Authenticate", challenge)
                 if target:
                     self.send_header("Location", target)
                 self.send_header("Content-Length", "0")

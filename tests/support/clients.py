@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pywry_auth_nb import GenericOIDCProvider, OAuthTokenSet, PKCEChallenge
 from pywry_auth_nb.providers import GitHubProvider, GoogleProvider, MicrosoftProvider, OAuthProvider
 from tests.support.idp import CLIENT, Idp
 from tests.support.lookalikes import SECRET, GitHubLookalike, GoogleLookalike, MicrosoftLookalike
+
+if TYPE_CHECKING:
+    from pywry_auth_nb._io.answers import Answer
+    from pywry_auth_nb._io.http import HttpClient
 
 REDIRECT_URI = "http://127.0.0.1:8888/pywry-auth/callback"
 NONCE = "nonce-of-this-sign-in"
@@ -56,3 +60,11 @@ def exchange(rp: OAuthProvider, op: Idp, redirect_uri: str = REDIRECT_URI, nonce
         return await rp.exchange_code(op.authorize(url)["code"], redirect_uri, pkce.verifier, nonce)
 
     return asyncio.run(go())
+
+
+async def once(client: HttpClient, url: str, **options: Any) -> Answer:
+    """GET ``url`` with a client that is then closed: one that is only dropped may warn during a later test."""
+    try:
+        return await client.request("GET", url, **options)
+    finally:
+        await client.close()

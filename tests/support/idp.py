@@ -38,6 +38,7 @@ class Request:
     form: dict[str, str]
     headers: dict[str, str]
     query: str = ""
+    body: str = ""
 
 
 @dataclass
@@ -60,7 +61,9 @@ class Idp:
         self.kid = "key-1"
         self.key = self._first_key = _spare_keys.pop() if _spare_keys else new_key()
         self.refresh_tokens: dict[str, bool] = {}
+        self._scopes: dict[str, str] = {}  # by refresh token
         self._codes: dict[str, dict[str, str]] = {}
+        self._devices: dict[str, dict[str, str]] = {}  # by device code: what was asked, and the user's verdict
         self._closed = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -76,6 +79,8 @@ class Idp:
         self.header: dict[str, Any] = {}
         self.forge: Callable[[dict[str, Any], dict[str, Any]], str] | None = None
         self.token_extra: dict[str, Any] = {}
+        self.device_extra: dict[str, Any] = {}
+        self.grants: Callable[[str], str] | None = None  # what is granted of what was asked for; None: only openid
         self.lifetime: float | None = 3600
         self.delay = 0.0
 
@@ -101,7 +106,7 @@ class Idp:
 
     def secrets(self) -> set[str]:
         """Everything that came over the wire and must be seen nowhere else, and how tokens begin."""
-        names = {"state", "nonce", "code", "code_verifier", "refresh_token", "token", "client_secret"}
+        names = {"state", "nonce", "code", "code_verifier", "device_code", "refresh_token", "token", "client_secret"}
         asked = [dict(parse_qsl(request.query)) | request.form for request in self.requests]
         basic = [request.headers.get("authorization", "").rpartition(" ")[2] for request in self.requests]
         seen = {value for params in asked for name, value in params.items() if name in names} | set(basic)
@@ -114,6 +119,11 @@ class Idp:
         self._codes[code] = asked
         params = {"code": code, "state": asked["state"], "iss": self.issuer} | overrides
         return {name: value for name, value in params.items() if value is not None}
+
+    def decide(self, user_code: str, verdict: str = "approved") -> None:
+        """Be the person who enters a device's code: ``approved``, or the error that the next poll gets."""
+        device = next(each for each in self._devices.values() if each["user_code"] == user_code)
+        device["verdict"] = verdict
 
     def id_token(self, access_token: str = "", nonce: str | None = None, **claims: Any) -> str:
         """Sign an ID token for Ada."""
@@ -149,6 +159,7 @@ class Idp:
             "token_endpoint": f"{base}/token",
             "userinfo_endpoint": f"{base}/userinfo",
             "revocation_endpoint": f"{base}/revoke",
+            "device_authorization_endpoint": f"{base}/device",
             "jwks_uri": f"{base}/jwks",
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": True,
@@ -161,18 +172,44 @@ class Idp:
     def _jwks(self, _: Request) -> tuple[int, Any]:
         return 200, {"keys": [self.jwk()]}
 
+    def _device(self, request: Request) -> tuple[int, Any]:
+        code, user_code = f"CANARY-dc-{secrets.token_hex(8)}", secrets.token_hex(4).upper()
+        self._devices[code] = {**request.form, "user_code": user_code, "verdict": "authorization_pending"}
+        page = f"{self.issuer}/enter"
+        body = {"device_code": code, "user_code": user_code, "verification_uri": page, "expires_in": 600, "interval": 5}
+        body["verification_uri_complete"] = f"{page}?user_code={user_code}"
+        return 200, {name: value for name, value in (body | self.device_extra).items() if value is not ...}
+
+    def _redeem_device(self, code: str) -> tuple[int, Any]:
+        device = self._devices.get(code, {"verdict": "invalid_grant"})
+        if device["verdict"] != "approved":
+            return 400, {"error": device["verdict"]}
+        scope = self.grants(device.get("scope", "")) if self.grants else "openid"
+        del self._devices[code]
+        return 200, self._granted(self._tokens(None), scope)
+
     def _token(self, request: Request) -> tuple[int, Any]:
         form = request.form
+        if "device_code" in form:
+            return self._redeem_device(form["device_code"])
         if form.get("grant_type") == "refresh_token":
             if not self.refresh_tokens.get(form["refresh_token"]):
                 self.refresh_tokens = dict.fromkeys(self.refresh_tokens, False)  # reuse: the family dies
                 return 400, {"error": "invalid_grant"}
             self.refresh_tokens[form["refresh_token"]] = False
-            return 200, self._tokens(None)
+            return 200, self._granted(self._tokens(None), self._scopes.get(form["refresh_token"], "openid"))
+        if form.get("grant_type") == "client_credentials":
+            kept = {name: value for name, value in self._tokens(None).items() if name in {"access_token", "expires_in"}}
+            return 200, {**kept, "token_type": "Bearer", "scope": form.get("scope", "")}
         asked = self._codes.pop(form.get("code", ""), None)
         if asked is None or asked["redirect_uri"] != form.get("redirect_uri") or not _pkce(asked, form):
             return 400, {"error": "invalid_grant"}
-        return 200, self._tokens(asked.get("nonce"))
+        scope = self.grants(asked.get("scope", "")) if self.grants else "openid"
+        return 200, self._granted(self._tokens(asked.get("nonce")), scope)
+
+    def _granted(self, body: dict[str, Any], scope: str) -> dict[str, Any]:
+        self._scopes[str(body.get("refresh_token"))] = scope
+        return body if "scope" in self.token_extra else {**body, "scope": scope}
 
     def _tokens(self, nonce: str | None) -> dict[str, Any]:
         access, refresh = f"CANARY-at-{secrets.token_hex(8)}", f"CANARY-rt-{secrets.token_hex(8)}"
@@ -197,6 +234,7 @@ class Idp:
         return {
             "/.well-known/openid-configuration": self._metadata,
             "/authorize": self._authorize,
+            "/device": self._device,
             "/jwks": self._jwks,
             "/token": self._token,
             "/userinfo": self._userinfo,
@@ -233,19 +271,19 @@ class Idp:
     def _handler(idp) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler below has the self
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self._serve({})
+                self._serve({}, "")
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
                 as_json = self.headers.get("Content-Type") == "application/json"
-                self._serve(json.loads(body) if as_json else dict(parse_qsl(body.decode())))
+                self._serve(json.loads(body) if as_json else dict(parse_qsl(body)), body)
 
             do_DELETE = do_POST  # noqa: N815 - http.server looks for this name
 
-            def _serve(self, form: dict[str, str]) -> None:
+            def _serve(self, form: dict[str, str], sent: str) -> None:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 parts = urlsplit(self.path)
-                request = Request(self.command, parts.path, form, headers, parts.query)
+                request = Request(self.command, parts.path, form, headers, parts.query, sent)
                 idp.requests.append(request)
                 status, body, reply_headers = idp._respond(request)
                 self.send_response(status)

@@ -1,7 +1,8 @@
 """Google, GitHub and Microsoft on loopback: the wire in the shape of theirs, with the same refusals.
 
 What they answer follows their documentation and what people report of them; nothing here was recorded from a live
-account. Their texts are abridged and carry ``CANARY``: no word of them may come out again.
+account. Their texts are abridged. What a token endpoint says is ``WORDS``, which come out in ``error.description``, the
+kernel's log and the widget only; all other texts carry ``CANARY``: no word of them may come out again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SECRET = "CANARY-secret"
+WORDS = "Mallory says: call 555-0100."
 PERSONAL = "9188040d-6c67-4c5b-b112-36a304b66dad"
 CONTOSO = "11111111-2222-3333-4444-555555555555"
 Reply = tuple[int, Any]
@@ -53,12 +55,12 @@ class GoogleLookalike(Idp):
     def _token(self, request: Request) -> Reply:
         client, secret = credentials(request)
         if not secret:
-            return 400, {"error": "invalid_request", "error_description": "client_secret is missing. CANARY"}
+            return 400, {"error": "invalid_request", "error_description": f"client_secret is missing. {WORDS}"}
         if (client, secret) != (CLIENT, SECRET):
-            return 401, {"error": "invalid_client", "error_description": "Unauthorized CANARY"}
+            return 401, {"error": "invalid_client", "error_description": f"Unauthorized {WORDS}"}
         if request.form["grant_type"] == "refresh_token":  # never rotated
             if request.form["refresh_token"] not in self._grants:
-                return 400, {"error": "invalid_grant", "error_description": "Token has been revoked. CANARY"}
+                return 400, {"error": "invalid_grant", "error_description": f"Token has been revoked. {WORDS}"}
             body = self._tokens(None)
             del body["refresh_token"]
             self._grants[body["access_token"]] = self._grants[request.form["refresh_token"]]
@@ -239,9 +241,9 @@ def credentials(request: Request) -> tuple[str, str]:
 
 
 def _said(error: str) -> dict[str, str]:
-    return {"error": error, "error_description": "CANARY", "error_uri": "https://docs.example/CANARY"}
+    return {"error": error, "error_description": WORDS, "error_uri": "https://docs.example/CANARY"}
 
 
 def _aadsts(status: int, error: str, number: int) -> Reply:
-    text = f"AADSTS{number}: CANARY\r\nTrace ID: 0\r\nTimestamp: 2026-01-01 00:00:00Z"
+    text = f"AADSTS{number}: {WORDS}\r\nTrace ID: 0\r\nTimestamp: 2026-01-01 00:00:00Z"
     return status, {"error": error, "error_description": text, "error_codes": [number], "trace_id": "0"}

@@ -96,6 +96,11 @@ class Books(Idp):
         self._people[params["code"]] = person
         return params
 
+    def approve(self, user_code: str, person: str) -> None:
+        """Be ``person``, who enters a device's code."""
+        self._people[user_code] = person
+        self.decide(user_code)
+
     def grant_of(self, value: str) -> Grant | None:
         """Return what was given for a code, or what a token belongs to."""
         return self._grants.get(value)
@@ -108,6 +113,8 @@ class Books(Idp):
         with self._guard:
             if request.form.get("grant_type") == "refresh_token":
                 return self._renew(request.form["refresh_token"])
+            if "device_code" in request.form:
+                return self._give_device(request.form["device_code"])
             return self._redeem(request)
 
     def _redeem(self, request: Request) -> tuple[int, Any]:
@@ -116,6 +123,15 @@ class Books(Idp):
         grant = Grant(self._people.get(code, "nobody"))
         self.claims = {"sub": grant.person}
         status, body = super()._token(request)
+        if status == 200:
+            self._grants[code] = grant
+            self._write_down(grant, body)
+        return status, body
+
+    def _give_device(self, code: str) -> tuple[int, Any]:
+        grant = Grant(self._people.get(self._devices.get(code, {}).get("user_code", ""), "nobody"))
+        self.claims = {"sub": grant.person}
+        status, body = self._redeem_device(code)
         if status == 200:
             self._grants[code] = grant
             self._write_down(grant, body)
@@ -209,12 +225,29 @@ class SignIn:
 
 
 class Kernel:
-    """A kernel with a session of its own; ``open`` are the sign-ins that should still be waiting there."""
+    """A kernel with a session of its own.
+
+    Attributes:
+        open: The sign-ins that should still be waiting there.
+        person: Who was signed in there last, as far as was seen; None after a sign-out there.
+    """
 
     def __init__(self, provider: GenericOIDCProvider, store: TokenStore, key: str) -> None:
         self.session = SessionManager(provider, store, key)
         self.flow = AuthFlowManager(provider, session_manager=self.session)
         self.open: list[SignIn] = []
+        self.person: str | None = None
+
+    def knows_another_than(self, grant: Grant | None) -> bool:
+        """Whether it may not follow a sign-in, because it is another person's."""
+        heard = self.session._engine.state.person  # perhaps unseen
+        self.person = self.person or (heard and heard.subject)
+        return grant is not None and self.person not in {None, grant.person}
+
+    def shows(self) -> str | None:
+        """Return who is signed in here, as this kernel knows it; None without tokens."""
+        state = self.session._engine.state
+        return state.user["sub"] if state.tokens and state.user else None
 
     def die(self) -> None:
         """Drop the session and the flow."""

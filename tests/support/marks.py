@@ -18,6 +18,8 @@ PLACES = {
     "doctor/test_public.py": "jupyter",
     "e2e": "e2e",
     "faults": "slow",
+    "places": "places",
+    "products": "slow",
     "soak": "slow",
     "stores/test_redis_many.py": "service",
     "unit/test_leaks.py": "slow",
@@ -28,6 +30,7 @@ PLACES = {
 }
 #: By a name in the code of a test, or of a fixture that it asks for.
 NAMES = {
+    "KernelGateway": "jupyter",
     "NotebookClient": "jupyter",
     "Recorder": "jupyter",
     "RedisCluster": "service",

@@ -23,7 +23,6 @@ class ThreadServer(ABC):
     _tls = None
 
     def __enter__(self) -> Self:
-        self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__)
         self._thread.start()
@@ -40,20 +39,20 @@ class ThreadServer(ABC):
 
     async def _end(self) -> None:
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.sleep(0)  # one that has not begun cannot close its connection
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         try:
             with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await self._forward(reader, writer)
         finally:
-            self._tasks.discard(task)
             writer.close()
+            with suppress(OSError, asyncio.CancelledError, asyncio.TimeoutError):
+                await asyncio.wait_for(writer.wait_closed(), 1)
 
     @abstractmethod
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

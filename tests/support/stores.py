@@ -1,14 +1,15 @@
-"""A store whose answers come when a test wants them."""
+"""A store whose answers come when a test wants them, and one as users write it."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
-from pywry_auth_nb import MemoryTokenStore
+from pywry_auth_nb import MemoryTokenStore, TokenStore
 from tests.support.waiting import soon
 
 if TYPE_CHECKING:
+    from pywry_auth_nb import OAuthTokenSet
     from pywry_auth_nb.token_store import Record
 
 
@@ -37,3 +38,30 @@ class GatedStore(MemoryTokenStore):
             await soon(self.gate.is_set, "the gate stayed shut")
             self.waiting -= 1
         return await super().swap(key, old, new)
+
+
+class OwnStore(TokenStore):
+    """A store of a user's own, with nothing but the five methods of ``pywry.auth``."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, OAuthTokenSet] = {}
+
+    async def save(self, key: str, tokens: OAuthTokenSet) -> None:
+        """Keep them."""
+        self.kept[key] = tokens
+
+    async def load(self, key: str) -> OAuthTokenSet | None:
+        """Return them."""
+        return self.kept.get(key)
+
+    async def delete(self, key: str) -> None:
+        """Forget them."""
+        self.kept.pop(key, None)
+
+    async def exists(self, key: str) -> bool:
+        """Say whether they are there."""
+        return key in self.kept
+
+    async def list_keys(self) -> list[str]:
+        """List them."""
+        return sorted(self.kept)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import requests
 from typing_extensions import assert_type
 
 from pywry_auth_nb import (
+    AccessTokenSource,
     AuthenticationError,
     AuthFlowManager,
     AuthFlowResult,
     AuthFlowState,
     AuthFlowTimeout,
+    ClientAssertion,
+    ClientCredentialsSource,
+    ClientKey,
     ConfigurationError,
     FileTokenStore,
     GenericOIDCProvider,
     GitHubProvider,
     GoogleProvider,
     HubTokenSource,
+    InsufficientScopeError,
     KeyringTokenStore,
     LoginRequired,
     LoginWidget,
@@ -32,7 +37,9 @@ from pywry_auth_nb import (
     OAuthTokenSet,
     PKCEChallenge,
     RedisTokenStore,
+    RefreshTokenSource,
     SessionManager,
+    StepUpRequired,
     TokenError,
     TokenRefreshError,
     TokenStore,
@@ -45,14 +52,48 @@ from pywry_auth_nb._wire.error_codes import ErrorCode
 from pywry_auth_nb.adapters import as_azure_credential, as_google_credentials
 from pywry_auth_nb.auth import SessionAuth
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 provider = GenericOIDCProvider(
-    "client", "", "https://login.example.org", ["openid"], "", "", "", "", require_id_token_validation=True
+    "client",
+    "",
+    "https://login.example.org",
+    ["openid"],
+    "",
+    "",
+    "",
+    "",
+    require_id_token_validation=True,
+    metadata_url="https://login.example.org/metadata",
+    jwks_url="https://login.example.org/keys",
+    end_session_url="https://login.example.org/logout",
+    trusted_audiences=["other"],
+    check_nonce=False,
+    authorize_params={"hd": "example.org", "acr_values": ["one", "two"]},
+    token_params={"audience": "https://api.example.org"},
+    audience="https://api.example.org",
+    resource=["https://api.example.org"],
+    prompt="select_account",
+    login_hint="ada@example.org",
+    client_auth="post",
+    label="Example",
 )
+GenericOIDCProvider("client", client_auth="client_secret_post")  # type: ignore[arg-type]
+GoogleProvider("client", metadata_url="https://…")  # type: ignore[call-arg]
+
+
+class Corporate(GenericOIDCProvider):
+    """A subclass says what its provider wants."""
+
+    authorize_params: Mapping[str, str] = {"hd": "example.org"}
+
+
 providers: list[OAuthProvider] = [
-    GoogleProvider("client", "secret", ["openid"]),
-    GitHubProvider("client", "secret", ["read:user"]),
-    MicrosoftProvider("client", "", "common", ["openid"]),
-    HubTokenSource("http://hub:8081/hub/api", "token", "alice"),
+    GoogleProvider("client", "secret", ["openid"], authorize_params={"hd": "example.org"}, check_nonce=True),
+    GitHubProvider("client", "secret", "read:user repo", login_hint="ada", label="GitHub"),
+    MicrosoftProvider("client", "", "common", ("openid",), prompt="select_account", trusted_audiences={"other"}),
+    HubTokenSource("http://hub:8081/hub/api", "token", "alice", label="The hub"),
     create_provider_from_settings(OAuth2Settings(provider="github", client_id="client")),
 ]
 stores: list[TokenStore] = [
@@ -75,23 +116,30 @@ async def use() -> None:
     assert_type(await session.initialize(), OAuthTokenSet | None)
     assert_type(await session.get_access_token(), str)
     assert_type(await session.refresh(), OAuthTokenSet)
-    assert_type(session.login(timeout=300), AuthFlowResult)
+    assert_type(session.login(timeout=300, prompt="login", login_hint="ada@example.org"), AuthFlowResult)
+    assert_type(session.login(acr_values="phr", max_age=300), AuthFlowResult)
+    session.require("files.read", "files.write mail", ["calendar"], timeout=60)
     assert_type(session.display_name, str)
     await session.save_tokens(OAuthTokenSet("token", expires_in=3600))
     assert_type(await session.logout(), LogoutResult)
+    assert_type((await session.logout(everywhere=True)).end_session_url, str)
     assert_type(SessionManager.from_settings(OAuth2Settings(), session_key="mine"), SessionManager)
-    request = await flow.begin("https://jupyter.example.org/pywry-auth/callback")
+    request = await flow.begin("https://jupyter.example.org/pywry-auth/callback", prompt="login", login_hint="ada")
     assert_type(request.url, str)
     assert_type(await flow.complete({"code": "…", "state": request.state}), AuthFlowResult)
     assert_type(flow.flow_state, AuthFlowState)
     flow.cancel()
-    assert_type(flow.run_native(lambda url, config: (url, config), str, {"title": "Sign In"}), AuthFlowResult)
+    assert_type(
+        flow.run_native(lambda url, config: (url, config), str, {"title": "Sign In"}, max_age=0), AuthFlowResult
+    )
+    assert_type(flow.run_native(port=8400, host="localhost"), AuthFlowResult)
     assert_type(flow.run_deploy("/base"), str)
-    assert_type(flow.authenticate(None), AuthFlowResult)
+    assert_type(flow.authenticate(None, login_hint="ada"), AuthFlowResult)
     assert_type(provider.build_authorize_url("https://…", "state", challenge, {"hd": "example.org"}), str)
     assert_type(await provider.exchange_code("code", "https://…", challenge.verifier, "nonce"), OAuthTokenSet)
     assert_type(await provider.revoke_token("token"), bool)
     assert_type(await provider.get_userinfo("token"), dict[str, Any])
+    assert_type(await provider.get_end_session_url(), str)
     assert_type(await provider.validate_id_token("token", "nonce"), dict[str, Any])
     await provider.close()
 
@@ -132,12 +180,24 @@ def fail(error: AuthenticationError) -> str:
     TokenError(code="no_such_code")  # type: ignore[arg-type]
     AuthFlowTimeout(None, 5.0, code="no_such_code")  # type: ignore[arg-type]
     assert_type(error.code, ErrorCode)
+    assert_type(error.description, str)
     if isinstance(error, AuthFlowTimeout):
         assert_type(error.timeout, float)
     if isinstance(error, (LoginRequired, TokenRefreshError)):
         return error.message
     if isinstance(error, (ConfigurationError, TokenStoreError)):
         return error.code
+    if isinstance(error, InsufficientScopeError):
+        session.require(*error.scopes)
+    if isinstance(error, StepUpRequired):
+        session.login(acr_values=error.acr_values, max_age=error.max_age)
     if isinstance(error, TokenError):
         assert_type(error.retry_after, float | None)
     return error.code
+
+
+SessionManager(AccessTokenSource(file="/run/secrets/token", label="EGI"))
+SessionManager(RefreshTokenSource(provider, file="/run/secrets/refresh-token"), FileTokenStore())
+signing = GenericOIDCProvider("client", issuer_url="https://login.example.org", client_key=ClientKey("key.pem", "kid"))
+SessionManager(ClientCredentialsSource(signing, scopes=["reports.write"]))
+GoogleProvider("client", client_key=ClientAssertion("/run/secrets/assertion"))

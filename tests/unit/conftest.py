@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pywry_auth_nb import GenericOIDCProvider
 from pywry_auth_nb._io.http import HttpClient
-from pywry_auth_nb.providers.jwks import KeyCache
 from tests.support.api import Api
 from tests.support.clients import client_of
 from tests.support.idp import Idp
@@ -50,11 +48,9 @@ def client(op: Idp, http: HttpClient) -> Callable[..., OAuthProvider]:
     """Makes clients that have asked the provider nothing yet."""
 
     def make(*arguments: str, http: HttpClient = http, **options: object) -> OAuthProvider:
-        made = client_of(op, *arguments, **options)
-        made._http = http
-        if isinstance(made, GenericOIDCProvider):
-            made._keys = KeyCache(http)
-        return made
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("pywry_auth_nb.providers.base.HttpClient", lambda: http)
+            return client_of(op, *arguments, **options)
 
     return make
 

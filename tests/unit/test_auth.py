@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,14 @@ import httpx
 import pytest
 import requests
 
-from pywry_auth_nb import AuthenticationError, ConfigurationError, LoginRequired, SessionManager
+from pywry_auth_nb import (
+    AuthenticationError,
+    ConfigurationError,
+    LoginRequired,
+    SessionManager,
+    TokenError,
+    TokenExpiredError,
+)
 from pywry_auth_nb.auth import SessionAuth
 from tests.conftest import sign_in
 from tests.support.aging import expire
@@ -130,6 +139,30 @@ def test_the_token_does_not_travel_in_the_clear(ask: Callable[..., int], signed_
         ask(signed_in, url)
 
     assert caught.value.code == "insecure_url"
+
+
+@pytest.mark.parametrize("host", ["localhost", "api.localhost", "127.0.0.1", "[::1]"])
+def test_the_token_may_stay_on_this_machine(signed_in: SessionManager, host: str) -> None:
+    """H269: plain http is good enough there."""
+    signed_in.auth.check(f"http://{host}:8000/")
+
+
+@pytest.mark.parametrize(("address", "refused"), [("127.0.0.1", False), ("::1", False), ("192.0.2.7", True)])
+def test_a_name_below_localhost_must_lead_to_this_machine(
+    signed_in: SessionManager, monkeypatch: pytest.MonkeyPatch, address: str, refused: bool
+) -> None:
+    """H269: a resolver that does not know such names asks others, who may name a machine of their own."""
+
+    def resolve(host: str, *_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (here, 0)) for here in ("127.0.0.1", address)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    for url in ("http://localhost:8000/", "https://api.localhost/"):
+        signed_in.auth.check(url)
+    with pytest.raises(AuthenticationError) if refused else contextlib.nullcontext() as caught:
+        signed_in.auth.check("http://api.localhost:8000/")
+
+    assert caught is None or caught.value.code == "insecure_url"
 
 
 @every_client
@@ -278,6 +311,66 @@ def test_userinfo_of_another_user_is_refused(signed_in: SessionManager, idp: Idp
     with pytest.raises(AuthenticationError) as caught:
         signed_in.userinfo()
     assert caught.value.code == "userinfo_sub"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_userinfo_renews_a_token_that_the_provider_ended(signed_in: SessionManager, idp: Idp, status: int) -> None:
+    """H233: a token that ended before its time is renewed and the request repeated, as ``session.auth`` does."""
+    old, before = signed_in.access_token, idp.requests_to("/userinfo")
+    idp.answers["/userinfo"] = Answer({"error": "invalid_token"}, status, times=1)
+
+    assert signed_in.userinfo()["name"] == "Ada Lovelace"
+    assert idp.last("/userinfo").headers["authorization"] == f"Bearer {signed_in.access_token}"
+    assert signed_in.access_token != old
+    assert (idp.requests_to("/userinfo") - before, idp.requests_to("/token")) == (2, 2)
+
+
+def test_userinfo_that_always_rejects_is_asked_twice(signed_in: SessionManager, idp: Idp) -> None:
+    """H233: one renewal, and then the error; the next call costs no other renewal."""
+    before = idp.requests_to("/userinfo")
+    idp.answers["/userinfo"] = Answer({}, 403)
+    for asked in (2, 3):
+        with pytest.raises(TokenError) as caught:
+            signed_in.userinfo()
+        assert caught.value.code == "userinfo_failed"
+        assert "403" in str(caught.value)
+        assert idp.requests_to("/userinfo") - before == asked
+    assert idp.requests_to("/token") == 2
+    assert signed_in.status == "signed_in"
+
+
+def test_userinfo_of_a_sign_in_that_has_ended(signed_in: SessionManager, idp: Idp) -> None:
+    """H233: where the refresh token is dead as well, the error says to sign in again, and the session does."""
+    idp.answers["/userinfo"] = Answer({"error": "invalid_token"}, 401)
+    idp.refresh_tokens.clear()
+    with pytest.raises(TokenExpiredError, match="Sign in again") as caught:
+        signed_in.userinfo()
+
+    assert caught.value.code == "invalid_grant"
+    assert signed_in.status == "reauth_required"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_userinfo_without_a_refresh_token(flow: AuthFlowManager, idp: Idp, status: int) -> None:
+    """H233: where nothing can renew the token, as at JupyterHub, the error says to sign in again."""
+    idp.token_extra["refresh_token"] = ...
+    sign_in(flow, idp)
+    idp.answers["/userinfo"] = Answer({}, status)
+    with pytest.raises(TokenExpiredError, match="Sign in again") as caught:
+        flow.session.userinfo()
+
+    assert caught.value.code == "no_refresh_token"
+    assert flow.session.status == "signed_in"
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_userinfo_that_fails_otherwise_costs_no_refresh(signed_in: SessionManager, idp: Idp, status: int) -> None:
+    """A renewed token would not help there."""
+    idp.answers["/userinfo"] = Answer({}, status)
+    with pytest.raises(TokenError):
+        signed_in.userinfo()
+
+    assert idp.requests_to("/token") == 1
 
 
 def test_userinfo_needs_a_signed_in_user(session: SessionManager, provider: GenericOIDCProvider) -> None:

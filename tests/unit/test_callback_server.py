@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pywry_auth_nb import AuthenticationError, ConfigurationError, OAuthCallbackServer, callback_server
+from pywry_auth_nb import AuthenticationError, ConfigurationError, OAuthCallbackServer
+from pywry_auth_nb._io import loopback_server
 from pywry_auth_nb._wire import pages
 from tests.support.cases import case
 from tests.support.waiting import until, within
@@ -294,10 +295,16 @@ def test_junk_does_not_end_the_waiting() -> None:
 
 
 def test_a_prefetch_uses_nothing_up(server: OAuthCallbackServer) -> None:
-    """H032: a browser that guesses ahead does not finish a sign-in."""
-    for purpose in ["prefetch", "prefetch;prerender"]:
-        with case(purpose):
-            assert answer(server, Sec_Purpose=purpose)[0] == 400
+    """H032: a browser that guesses ahead, or a page that embeds the answer, does not finish a sign-in."""
+    for headers in (
+        {"Sec_Purpose": "prefetch"},
+        {"Sec_Purpose": "prefetch;prerender"},
+        {"Purpose": "prefetch"},
+        {"Sec_Fetch_Dest": "image"},
+        {"Sec_Fetch_Dest": "iframe"},
+    ):
+        with case(str(headers)):
+            assert answer(server, **headers)[0] == 400
             assert waits_on(server)
 
 
@@ -335,11 +342,11 @@ def test_connections_are_counted(server: OAuthCallbackServer) -> None:
     """A12: however many come, there is a bound on threads: the oldest that has asked nothing gives way."""
     before = threading.active_count()
     idle = [raw(server) for _ in range(100)]
-    for connection in idle[: -callback_server._MAX_CONNECTIONS]:
+    for connection in idle[: -loopback_server._MAX_CONNECTIONS]:
         with contextlib.suppress(ConnectionError):
             assert connection.recv(1) == b"", "it has not given way"
 
-    until(lambda: threading.active_count() - before <= callback_server._MAX_CONNECTIONS + 1)
+    until(lambda: threading.active_count() - before <= loopback_server._MAX_CONNECTIONS + 1)
     assert answer(server)[0] == 200
     for connection in idle:
         connection.close()
@@ -347,7 +354,7 @@ def test_connections_are_counted(server: OAuthCallbackServer) -> None:
 
 def test_a_slow_request_is_given_up(server: OAuthCallbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A12: the time for a whole request is bounded, not only the time between two bytes of it."""
-    monkeypatch.setattr(callback_server, "_READ_DEADLINE", 0.3)
+    monkeypatch.setattr(loopback_server, "_READ_DEADLINE", 0.3)
     with raw(server, b"GET /callback?") as connection:
         assert not takes(connection, b"x", times=600, pause=0.05)
     assert waits_on(server)
@@ -362,7 +369,7 @@ def test_an_endless_request_is_given_up(server: OAuthCallbackServer) -> None:
 
 def test_an_answer_under_way_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page of the answer that ends the waiting is not cut off by ``stop``."""
-    monkeypatch.setattr(callback_server, "_FAREWELL", 5.0)
+    monkeypatch.setattr(loopback_server, "_FAREWELL", 5.0)
 
     def handle(params: dict[str, str]) -> tuple[pages.Page, bool]:
         threading.Thread(target=server.stop).start()
@@ -377,7 +384,7 @@ def test_an_answer_under_way_is_finished(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_handler_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A12: ``stop`` waits a moment for an answer under way, and no longer."""
-    monkeypatch.setattr(callback_server, "_FAREWELL", 0.2)
+    monkeypatch.setattr(loopback_server, "_FAREWELL", 0.2)
     asked, never = threading.Event(), threading.Event()
 
     def handle(params: dict[str, str]) -> tuple[pages.Page, bool]:

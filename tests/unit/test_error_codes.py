@@ -12,7 +12,7 @@ import pytest
 
 from pywry_auth_nb import AuthenticationError, AuthFlowTimeout, TokenError, TokenRefreshError
 from pywry_auth_nb._wire.error_codes import TABLE, ErrorCode, document, explain, fill, is_known
-from pywry_auth_nb.providers.base import as_refresh_error
+from pywry_auth_nb.providers.refusals import as_refresh_error
 
 ROOT = Path(__file__).parents[2]
 

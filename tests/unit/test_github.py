@@ -15,7 +15,7 @@ from pywry_auth_nb.providers import GitHubProvider
 from tests.support.cases import case
 from tests.support.clients import REDIRECT_URI, exchange
 from tests.support.idp import CLIENT, Answer
-from tests.support.lookalikes import SECRET, GitHubLookalike
+from tests.support.lookalikes import SECRET, WORDS, GitHubLookalike
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ def refused(work: Callable[..., Any], *arguments: Any) -> TokenError:
     """Be refused without a word of the provider."""
     with pytest.raises(TokenError) as caught:
         work(*arguments)
-    assert "CANARY" not in str(caught.value) + repr(caught.value)
+    assert not {word for word in ("CANARY", WORDS) if word in str(caught.value) + repr(caught.value)}
     return caught.value
 
 
@@ -136,7 +136,7 @@ ERRORS = {
     "application_suspended": "unauthorized_client",
     "Not Found": "invalid_client",
     "unsupported_grant_type": "unsupported_grant_type",
-    "CANARY": "provider_unavailable",
+    "their_own": "token_refused",
 }
 
 
@@ -145,9 +145,10 @@ def test_an_error_is_an_error_whatever_the_status(fresh: Callable[..., GitHubPro
     for status, (error, code) in product([200, 400], ERRORS.items()):
         with case(error, status):
             rp = fresh()
-            op.answers[TOKEN] = Answer({"error": error, "error_description": "CANARY"}, status)
+            op.answers[TOKEN] = Answer({"error": error, "error_description": WORDS}, status)
 
-            assert refused(exchange, rp, op).code == code
+            said = refused(exchange, rp, op)
+            assert (said.code, said.description, WORDS in said.message) == (code, WORDS, False)
             failure = refused(refresh, rp, "CANARY-rt")
             assert (type(failure), failure.code) == (TokenRefreshError, code)
 

@@ -8,12 +8,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from pywry_auth_nb import AuthFlowManager, SessionManager, TokenError, TokenRefreshError
+from pywry_auth_nb import AuthFlowManager, OAuthTokenSet, SessionManager, TokenError, TokenRefreshError
 from pywry_auth_nb.providers import GoogleProvider
 from tests.support.cases import case
 from tests.support.clients import REDIRECT_URI, exchange
 from tests.support.idp import CLIENT, Answer
-from tests.support.lookalikes import GoogleLookalike, Refused
+from tests.support.lookalikes import WORDS, GoogleLookalike, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def refused(rp: GoogleProvider, op: GoogleLookalike) -> TokenError:
     """Sign in and be refused without a word of the provider."""
     with pytest.raises(TokenError) as caught:
         exchange(rp, op)
-    assert "CANARY" not in str(caught.value) + repr(caught.value)
+    assert not {word for word in ("CANARY", WORDS) if word in str(caught.value) + repr(caught.value)}
     return caught.value
 
 
@@ -113,10 +113,10 @@ def test_a_wrong_secret_is_invalid_client(client: Callable[..., GoogleProvider],
 
 def test_other_invalid_requests_stay_what_they_are(client: Callable[..., GoogleProvider], op: GoogleLookalike) -> None:
     """``client_secret_missing`` is said only where Google speaks of it, and none was sent."""
-    op.answers["/token"] = Answer({"error": "invalid_request", "error_description": "Bad Request CANARY"}, 400)
+    op.answers["/token"] = Answer({"error": "invalid_request", "error_description": f"Bad Request {WORDS}"}, 400)
     assert refused(client(client_secret=""), op).code == "invalid_request"
 
-    op.answers["/token"] = Answer({"error": "invalid_request", "error_description": "client_secret CANARY"}, 400)
+    op.answers["/token"] = Answer({"error": "invalid_request", "error_description": f"client_secret {WORDS}"}, 400)
     assert refused(client(), op).code == "invalid_request"
 
 
@@ -142,6 +142,15 @@ def test_both_forms_of_the_issuer_are_accepted(client: Callable[..., GoogleProvi
 
             assert rp.claims(exchange(rp, op))["iss"] == form(op.issuer)
             assert asyncio.run(rp.validate_id_token(op.id_token()))["sub"] == "ada"
+
+
+def test_both_forms_name_one_user(client: Callable[..., GoogleProvider], op: GoogleLookalike) -> None:
+    """H142, H240: a refreshed ID token with the other form is the same sign-in's."""
+    rp = client()
+    for old, new in ((FORMS["url"], FORMS["host"]), (FORMS["host"], FORMS["url"])):
+        tokens = [OAuthTokenSet("CANARY-at", id_token=op.id_token(iss=form(op.issuer))) for form in (old, new)]
+
+        assert rp.accept(*tokens).id_token == tokens[1].id_token
 
 
 def test_other_issuers_are_not(client: Callable[..., GoogleProvider], op: GoogleLookalike) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TESTS = Path(__file__).parents[1]
-CODE = r"(?:[CHRT]\d{2,3}|[AB]\d{1,2}|[IP][1-6])"
+CODE = r"(?:[CHRT]\d{2,3}|[ABN]\d{1,2}|[IP][1-6])"
 CITED = re.compile(rf"\b({CODE})\b(?: to ({CODE})\b)?")
 
 

@@ -6,6 +6,8 @@ Numbers C… are the OpenID Foundation's relying-party tests, H… our own catal
 from __future__ import annotations
 
 import asyncio
+import base64
+import datetime as dt
 import functools
 import hashlib
 import json
@@ -14,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 
-from pywry_auth_nb import GenericOIDCProvider, TokenError
+from pywry_auth_nb import GenericOIDCProvider, OAuthTokenSet, TokenError
 from pywry_auth_nb.providers import id_token as jws
 from tests.support.cases import case
 from tests.support.clients import NONCE, exchange
@@ -132,7 +137,9 @@ BAD_CLAIMS: dict[str, tuple[dict[str, Any], str]] = {
     "H120-aud-upper-case": ({"aud": CLIENT.upper()}, "aud"),
     "H120-aud-words": ({"aud": f"{CLIENT} stranger"}, "aud"),
     "H122-aud-secondary": ({"aud": [CLIENT, "stranger"]}, "aud"),
-    "H123-aud-secondary-azp-us": ({"aud": [CLIENT, "stranger"], "azp": CLIENT}, "aud"),
+    "H123-aud-secondary-azp-stranger": ({"aud": [CLIENT, "stranger"], "azp": "stranger"}, "azp"),
+    "H123-aud-number-azp-us": ({"aud": [CLIENT, 5], "azp": CLIENT}, "aud"),
+    "H123-aud-without-us-azp-us": ({"aud": ["stranger"], "azp": CLIENT}, "aud"),
     "H122-aud-secondary-null": ({"aud": [CLIENT, None]}, "aud"),
     "H122-aud-secondary-object": ({"aud": [CLIENT, {}]}, "aud"),
     "H124-azp-stranger": ({"azp": "stranger"}, "azp"),
@@ -144,7 +151,9 @@ BAD_CLAIMS: dict[str, tuple[dict[str, Any], str]] = {
     "H126-sub-null": ({"sub": None}, "sub"),
     "H126-sub-empty": ({"sub": ""}, "sub"),
     "H126-sub-whitespace": ({"sub": " \t\n"}, "sub"),
-    "H126-sub-number": ({"sub": 5}, "sub"),
+    "H126-sub-float": ({"sub": 5.0}, "sub"),
+    "H126-sub-bool": ({"sub": True}, "sub"),
+    "H126-sub-256-digits": ({"sub": 10**255}, "sub"),
     "H126-sub-list": ({"sub": ["ada"]}, "sub"),
     "H126-sub-256-characters": ({"sub": "a" * 256}, "sub"),
     "H127-exp-missing": ({"exp": ...}, "exp"),
@@ -216,6 +225,8 @@ GOOD_CLAIMS: dict[str, dict[str, Any]] = {
     "C01-honest": {},
     "H121-aud-as-array": {"aud": [CLIENT]},
     "H121-aud-twice-us": {"aud": [CLIENT, CLIENT]},
+    "H123-Zitadel": {"aud": [CLIENT, "246263290592821251@proj", "246361787010646019"], "azp": CLIENT},
+    "H123-Keycloak": {"aud": ["account", CLIENT], "azp": CLIENT},
     "H124-azp-us": {"azp": CLIENT},
     "H126-sub-255-characters": {"sub": "a" * 255},
     "H127-exp-20-s-ago": {"exp": after(-20)},
@@ -378,7 +389,6 @@ MALFORMED: dict[str, Any] = {
         )
     },
     "H116-cty-JWT": edited({"cty": "JWT"}),
-    "H116-zip": edited({"zip": "DEF"}),
     "H116-5-segments": rewritten(lambda h, p, s: f"{h}.{p}.{s}.{p}.{s}"),
     "H097-1-segment": rewritten(lambda h, p, s: h + p + s),
     "H097-2-segments": rewritten(lambda h, p, _: f"{h}.{p}"),
@@ -428,6 +438,66 @@ def test_an_algorithm_that_is_not_on_our_list_is_refused(fresh: Callable[[], Gen
 
             assert refused(rp, op) == "id_token_algorithm"
             assert op.requests_to("/jwks") == 0
+
+
+HELPFUL: dict[str, tuple[str, str]] = {
+    "HS256": (
+        "{head}.{body}.c2ln",
+        "signed with HS256, a shared secret: set the client's ID token signature to RS256 or ES256",
+    ),
+    "HS512": (
+        "{head}.{body}.c2ln",
+        "signed with HS512, a shared secret: set the client's ID token signature to RS256 or ES256",
+    ),
+    "none": (
+        "{head}.{body}.c2ln",
+        "not signed (algorithm none): set the client's ID token signature to RS256 or ES256",
+    ),
+    "CANARY <b>": (
+        "{head}.{body}.c2ln",
+        "an algorithm that is not accepted. Set the client's ID token signature to RS256 or ES256",
+    ),
+    "RSA-OAEP-256": ("{head}.a.b.c.d", "is encrypted, and only signed ones can be read: turn the encryption"),
+}
+
+
+def test_a_refused_algorithm_says_what_to_set_at_the_provider() -> None:
+    """H309, H105, H116: many providers sign with the client's secret, or encrypt, until they are told otherwise."""
+    for alg, (form, words) in HELPFUL.items():
+        with case(alg):
+            header = b64(json.dumps({"alg": alg, "typ": "JWT"}).encode())
+            with pytest.raises(TokenError) as caught:
+                jws.read(form.format(head=header, body=b64(b"{}")))
+            assert words in caught.value.message
+            assert "CANARY" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("claims", "words"),
+    [
+        ({"iat": 900}, "(iat): +900 s from this machine's clock. Check this machine's clock and the provider's"),
+        ({"iat": -1000, "exp": -700}, "(exp): -700 s from this machine's clock. Check"),
+        ({"iat": -1000}, "(iat): -1000 s from this machine's clock. Check"),
+        ({"nbf": 900}, "(nbf): +900 s from this machine's clock. Check"),
+    ],
+)
+def test_clocks_that_differ_say_by_how_much(
+    rp: GenericOIDCProvider, op: Idp, monkeypatch: pytest.MonkeyPatch, claims: dict[str, int], words: str
+) -> None:
+    """H127, H129, H130: and neither clock is blamed alone."""
+    now = int(time.time())
+    monkeypatch.setattr("pywry_auth_nb.providers.id_token.time.time", lambda: float(now))
+    op.claims = {name: now + ahead for name, ahead in claims.items()}
+    with pytest.raises(TokenError) as caught:
+        exchange(rp, op)
+
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize("claim", ["iss", "aud", "azp", "sub", "nonce", "at_hash"])
+def test_a_refused_claim_is_named(claim: str) -> None:
+    """H309: so that it can be looked for in the provider's settings."""
+    assert f"({claim})" in TokenError(code=f"id_token_{claim}").message  # type: ignore[arg-type]
 
 
 def test_a_malformed_token_is_refused(fresh: Callable[[], GenericOIDCProvider], op: Idp) -> None:
@@ -483,6 +553,7 @@ GOOD_HEADERS: dict[str, dict[str, Any]] = {
     "C06-kid-absent-single-jwks": {"kid": ...},
     "H113-jku": {"jku": "https://evil.example/keys"},
     "H113-x5u-x5t": {"x5u": "https://evil.example/cert", "x5t": "AAAA", "x5c": ["AAAA"]},
+    "H116-zip": {"zip": "DEF"},
     "H117-unknown": {"x-anything": {"a": [1]}},
 }
 
@@ -705,11 +776,106 @@ def test_two_keys_of_one_kid_are_both_tried(rp: GenericOIDCProvider, op: Idp) ->
 
 
 def test_not_every_key_is_tried(rp: GenericOIDCProvider, op: Idp) -> None:
-    """C07: a token without kid is tried with four keys at most, which bounds its cost."""
-    op.answers["/jwks"] = Answer({"keys": [jwk(key("rsa:2048"), kid=str(number)) for number in range(4)] + [op.jwk()]})
+    """C07: a token without kid is tried with sixteen keys at most, which bounds its cost."""
     op.header = {"kid": ...}
+    op.answers["/jwks"] = Answer({"keys": [jwk(key("rsa:2048"), kid=str(number)) for number in range(15)] + [op.jwk()]})
+    assert exchange(rp, op).access_token == ACCESS_TOKEN
 
+    op.requests.clear()
+    rp._keys._fetched_at -= 301
+    op.answers["/jwks"] = Answer({"keys": [jwk(key("rsa:2048"), kid=str(number)) for number in range(16)] + [op.jwk()]})
     assert refused(rp, op) == "id_token_signature"
+
+
+UNNAMED: dict[str, Callable[[Idp], list[dict[str, Any]]]] = {
+    "no-kid": lambda op: [{name: value for name, value in op.jwk().items() if name != "kid"}],
+    "kid-null": lambda op: [op.jwk() | {"kid": None}],
+    "beside-a-named-one": lambda op: [op.jwk() | {"kid": None}, jwk(key("rsa:2048"), kid=op.kid)],
+    "without-use-and-alg": lambda op: [{name: op.jwk()[name] for name in ("kty", "n", "e")}],
+}
+
+
+def test_a_key_without_a_name_is_tried(fresh: Callable[[], GenericOIDCProvider], op: Idp) -> None:
+    """H244, H166: also for a token that names a key: many providers name it in the token alone."""
+    for name, published in UNNAMED.items():
+        with case(name):
+            rp = fresh()
+            op.answers["/jwks"] = Answer({"keys": published(op)})
+
+            assert exchange(rp, op).access_token == ACCESS_TOKEN
+
+
+@pytest.mark.parametrize(("name", "alg"), [("rsa:2048", "RS256"), ("ec:256", "ES256"), ("ed:25519", "EdDSA")])
+def test_a_key_may_stand_in_a_certificate_alone(rp: GenericOIDCProvider, op: Idp, name: str, alg: str) -> None:
+    """H244: a JWK that has ``x5c`` and no numbers; another certificate's key verifies nothing."""
+    kind = jwk(key(name))["kty"]
+    certified = {"kty": kind, "kid": "key-1", "x5c": [certificate(key(name))]}
+    token = jws.read(compact({"alg": alg}, {"sub": "ada"}, key(name), alg))
+
+    assert jws.verify_signature(token, certified)
+    assert not jws.verify_signature(token, certified | {"x5c": [certificate(op.key)]})
+    for broken in (["!"], [], "x", [5], None, [b64(b"x")]):
+        assert not jws.verify_signature(token, certified | {"x5c": broken})
+
+
+def certificate(private: Any) -> str:
+    """A self-signed certificate, as ``x5c`` has it."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signing")])
+    begin = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
+    made = x509.CertificateBuilder(name, name, private.public_key(), 1, begin, begin.replace(year=2099))
+    digest = None if isinstance(private, ed25519.Ed25519PrivateKey) else SHA256()
+    return base64.b64encode(made.sign(private, digest).public_bytes(Encoding.DER)).decode()
+
+
+SAME_ALGORITHM = [("EdDSA", "Ed25519", True), ("Ed25519", "EdDSA", True), (None, "Ed25519", True)]
+OTHER_ALGORITHM = [("Ed448", "Ed25519", False), ("Ed448", "EdDSA", False), ("ES256", "Ed25519", False)]
+
+
+@pytest.mark.parametrize(("published", "used", "fits"), [*SAME_ALGORITHM, *OTHER_ALGORITHM])
+def test_an_edwards_curve_has_two_names(
+    rp: GenericOIDCProvider, op: Idp, published: str | None, used: str, fits: bool
+) -> None:
+    """H244: ``EdDSA`` and the name of the curve (RFC 9864) mean one algorithm; that of another curve does not."""
+    alg = {"alg": published} if published else {}
+    op.answers["/jwks"] = Answer({"keys": [jwk(key("ed:25519"), kid="key-1") | alg]})
+    op.claims = {"at_hash": ...}
+    op.forge = lambda header, claims: compact(header | {"alg": used}, claims, key("ed:25519"), "EdDSA")
+
+    if fits:
+        assert exchange(rp, op).access_token == ACCESS_TOKEN
+    else:
+        assert refused(rp, op) == "id_token_signature"
+
+
+def test_a_key_of_one_curve_signs_nothing_for_the_other(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H139: ``Ed25519`` in the header of a token that an Ed448 key has signed, and the other way round."""
+    for name, claimed in (("ed:448", "Ed25519"), ("ed:25519", "Ed448")):
+        with case(name):
+            op.requests.clear()
+            rp._keys._fetched_at -= 301
+            op.answers["/jwks"] = Answer({"keys": [jwk(key(name), kid="key-1")]})
+            op.forge = lambda header, claims, name=name, alg=claimed: compact(
+                header | {"alg": alg}, claims, key(name), "EdDSA"
+            )
+
+            assert refused(rp, op) == "id_token_signature"
+
+
+HASHES: dict[str, bytes] = {
+    "Ed25519": hashlib.sha512(ACCESS_TOKEN.encode()).digest()[:32],
+    "Ed448": hashlib.shake_256(ACCESS_TOKEN.encode()).digest(57),
+}
+
+
+@pytest.mark.parametrize(("alg", "half"), HASHES.items(), ids=HASHES)
+def test_an_edwards_curve_has_its_own_hash(rp: GenericOIDCProvider, op: Idp, alg: str, half: bytes) -> None:
+    """H134: ``at_hash`` of Ed25519 is made by SHA-512, that of Ed448 by SHAKE256 with 114 bytes (RFC 8032 §5)."""
+    private = key(f"ed:{alg[2:]}")
+    op.answers["/jwks"] = Answer({"keys": [jwk(private, kid="key-1")]})
+    op.claims = {"at_hash": b64(half)}
+    op.forge = lambda header, claims: compact(header | {"alg": alg}, claims, private, "EdDSA")
+
+    assert exchange(rp, op).access_token == ACCESS_TOKEN
 
 
 def test_only_the_public_part_of_a_key_is_used(rp: GenericOIDCProvider, op: Idp) -> None:
@@ -812,6 +978,56 @@ def test_a_trusted_audience_may_stand_beside_us() -> None:
     assert checked(("api",)) == claims
     with pytest.raises(TokenError):
         checked(("other",))
+
+
+def test_an_audience_is_trusted_by_name(client: Callable[..., GenericOIDCProvider], op: Idp) -> None:
+    """H242, H122, H123: one name or several; every audience but us must be among them."""
+    for trusted in ["api", ["api", "more"], ("api",), {"api"}]:
+        with case(trusted):
+            honest(op).claims = {"aud": [CLIENT, "api"]}
+            assert exchange(client(trusted_audiences=trusted), op).access_token == ACCESS_TOKEN
+
+            honest(op).claims = {"aud": [CLIENT, "api", "stranger"]}
+            assert refused(client(trusted_audiences=trusted), op) == "id_token_aud"
+    for nothing in ["", [], [""], "a", ["ap", "i"]]:
+        with case(nothing):
+            honest(op).claims = {"aud": [CLIENT, "api"]}
+            assert refused(client(trusted_audiences=nothing), op) == "id_token_aud"
+
+
+def test_the_error_names_audience_and_setting(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H242: as plain text, cut, so that what to set can be copied from it."""
+    op.claims = {"aud": [CLIENT, "<b>246361787010646019\x1b[31m\n" + "x" * 500]}
+    with pytest.raises(TokenError) as caught:
+        exchange(rp, op)
+
+    assert "'<b>246361787010646019[31mxxx" in str(caught.value)
+    assert "trusted_audiences" in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
+def test_the_error_names_every_other_audience(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H242: one sign-in is enough to see what to set; a token that names many does not fill the screen."""
+    op.claims = {"aud": ["first", CLIENT, "second"]}
+    with pytest.raises(TokenError, match=r"other applications: 'first', 'second'\. If"):
+        exchange(rp, op)
+
+    op.claims = {"aud": [CLIENT, *map(str, range(1000))]}
+    with pytest.raises(TokenError, match=r"'4' and more\. If"):
+        exchange(rp, op)
+
+
+def test_a_numeric_subject_is_its_decimal_text(rp: GenericOIDCProvider, op: Idp) -> None:
+    """H244, H126: it is the same user as the text, in every way the claims are read."""
+    op.claims = {"sub": 4711}
+    tokens = exchange(rp, op)
+
+    assert rp.claims(tokens)["sub"] == "4711"
+    assert check(rp, op.id_token())["sub"] == "4711"
+    rp.check_continuity(tokens, OAuthTokenSet("CANARY", id_token=op.id_token(sub="4711")))
+    with pytest.raises(TokenError):
+        rp.check_continuity(tokens, OAuthTokenSet("CANARY", id_token=op.id_token(sub=4712)))
 
 
 @pytest.mark.parametrize(("rule", "accepted"), [(lambda _: True, True), (lambda _: False, False)])

@@ -85,10 +85,12 @@ def shown(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> dict[str,
         request = await flow.begin(REDIRECT_URI)
         pending = flow._sign_ins._pending[request.state]
         result = await flow.complete(idp.authorize(request.url))
-        idp.answers["/token"] = Answer({"error": "x", "error_description": "CANARY"}, status=500)
+        quoted = f"No: {session._engine.state.tokens.refresh_token}"  # type: ignore[union-attr]
+        idp.answers["/token"] = Answer({"error": "x", "error_description": quoted}, status=500)
         with pytest.raises(TokenError):
             await session.refresh()
         opened = await flow.begin(REDIRECT_URI)
+        idp.answers["/token"] = Answer({"error": "x", "error_description": "Ask Eve."}, status=500)
         with pytest.raises(TokenError):
             await flow.complete(idp.authorize((await flow.begin(REDIRECT_URI)).url))
         return {"request": opened, "pending": pending, "result": result}
@@ -183,7 +185,7 @@ def test_what_holds_a_session_cannot_be_pickled(shown: dict[str, Any], name: str
 
 def test_a_traceback_with_all_variables_shows_nothing(signed_in: SessionManager, idp: Idp) -> None:
     """As error reporters do it: every variable of every frame, of the error, its cause and its context."""
-    idp.claims = {"aud": "somebody else"}
+    idp.claims = {"iss": "https://evil.example"}
     with pytest.raises(TokenError) as caught:
         asyncio.run(signed_in.refresh())
     report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
@@ -257,15 +259,15 @@ shell.colors = "NoColor"
 shell.run_line_magic("xmode", sys.argv[1])
 
 SIGN_IN = "await flow.complete(opened(await flow.begin(URI)))"
-wrong_id_token = {"claims": {"aud": "somebody else"}}
+wrong_id_token = {"claims": {"iss": "https://evil.example"}}
 CELLS = [
     ("bad ID token", wrong_id_token, SIGN_IN, "TokenError"),
     ("other person", {"answers": {"/userinfo": Answer({"sub": "CANARY"})}}, SIGN_IN, "TokenError"),
-    ("odd token type", {"token_extra": {"token_type": "CANARY"}}, SIGN_IN, "TokenError"),
-    ("odd lifetime", {"token_extra": {"expires_in": "CANARY"}}, SIGN_IN, "TokenError"),
+    ("odd token type", {"token_extra": {"token_type": "DPoP"}}, SIGN_IN, "TokenError"),
+    ("odd lifetime", {"token_extra": {"expires_in": 10**400}}, SIGN_IN, "TokenError"),
     ("declined", {}, "await flow.complete(declined(await flow.begin(URI)))", "AuthFlowCancelled"),
     ("exchange", wrong_id_token, "await provider.exchange_code(**code(await flow.begin(URI)))", "TokenError"),
-    ("rejected", {"answers": {"/token": Answer({"error": "invalid_grant", "error_description": "CANARY"}, 400)}},
+    ("rejected", {"answers": {"/token": Answer({"error": "invalid_grant", "error_description": "Ask Eve."}, 400)}},
         "await provider.exchange_code(**code(await flow.begin(URI)))", "TokenError"),
     ("refresh grant", wrong_id_token, "await provider.refresh_tokens(refresh_token())", "TokenRefreshError"),
     ("cut off", {"answers": {"/token": Answer(b"{", headers={"Content-Length": "9"})}},
@@ -328,6 +330,7 @@ def test_no_traceback_shows_a_secret(tmp_path: Path, mode: str) -> None:
         expected, _, printed = rest.partition("\n")
         plainly = "Falling back to standard exception" in printed  # to stderr: IPython's Docs mode knows no chains
         assert plainly or expected in printed, f"{name} printed no {expected}: {printed}"
+        assert ("The provider says: Ask Eve." in printed) is (name == "rejected"), f"{name} printed {printed}"
     known = json.loads(secrets.read_text())
     assert len(known) > 20
     assert {secret for secret in known if secret in done.stdout + done.stderr} == set()

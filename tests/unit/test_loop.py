@@ -286,7 +286,7 @@ async def bad_id_token(session: SessionManager, flow: AuthFlowManager, idp: Idp)
 
 async def bad_token_answer(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
     """Tokens came in an answer that is malformed."""
-    idp.token_extra = {"expires_in": "CANARY"}
+    idp.token_extra = {"access_token": "CANARY\n"}
     await flow.complete(idp.authorize((await flow.begin(REDIRECT_URI)).url))
 
 

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     Answered = tuple[SignIn, dict[str, str]]
 
 WORDS = {"signed_out", "authorizing", "signed_in", "refreshing", "reauth_required"}
-WHY_NOT = {"login_required", "provider_unavailable", "invalid_grant", "no_refresh_token"}
+WHY_NOT = {"identity_changed", "login_required", "provider_unavailable", "invalid_grant", "no_refresh_token"}
 MOST_OPEN = 8  # sign-ins at once in one kernel
 DOWN, EVE = Answer({}, status=503), Answer({"sub": "eve"})
 TROUBLE = {
@@ -236,15 +236,29 @@ class Machine(RuleBasedStateMachine):
         assert kernel.flow.flow_state == state
 
     def fail(self, sign_in: SignIn, params: dict[str, str]) -> None:
-        """See that a sign-in fails, and that nothing of it is left at the provider."""
+        """See that a sign-in fails, and what becomes of its tokens."""
+        shown = [sign_in.kernel.shows()]
         with pytest.raises(AuthenticationError) as caught:
             sign_in.kernel.complete(params)
+        shown.append(sign_in.kernel.shows())
         if "error" in params:
             assert (type(caught.value), caught.value.code) == (AuthFlowCancelled, "access_denied")
         else:
             assert isinstance(caught.value, TokenError)
         sign_in.kernel.open.remove(sign_in)
-        self.is_dead(self.books.grant_of(params.get("code", "")))
+        self.is_discarded(self.books.grant_of(params.get("code", "")), shown)
+
+    def is_discarded(self, grant: Grant | None, shown: list[str | None]) -> None:
+        """See that nothing is left at the provider of tokens that were not used.
+
+        But those of the user who was signed in there, before and after (``shown``), stay as they are: to revoke them
+        might end that sign-in as well.
+        """
+        if grant is None or grant.person not in shown:
+            self.is_dead(grant)
+        elif shown == [grant.person] * 2:  # else the kernel has heard of another sign-in meanwhile
+            assert grant.refresh_token
+            assert self.books.revoked.isdisjoint(grant.access_tokens)
 
     def granted(self, params: dict[str, str]) -> Grant:
         """Return what the provider gave for an answer."""
@@ -254,10 +268,13 @@ class Machine(RuleBasedStateMachine):
 
     def begins(self, kernel: Kernel, grant: Grant) -> None:
         """Note a sign-in; the kernel where it happened knows it at once."""
-        if self.grant is not None:
-            self.grant.ended = True
-        self.grant = grant
+        before, self.grant = self.grant, grant
+        if before is not None:
+            before.ended = True
+            if before.person != grant.person:
+                self.is_dead(before)
         kernel.open.clear()
+        kernel.person = grant.person
         assert self.look(kernel) is grant
         assert kernel.session.user["sub"] == grant.person
         assert kernel.session.status in {"signed_in", "refreshing"}
@@ -284,9 +301,10 @@ class Machine(RuleBasedStateMachine):
         known = list(self.grant.access_tokens) if self.grant else []
         got = attempt(lambda: finish(kernel.session.refresh()))
         if isinstance(got, AuthenticationError):
-            assert type(got) is (TokenRefreshError if self.grant else LoginRequired)
+            away = self.grant is None or kernel.knows_another_than(self.grant)
+            assert type(got) is (LoginRequired if away else TokenRefreshError)
             assert got.code in WHY_NOT
-            assert not renewable
+            assert away or not renewable
         else:
             assert self.books.grant_of(got.access_token) is self.grant
             assert renewable or got.access_token == known[-1]
@@ -306,11 +324,19 @@ class Machine(RuleBasedStateMachine):
 
     @step(number=kernels, leaves=st.booleans())
     def logout(self, number: int, leaves: bool) -> None:
-        """A user signs out, and may shut down at once: this kernel is signed out, and soon all are."""
+        """A user signs out, and may shut down at once: this kernel is signed out, and soon all are.
+
+        But not where another person has signed in since, in another kernel.
+        """
         kernel = self.kernels[number]
         result = finish(kernel.session.logout())
         kernel.open.clear()
         assert result.store == "deleted"
+        if kernel.knows_another_than(self.grant):
+            assert self.hear_and_look(kernel) is LoginRequired
+            assert kernel.session.status == "signed_out"
+            return
+        kernel.person = None
         if leaves:
             self.restart(number)
         assert self.look(self.kernels[number]) is LoginRequired
@@ -365,12 +391,20 @@ class Machine(RuleBasedStateMachine):
     def race(self, first: tuple[int, str], second: tuple[int, str], delay: float, person: str) -> None:
         """Two things happen at once, in two kernels or in one, while the provider and the store may be slow."""
         self.be_well()
+        leavers = [self.kernels[number] for number, deed in (first, second) if deed == "logout"]
+        stays = any(kernel.knows_another_than(self.grant) for kernel in leavers)
+        if stays and self.is_over():
+            return  # afterwards no kernel has a token, and what each says depends on whom it knew
         jobs = [self.prepare(self.kernels[number], deed, person) for number, deed in (first, second)]
         with self.slow(delay):
             found = self.at_once(jobs)
+        for number, deed in (first, second):
+            if deed in {"logout", "sign in"}:
+                self.kernels[number].person = None  # it depends on which was later
         for kernel in self.kernels:
             kernel.open = [sign_in for sign_in in kernel.open if not sign_in.outcome.done()]
-        self.decide({first[1], second[1]}, [grant for grant in found if isinstance(grant, Grant)])
+        granted = [grant for grant in found if isinstance(grant, Grant)]
+        self.decide({first[1], second[1]}, granted, [self.grant] if stays else [])
 
     @contextmanager
     def slow(self, delay: float) -> Iterator[None]:
@@ -402,19 +436,23 @@ class Machine(RuleBasedStateMachine):
         assert not isinstance(got, AuthenticationError) or got.code in WHY_NOT
 
     def try_to_sign_in(self, kernel: Kernel, params: dict[str, str]) -> Grant | None:
-        """Finish a sign-in that may be overtaken; then nothing of it is left."""
+        """Finish a sign-in that may be overtaken; then its tokens are not used."""
+        shown = [kernel.shows()]
         got = attempt(lambda: kernel.complete(params))
         if not isinstance(got, AuthenticationError):
             return self.granted(params)
         assert got.code in {"flow_cancelled", "already_used"}
-        self.is_dead(self.books.grant_of(params["code"]))
+        self.is_discarded(self.books.grant_of(params["code"]), [*shown, kernel.shows()])
         return None
 
-    def decide(self, deeds: set[str], granted: list[Grant]) -> None:
-        """See that all kernels agree on one outcome of a race, and that it is a possible one."""
+    def decide(self, deeds: set[str], granted: list[Grant], left: list[Grant | None]) -> None:
+        """See that all kernels agree on one outcome of a race, and that it is a possible one.
+
+        That is a sign-in of the race, one that another person's sign-out has ``left`` alone, or none after a sign-out.
+        """
         if deeds & {"logout", "sign in"}:
             before, seen = self.grant, self.agreed()
-            assert seen in granted or (seen is None and "logout" in deeds)
+            assert seen in [*granted, *left] or (seen is None and "logout" in deeds)
             for grant in {before, *granted} - {seen, None}:
                 grant.ended = True
             if seen is None:
@@ -428,11 +466,17 @@ class Machine(RuleBasedStateMachine):
 
         def agree() -> bool:
             looks[:] = [self.hear_and_look(kernel) for kernel in self.kernels]
-            return len(set(looks)) == 1
+            grants = {look for look in looks if isinstance(look, Grant)}
+            follow = [look for look, kernel in zip(looks, self.kernels, strict=True) if self.follows(kernel, grants)]
+            return len(set(follow)) == 1
 
         until(agree)
-        assert looks[0] is LoginRequired or isinstance(looks[0], Grant)
-        return looks[0] if isinstance(looks[0], Grant) else None
+        assert all(look is LoginRequired or isinstance(look, Grant) for look in looks)
+        return next((look for look in looks if isinstance(look, Grant)), None)
+
+    def follows(self, kernel: Kernel, grants: set[Grant]) -> bool:
+        """Whether a kernel shows what others are signed in with: not if that is another person's sign-in."""
+        return not any(kernel.knows_another_than(grant) for grant in grants)
 
     # -- what must be true --------------------------------------------------------------------------------------------
 
@@ -454,36 +498,46 @@ class Machine(RuleBasedStateMachine):
     def hear_and_look(self, kernel: Kernel) -> object:
         """Do what the store's watcher does within two seconds, and read the token."""
         run(kernel.session._engine._sync.now(), 10)
-        return self.look(kernel)
+        found = self.look(kernel)
+        assert not (isinstance(found, Grant) and kernel.knows_another_than(found)), "it became another person"
+        return found
 
     @property
     def is_renewable(self) -> bool:
         """Whether the provider would give a new token."""
         return self.grant is not None and bool(self.grant.refresh_token) and "/token" not in self.books.answers
 
-    def expected(self) -> set[object]:
+    def expected(self, kernel: Kernel) -> set[object]:
         """Return what a read may come to, once a kernel has heard of everything."""
-        if self.grant is None:
+        if self.grant is None or kernel.knows_another_than(self.grant):
             return {LoginRequired}
         left = self.grant.end - time.time()
         if self.is_renewable or left > 5:
             return {self.grant}
         return {self.grant, TokenExpiredError} if left > 0 else {TokenExpiredError}
 
+    def is_over(self) -> bool:
+        """Whether no kernel can have a token of this sign-in any more."""
+        return self.grant is not None and not self.grant.refresh_token and self.grant.end - time.time() < 10
+
     def words(self, kernel: Kernel) -> set[str]:
         """Return which statuses are right, once a kernel has heard of everything."""
         begun = {"authorizing"} if kernel.open else set()
         if self.grant is None:
             return begun | {"signed_out"}
+        if kernel.knows_another_than(self.grant):
+            return begun | {"signed_out", "reauth_required"}
         if self.grant.refused:
             return begun | {"reauth_required"}
         return begun | {"signed_in", "refreshing"}
 
     def settle(self, kernel: Kernel) -> None:
         """P2, P4: within five seconds a kernel has heard of everything."""
-        until(lambda: self.hear_and_look(kernel) in self.expected())
+        until(lambda: self.hear_and_look(kernel) in self.expected(kernel))
         until(lambda: kernel.session.status in self.words(kernel))
-        assert (kernel.session.user or {}).get("sub") == (self.grant and self.grant.person)
+        away = kernel.knows_another_than(self.grant)
+        user = (kernel.session.user or {}).get("sub")
+        assert user in ({None, kernel.person} if away else {self.grant and self.grant.person})
 
     def everybody_settles(self) -> None:
         """All of them have."""
@@ -527,7 +581,8 @@ class Machine(RuleBasedStateMachine):
                 attempt(lambda kernel=kernel: finish(kernel.session.logout()))  # type: ignore[misc]
         elif self.kernels:
             self.everybody_settles()
-            self.logout(0, leaves=False)
+            for number in range(3):
+                self.logout(number, leaves=False)
             self.everybody_settles()
             self.nothing_was_used_twice()
 
@@ -544,12 +599,19 @@ class FileMachine(Machine):
         return (file.read_bytes() for file in self.drive.folder.rglob("*") if file.is_file())
 
 
+class Silent(MemoryTokenStore):
+    """A store that tells of no change: a kernel hears of others when the machine says so."""
+
+    async def listen_for_changes(self, changed: Callable[[str], object]) -> None:
+        """Do not."""
+
+
 class MemoryMachine(Machine):
     """All sessions of one kernel have one store."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._store = MemoryTokenStore()
+        self._store = Silent()
 
     def store(self) -> TokenStore:
         """Return the one store."""

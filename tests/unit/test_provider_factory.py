@@ -70,14 +70,19 @@ def complaint(**settings: Any) -> str:
 
 
 def test_everything_is_exported() -> None:
-    """The names of the seed come from ``providers``, and the hub's token with them."""
+    """The names of the seed come from ``providers``, and the sources of tokens with them."""
     assert package.__all__ == [
+        "AccessTokenSource",
+        "ClientAssertion",
+        "ClientCredentialsSource",
+        "ClientKey",
         "GenericOIDCProvider",
         "GitHubProvider",
         "GoogleProvider",
         "HubTokenSource",
         "MicrosoftProvider",
         "OAuthProvider",
+        "RefreshTokenSource",
         "create_provider_from_settings",
     ]
 
@@ -210,6 +215,13 @@ def test_what_is_missing_is_named() -> None:
     assert "'token_url'" in complaint(client_id=CLIENT, authorize_url="https://idp.example/a")
 
 
+def test_an_issuer_without_a_provider() -> None:
+    """Endpoints are not what is missing: the setting that says what the issuer is for."""
+    for where in ("issuer_url", "metadata_url"):
+        with case(where):
+            assert "PYWRY_OAUTH2__PROVIDER=oidc" in complaint(client_id=CLIENT, **{where: "https://idp.example"})
+
+
 def test_an_unknown_provider_is_told_which_are_known() -> None:
     """The seed's ``AuthenticationError``; what was written is not repeated, it may be a secret in the wrong place."""
     said = complaint(provider="CANARY", client_id=CLIENT)
@@ -222,3 +234,68 @@ def test_a_setting_must_be_text() -> None:
     for name in ["provider", "client_id", "client_secret", "tenant_id"]:
         with case(name):
             assert name in complaint(**{"provider": "microsoft", "client_id": CLIENT} | {name: ["CANARY"]})
+
+
+SENT: dict[str, Any] = {
+    "authorize_params": {"hd": "example.org"},
+    "token_params": {"x": "1"},
+    "audience": "https://api.example",
+    "resource": ["urn:a"],
+    "prompt": "login",
+    "login_hint": "ada",
+    "client_auth": "post",
+    "label": "Work",
+}
+
+
+@pytest.mark.parametrize("name", ["google", "microsoft", "github", "oidc", "custom"])
+def test_what_a_sign_in_sends_reaches_every_provider(name: str) -> None:
+    """H260: each setting is the argument of the same name."""
+    rp = made(name, issuer_url="https://idp.example", **URLS, **SENT)
+
+    assert rp.authorize_params.items() >= {
+        "hd": "example.org", "audience": "https://api.example", "resource": ["urn:a"], "prompt": "login",
+        "login_hint": "ada",
+    }.items()  # fmt: skip
+    assert rp.token_params == {"x": "1", "resource": ["urn:a"]}
+    assert (rp.client_auth, rp.label) == ("post", "Work")
+
+
+def test_lists_and_parameters_may_be_text() -> None:
+    """H260: settings objects of others hold what they read from the environment."""
+    rp = made("github", resource="urn:a, urn:b", authorize_params="x=1", token_params='{"y": "2"}')
+
+    assert rp.authorize_params == {"x": "1", "resource": ["urn:a", "urn:b"]}
+    assert rp.token_params["y"] == "2"
+    lists, mappings = ("resource", "trusted_audiences"), ("authorize_params", "token_params")
+    for name, wrong in [
+        *product(lists, ['["CANARY', '[{"CANARY": 1}]', 5]),
+        *product(mappings, ["CANARY", ["CANARY"]]),
+    ]:
+        with case(name, wrong):
+            assert name in complaint(provider="google", client_id=CLIENT, **{name: wrong})
+    assert "client_auth" in complaint(provider="github", client_id=CLIENT, client_auth="CANARY")
+
+
+def test_settings_of_openid_connect_reach_its_providers() -> None:
+    """H264, H265: where the metadata and keys are, and what of ID tokens may differ."""
+    urls = {f"{name}_url": f"https://idp.example/{name}" for name in ("metadata", "jwks", "end_session")}
+    rp = made("oidc", trusted_audiences="one two", check_nonce=False, **urls)
+
+    assert isinstance(rp, GenericOIDCProvider)
+    assert {name: getattr(rp, name) for name in urls} == urls
+    assert (rp.trusted_audiences, rp.check_nonce) == ({"one", "two"}, False)
+    assert rp.require_id_token_validation is True, "the metadata say who the issuer is"
+    for name in ("google", "microsoft"):
+        rp = made(name, trusted_audiences=["one"], check_nonce=False)
+        assert isinstance(rp, GenericOIDCProvider)
+        assert (rp.trusted_audiences, rp.check_nonce) == ({"one"}, False)
+        assert made(name).check_nonce is True  # type: ignore[attr-defined]
+
+
+def test_a_hub_has_a_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one thing that the hub does not provide."""
+    for name in ("API_URL", "API_TOKEN", "USER"):
+        monkeypatch.setenv(f"JUPYTERHUB_{name}", "https://hub.example/hub/api")
+
+    assert made("jupyterhub", label="Science").label == "Science"

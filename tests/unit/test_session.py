@@ -32,7 +32,8 @@ from pywry_auth_nb._session import watcher
 from pywry_auth_nb._sign_in import notebook
 from tests.conftest import sign_in
 from tests.support.aging import age, expire
-from tests.support.idp import Answer, Idp
+from tests.support.idp import CLIENT, Answer, Idp
+from tests.support.ports import free_port
 from tests.support.stores import GatedStore
 from tests.support.waiting import soon, until
 
@@ -273,13 +274,13 @@ def test_a_refresh_that_names_another_user_ends_the_session(signed_in: SessionMa
 
 
 def test_logout_forgets_and_revokes_both_tokens(signed_in: SessionManager, idp: Idp) -> None:
-    """B7: Signing out clears the session and its store, and revokes the refresh token first (RFC 7009 §2.1)."""
+    """B7: Signing out clears the session and its store, and revokes the access token first: see H216."""
     asyncio.run(signed_in.logout())
 
     assert signed_in.status == "signed_out"
     assert asyncio.run(signed_in.token_store.list_keys()) == []
     hints = [request.form["token_type_hint"] for request in idp.requests if request.path == "/revoke"]
-    assert hints == ["refresh_token", "access_token"]
+    assert hints == ["access_token", "refresh_token"]
 
 
 def test_logout_during_a_refresh_wins(signed_in: SessionManager, idp: Idp) -> None:
@@ -306,7 +307,7 @@ def test_logout_returns_although_the_provider_hangs(
     signed_in: SessionManager, idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Revoking has a deadline; the session has ended at once."""
-    monkeypatch.setattr("pywry_auth_nb.providers.base._REVOKE_DEADLINE", 0.3)
+    monkeypatch.setattr("pywry_auth_nb.providers.revocation._DEADLINE", 0.3)
     idp.answers["/revoke"] = Answer(delay=9)
     started = time.monotonic()
     asyncio.run(signed_in.logout())
@@ -469,17 +470,16 @@ def test_a_hanging_provider_does_not_hold_up_a_good_token(
     until(lambda: signed_in.access_token != old)
 
 
-def test_broken_network_settings_are_a_typed_error(
-    provider: GenericOIDCProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stale ``SSL_CERT_FILE`` fails the refresh with a code, and the session goes on when it is mended."""
-    session = SessionManager(provider)
+def test_broken_network_settings_are_a_typed_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stale ``SSL_CERT_FILE`` fails the refresh with a code and its name, and the session goes on."""
+    session = SessionManager(GenericOIDCProvider(CLIENT, issuer_url=f"https://127.0.0.1:{free_port()}"))
     asyncio.run(session.save_tokens(tokens()))
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at/all.pem")
     with pytest.raises(TokenRefreshError) as caught:
         asyncio.run(session.refresh())
 
-    assert caught.value.code == "network"
+    assert caught.value.code == "configuration"
+    assert "SSL_CERT_FILE" in str(caught.value)
     assert session.status == "signed_in"
 
 
@@ -664,12 +664,12 @@ def test_login_never_returns_an_expired_token(
     assert not result.tokens.is_expired
 
 
-#: What people may use of a session; docs/coming-from-pywry.md and the README have it.
+#: What people may use of a session; docs/coming-from-pywry.md and docs/usage.md have it.
 API = {
-    *("access_token", "allowed_origins", "auth", "display_name", "error", "expires_at", "from_settings"),
+    *("access_token", "allowed_origins", "auth", "display_name", "doctor", "error", "expires_at", "from_settings"),
     *("get_access_token", "headers", "initialize", "login", "logout", "on_reauth_required", "provider", "refresh"),
-    *("refresh_buffer_seconds", "save_tokens", "session_key", "session_store", "status", "store_key", "token_store"),
-    *("user", "userinfo"),
+    *("refresh_buffer_seconds", "require", "save_tokens", "scopes", "session_key", "session_store", "status"),
+    *("store_key", "token_store", "user", "userinfo"),
 }
 
 

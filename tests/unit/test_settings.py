@@ -85,6 +85,24 @@ VARIABLES: list[tuple[str, str, Any]] = [
     ("token_store_backend", "keyring", "keyring"),
     ("revocation_url", "https://op.example/revoke", "https://op.example/revoke"),
     ("require_id_token_validation", "0", False),
+    ("client_auth", "post", "post"),
+    ("client_auth", "", ""),
+    ("check_nonce", "false", False),
+    ("audience", "https://api.example", "https://api.example"),
+    ("resource", "https://one.example https://two.example", ["https://one.example", "https://two.example"]),
+    ("resource", "https://one.example,https://two.example,\n", ["https://one.example", "https://two.example"]),
+    ("resource", ' ["https://one.example/a,b"]', ["https://one.example/a,b"]),
+    ("trusted_audiences", "one", ["one"]),
+    ("trusted_audiences", "", []),
+    ("authorize_params", "hd=example.org&claims=%7B%7D&prompt=", {"hd": "example.org", "claims": "{}", "prompt": ""}),
+    (
+        "authorize_params",
+        '{"hd": "example.org", "max_age": 0, "x": true}',
+        {"hd": "example.org", "max_age": "0", "x": "true"},
+    ),
+    ("authorize_params", "a=1&a=2", {"a": ["1", "2"]}),
+    ("token_params", '{"a": ["1", "2"], "b": "3"}', {"a": ["1", "2"], "b": "3"}),
+    ("token_params", "", {}),
 ]
 
 
@@ -138,6 +156,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"clientid": "x"}, "clientid"),
     ({"auth_timeout_seconds": float("nan")}, "auth_timeout_seconds"),
     ({"auth_timeout_seconds": float("inf")}, "auth_timeout_seconds"),
+    ({"authorize_params": {"x": {"CANARY": 1}}}, "authorize_params"),
+    ({"token_params": ["CANARY"]}, "token_params"),
+    ({"resource": {"CANARY": 1}}, "resource"),
+    ({"client_auth": "CANARY"}, "client_auth"),
 ]
 
 
@@ -152,12 +174,78 @@ def test_a_wrong_value_is_named_and_not_shown() -> None:
             assert "CANARY" not in str(caught.value)
 
 
-def test_a_wrong_value_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the administrator finds it."""
-    monkeypatch.setenv("PYWRY_OAUTH2__REFRESH_BUFFER_SECONDS", "soon")
+WRONG_VARIABLES = [
+    ("REFRESH_BUFFER_SECONDS", "soon"),
+    ("CLIENT_AUTH", "CANARY"),
+    ("CHECK_NONCE", "CANARY"),
+    *(("AUTHORIZE_PARAMS", value) for value in ("CANARY", '{"CANARY', '{"x": {"CANARY": 1}}', "a=1&CANARY", "=CANARY")),
+    *(
+        ("TOKEN_PARAMS", value)
+        for value in ("CANARY", '["CANARY"]', '{"CANARY": {}}', '{"x": "CANARY", "x": "CANARY"}')
+    ),
+    *(("RESOURCE", value) for value in ('["CANARY', '[{"CANARY": 1}]')),
+    ("TRUSTED_AUDIENCES", "[CANARY]"),
+]
 
-    with pytest.raises(ConfigurationError, match="PYWRY_OAUTH2__REFRESH_BUFFER_SECONDS"):
-        OAuth2Settings()
+
+def test_a_wrong_value_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the administrator finds it; the value may be a secret, and is nowhere in the error or its causes."""
+    for name, value in WRONG_VARIABLES:
+        with case(name, value), monkeypatch.context() as context:
+            context.setenv(f"PYWRY_OAUTH2__{name}", value)
+            with pytest.raises(ConfigurationError, match=f"PYWRY_OAUTH2__{name} has") as caught:
+                OAuth2Settings()
+
+            assert "CANARY" not in str(caught.value)
+            assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_what_a_switch_and_a_number_take_is_said_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In words that can be typed."""
+    for name, plain in [("CHECK_NONCE", "true or false"), ("AUTH_TIMEOUT_SECONDS", "a number of at least 10")]:
+        with case(name), monkeypatch.context() as context:
+            context.setenv(f"PYWRY_OAUTH2__{name}", "no")
+            with pytest.raises(ConfigurationError, match=f": {plain} is needed"):
+                OAuth2Settings()
+
+
+def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It would be left out in silence; one that is right is not named, and no value is shown."""
+    monkeypatch.setenv("PYWRY_OAUTH2__AUDIENCE", "https://api.example")
+    monkeypatch.setenv("PYWRY_AUTH_REDIRECT_URI", "https://jupyter.example")
+    OAuth2Settings()
+    assert "no setting" not in caplog.text
+
+    for name in ("PYWRY_OAUTH2__AUDIANCE", "PYWRY_OAUTH2_CLIENT_ID"):
+        with case(name), monkeypatch.context() as context:
+            context.setenv(name, "CANARY")
+            OAuth2Settings()
+
+            assert f"There is no setting called {name}, so" in caplog.text
+    assert "CANARY" not in caplog.text
+
+
+def test_lists_and_parameters_may_be_written_in_a_file(config_folder: Path) -> None:
+    """``c.OAuth2Settings.audience`` and its like: as Python has them, as in a variable, or added to what there is."""
+    (config_folder / "jupyter_pywry_auth_config.py").write_text(
+        "c.OAuth2Settings.audience = 'https://api.example'\n"
+        "c.OAuth2Settings.resource = ('urn:a', 'urn:b')\n"
+        "c.OAuth2Settings.token_params = 'x=1'\n"
+        "c.OAuth2Settings.authorize_params = {'max_age': 60}\n"
+        "c.OAuth2Settings.trusted_audiences.append('one')\n"
+    )
+    settings = OAuth2Settings()
+
+    assert (settings.audience, settings.resource) == ("https://api.example", ["urn:a", "urn:b"])
+    assert (settings.token_params, settings.authorize_params) == ({"x": "1"}, {"max_age": "60"})
+    assert settings.trusted_audiences == ["one"]
+
+
+def test_no_settings_share_a_list() -> None:
+    """What is added to the value of one is not in the next."""
+    OAuth2Settings().authorize_params["x"] = "1"
+
+    assert OAuth2Settings().authorize_params == {}
 
 
 def test_a_broken_file_is_named(config_folder: Path) -> None:
@@ -270,7 +358,9 @@ def test_a_secret_is_read_from_the_keyring() -> None:
 
 def test_settings_show_no_secret() -> None:
     """B6: a setting's secret is masked wherever Python shows values."""
-    settings = OAuth2Settings(client_id="me", client_secret=SECRET, provider="google")
+    settings = OAuth2Settings(
+        client_id="me", client_secret=SECRET, provider="google", token_params={"key": SECRET, "keys": [SECRET]}
+    )
     provider = create_provider_from_settings(settings)
 
     assert repr(settings) == "<OAuth2Settings google, client 'me'>"
@@ -378,11 +468,12 @@ def test_settings_without_a_client_are_refused() -> None:
 def test_the_page_has_every_setting() -> None:
     """``docs/settings.md`` names all of them, with their defaults, and none that is not there."""
     page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
-    table = page.partition("| `PYWRY_OAUTH2__…` |")[2].partition("\n\n")[0]
-    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()[2:]]
-    named = {name: default.strip("`") for names, default, _ in rows for name in re.findall(r"`([A-Z_]+)`", names)}
+    tables = [part.partition("\n\n")[0] for part in page.split("| `PYWRY_OAUTH2__…` |")[1:]]
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for table in tables for row in table.splitlines()[2:]]
+    named = {name: row[1].strip("`") for row in rows for name in re.findall(r"`([A-Z_]+)`", row[0])}
     settings = OAuth2Settings()
-    defaults = {name.upper(): str(getattr(settings, name)) for name in OAuth2Settings.class_trait_names(config=True)}
-    defaults |= {"USE_PKCE": "true", "REQUIRE_ID_TOKEN_VALIDATION": "true", "AUTH_TIMEOUT_SECONDS": "120"}
+    defaults = {name.upper(): str(getattr(settings, name) or "") for name in settings.trait_names(config=True)}
+    on = ("USE_PKCE", "REQUIRE_ID_TOKEN_VALIDATION", "CHECK_NONCE")
+    defaults |= {"AUTH_TIMEOUT_SECONDS": "120", **dict.fromkeys(on, "true")}
 
     assert named == defaults

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pywry_auth_nb import AuthFlowTimeout, OAuthTokenSet, TokenError, TokenRefreshError, TokenStoreError
 from pywry_auth_nb._session.backoff import MIN_PAUSE, Backoff
 from pywry_auth_nb._session.failures import not_stored, refresh_error
+from pywry_auth_nb._session.persons import Person, are_different
 from pywry_auth_nb._session.state import Reconciled, SessionState, TokenState, reconcile
 from pywry_auth_nb.token_store import NOTHING, Record
 
@@ -25,7 +26,7 @@ E = TypeVar("E", bound=Exception)
 
 NOW = 1_000_000.0
 BUFFER = 300.0
-ADA = {"sub": "ada", "name": "Ada"}
+ADA, BOB = {"sub": "ada", "name": "Ada"}, {"sub": "bob", "name": "Bob"}
 NETWORK = TokenRefreshError(code="network")
 STORE_DOWN = TokenStoreError(code="store_unavailable")
 DAMAGED = Record(problem=TokenStoreError(code="store_unreadable"))
@@ -79,6 +80,12 @@ def failed(state: SessionState, error: TokenRefreshError = NETWORK, *, now: floa
 def test_the_status_is_one_word(state: SessionState, status: str) -> None:
     """An open sign-in comes first, then a sign-in that has ended."""
     assert state.status == status
+
+
+def test_the_scopes_are_those_of_the_tokens() -> None:
+    """H402: in the provider's order, each once; none when signed out."""
+    assert showing(replace(tokens(), scope="b a,c b")).scopes == ("b", "a", "c")
+    assert SessionState().scopes == ()
 
 
 @pytest.mark.parametrize(
@@ -141,6 +148,35 @@ def test_without_a_known_end_nothing_expires_and_nothing_is_due(state: SessionSt
 def test_a_refresh_is_due_before_the_expiry(life: float, buffer: float, due: float) -> None:
     """By the buffer, but no more than a fifth of the token's life, and no less than the margin."""
     assert showing(tokens(life=life)).refresh_due(buffer) == NOW + due
+
+
+@pytest.mark.parametrize(
+    ("life", "refresh_life", "due"),
+    [
+        (3600, 1800, 1500),  # the refresh token ends first
+        (3600, 60, 48),  # at most a fifth of its life
+        (3600, 7200, 3300),  # the access token ends first
+        (3600, 0, 3300),  # the refresh token has no end
+        (None, 1800, 1500),  # the end of the access token is unknown
+        (None, 0, math.inf),
+    ],
+)
+def test_a_refresh_is_due_before_the_refresh_token_ends(life: float | None, refresh_life: float, due: float) -> None:
+    """H243: whichever of the two tokens ends first counts; a read gets the access token until that one expires."""
+    state = showing(tokens(life=life, raw={"refresh_expires_in": refresh_life}))
+
+    assert state.refresh_due(BUFFER) == NOW + due
+    assert state.expiry == (math.inf if life is None else NOW + life - 1)
+    assert NOW + due * 0.9 - 1 <= state.next_look(now=NOW, buffer=BUFFER, dice=1.0) <= NOW + due
+
+
+def test_a_refresh_token_alone_is_no_success() -> None:
+    """H240: with the same access token as before, pauses, error and predecessors stay, here and in other kernels."""
+    before = failed(failed(showing(error=NETWORK, refreshing=True)))
+    kept = before.record.renewed(tokens(refresh_token="CANARY-rt2"))
+
+    for after in (before.refreshed(before.record, kept, now=NOW), before.adopted(kept, ADA, now=NOW)):
+        assert after == replace(before, record=kept)
 
 
 @pytest.mark.parametrize("state", [showing(tokens(refresh_token=None)), ended()])
@@ -329,6 +365,15 @@ def test_a_wrong_registration_is_tried_again_after_minutes(code: Any) -> None:
     assert backoff.expired_not_before == NOW + 1
 
 
+@pytest.mark.parametrize(("code", "count"), [("token_refused", 3), ("unauthorized_client", 3), ("invalid_client", 0)])
+def test_refusals_are_counted_among_failures(code: Any, count: int) -> None:
+    """Those of the client itself are not about the refresh token, and failures in between change nothing."""
+    backoff = in_a_row(2, TokenRefreshError(code=code))
+    for error in (NETWORK, TokenRefreshError(code=code)):
+        backoff = backoff.failed(error, now=NOW, dice=1.0, only_after_expiry=False)
+    assert (backoff.failures, backoff.refusals) == (4, count)
+
+
 @pytest.mark.parametrize(("failures", "late", "pause"), [(10, True, 60), (11, True, 660), (11, False, 60)])
 def test_a_source_that_renews_only_after_expiry_is_asked_less_after_ten_failures(
     failures: int, late: bool, pause: float
@@ -366,9 +411,9 @@ def test_a_command_voids_what_was_begun_before() -> None:
 
 def test_a_sign_in_shows_its_record_and_nothing_of_before() -> None:
     """A new epoch with its tokens and its user; the packed record is not kept."""
-    record = Record(20, 20, tokens("CANARY-new"), {"sub": "bob"}, version=b"packed")
+    record = Record(20, 20, tokens("CANARY-new"), BOB, version=b"packed")
     after = BUSY.signed_in(record)
-    assert after == SessionState(record, {"sub": "bob"}, epoch=BUSY.epoch + 1, command=BUSY.command)
+    assert after == SessionState(record, BOB, Person.of(BOB), epoch=BUSY.epoch + 1, command=BUSY.command)
     assert after.record.version is None
 
 
@@ -389,7 +434,8 @@ def test_a_stored_sign_in_ends_that_of_before_being_local() -> None:
 def test_a_sign_out_shows_no_user() -> None:
     """No tokens, no user, no error and no pause; what was begun is void by the command before."""
     after = BUSY.commanded().signed_out(Record(20, 20))
-    assert after == SessionState(Record(20, 20), epoch=BUSY.epoch + 1, command=BUSY.command + 1)
+    ada = Person.of(ADA)  # until the sign-out is stored
+    assert after == SessionState(Record(20, 20), person=ada, epoch=BUSY.epoch + 1, command=BUSY.command + 1)
     assert after.status == "signed_out"
 
 
@@ -527,6 +573,61 @@ def test_an_ended_sign_in_says_why_and_keeps_its_access_token() -> None:
     assert after.tokens.access_token == "CANARY-at"
 
 
+# -- a provider that refuses in words of its own ----------------------------------------------------------------------
+
+REFUSED = TokenRefreshError(code="token_refused")
+
+
+@pytest.mark.parametrize("code", ["invalid_grant", "identity_changed", "id_token_iss"])
+def test_a_final_failure_ends_the_sign_in_at_once(code: Any) -> None:
+    """H204: also while the token is good."""
+    assert showing().is_ended_by(TokenRefreshError(code=code), NOW)
+
+
+@pytest.mark.parametrize(
+    ("refusals", "at", "ends"), [(0, 3599, False), (1, 3598.9, False), (1, 3599, True), (5, 0, False), (2, 9999, True)]
+)
+def test_a_refusal_ends_the_sign_in_if_it_repeats_once_the_token_is_over(refusals: int, at: float, ends: bool) -> None:
+    """H302: the first refusal may pass, and while the token is good there is time to find out."""
+    state = showing(backoff=in_a_row(refusals, REFUSED))
+    assert state.is_ended_by(REFUSED, NOW + at) is ends
+
+
+@pytest.mark.parametrize("code", ["network", "timeout", "provider_unavailable", "store_unavailable", "refresh_busy"])
+def test_a_failure_that_passes_never_ends_a_sign_in(code: Any) -> None:
+    """H302: however often it comes, however long after the expiry; nor does a client that is not accepted."""
+    for error in (TokenRefreshError(code=code), TokenRefreshError(code="invalid_client")):
+        for before in (error, REFUSED):
+            state = showing(backoff=in_a_row(99, before))
+            assert not state.is_ended_by(error, NOW + 99_999)
+
+
+def test_without_a_known_lifetime_a_token_is_over_when_an_api_rejects_it() -> None:
+    """H302: not by a rejection of the token before it; a known lifetime counts more than a rejection."""
+    endless = showing(tokens(life=None), backoff=in_a_row(1, REFUSED))
+    assert not endless.is_ended_by(REFUSED, NOW + 99_999)
+    assert replace(endless, rejected_at=NOW + 5).is_ended_by(REFUSED, NOW + 6)
+    assert not replace(endless, rejected_at=NOW - 5).is_ended_by(REFUSED, NOW + 6)
+    assert not showing(backoff=in_a_row(1, REFUSED), rejected_at=NOW + 5).is_ended_by(REFUSED, NOW + 6)
+    assert SessionState().expired_at == math.inf
+
+
+@pytest.mark.parametrize(
+    ("state", "at"),
+    [
+        (showing(backoff=in_a_row(1, REFUSED)), 2),
+        (showing(tokens(life=2), backoff=in_a_row(1, REFUSED)), 1.6),
+        (showing(tokens(life=0), backoff=in_a_row(1, REFUSED)), 1),
+        (showing(tokens(life=60), backoff=in_a_row(1, TokenRefreshError(code="unauthorized_client"))), 59),
+        (showing(tokens(life=60), backoff=in_a_row(1, TokenRefreshError(code="invalid_client"))), 660),
+        (showing(tokens(life=None), backoff=in_a_row(9, REFUSED)), 60),
+    ],
+)
+def test_after_a_refusal_the_background_asks_again_when_the_token_is_over(state: SessionState, at: float) -> None:
+    """H302: so that a user hears of the end in time; a second after the refusal at the earliest."""
+    assert state.next_look(now=NOW, buffer=BUFFER, dice=1.0) == NOW + at
+
+
 # -- an API that rejects a token --------------------------------------------------------------------------------------
 
 
@@ -634,10 +735,12 @@ def test_a_store_that_returned_ends_no_pause_of_the_provider(state: SessionState
 
 
 def test_another_sign_in_begins_an_epoch() -> None:
-    """Its tokens and its user are shown; earlier tokens, errors and pauses are void; an open sign-in is done."""
-    record = Record(20, 20, tokens("CANARY-new"), version=b"packed")
-    after = BUSY.adopted(record, {"sub": "bob"}, now=NOW)
-    assert after == SessionState(record, {"sub": "bob"}, epoch=BUSY.epoch + 1, command=BUSY.command)
+    """Its tokens and its claims are shown; earlier tokens, errors and pauses are void; an open sign-in is done."""
+    record, ada = Record(20, 20, tokens("CANARY-new"), version=b"packed"), {**ADA, "name": "Ada Lovelace"}
+    after = BUSY.adopted(record, ada, now=NOW)
+    assert after == SessionState(
+        record, ada, Person.of(ADA), elsewhere=True, epoch=BUSY.epoch + 1, command=BUSY.command
+    )
     assert after.record.version is None
 
 
@@ -755,9 +858,9 @@ def test_the_same_tokens_in_an_earlier_record_change_nothing() -> None:
 @pytest.mark.parametrize("generation", [10, 11])
 def test_a_later_record_is_taken_over_and_of_two_at_once_the_stores(generation: int) -> None:
     """What was not stored here is history."""
-    found = Record(generation, 10, tokens("CANARY-new"), {"sub": "bob"})
+    found = Record(generation, 10, tokens("CANARY-new"), ADA)
     state = showing(unsaved=True, error=STORE_DOWN)
-    assert compare(state, found) == Reconciled(showing().adopted(found, {"sub": "bob"}, now=NOW))
+    assert compare(state, found) == Reconciled(showing().adopted(found, ADA, now=NOW))
 
 
 def test_a_later_end_of_the_same_access_token_is_taken_over() -> None:
@@ -769,7 +872,7 @@ def test_a_later_end_of_the_same_access_token_is_taken_over() -> None:
 def test_tokens_without_a_user_say_themselves_whose_they_are() -> None:
     """By their claims; where these say nothing, the user is not known."""
     found = Record(20, 20, tokens("CANARY-new"))
-    assert compare(showing(), found).state.user == {"sub": "from the token"}
+    assert compare(SessionState(), found).state.user == {"sub": "from the token"}
     assert compare(showing(), found, claims=lambda _: {}).state.user is None
     assert compare(showing(), replace(found, user=ADA), claims=garbled).state.user == ADA
 
@@ -822,6 +925,104 @@ def test_an_empty_store_is_what_a_session_without_tokens_expects(state: SessionS
     """There is nothing to save, and nothing to take over."""
     assert compare(state, NOTHING, keeps=keeps).state is state
     assert not compare(state, NOTHING, keeps=keeps).save
+
+
+# -- another person ---------------------------------------------------------------------------------------------------
+
+GOOGLE = "https://accounts.google.com"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "different"),
+    [
+        ({"sub": "ada"}, {"sub": "bob"}, True),
+        ({"id": 1}, {"id": 2}, True),
+        ({"id": 1, "login": "ada"}, {"id": 1, "login": "lovelace"}, False),  # who renamed themselves
+        ({"sub": 7}, {"sub": "7"}, False),
+        ({"sub": "ada", "iss": "https://one"}, {"sub": "ada", "iss": "https://two"}, True),
+        ({"sub": "ada", "iss": GOOGLE}, {"sub": "ada", "iss": "accounts.google.com"}, False),
+        ({"sub": "ada", "iss": GOOGLE}, {"sub": "ada"}, False),
+        ({"sub": "ada"}, {"id": "bob"}, False),  # they may be one
+        ({"sub": "ada"}, {"name": "Bob"}, False),
+        ({"sub": "ada"}, {"sub": ""}, False),
+        ({"sub": "ada"}, {"sub": None, "id": 0}, False),
+        ({}, None, False),
+    ],
+)
+def test_people_are_told_apart_by_what_does_not_change(
+    one: dict[str, Any], other: dict[str, Any] | None, different: bool
+) -> None:
+    """R53: by issuer and subject, or by an id; where these are unknown, nothing can be told."""
+    assert are_different(Person.of(one), Person.of(other)) is different
+    assert are_different(Person.of(other), Person.of(one)) is different
+
+
+THEIRS = Record(20, 20, tokens("CANARY-theirs"), BOB)
+
+
+def test_another_persons_sign_in_ends_this_one() -> None:
+    """R53: with its code, without tokens of either, and without being saved; an open sign-in stays open."""
+    after, save, _ = compare(BUSY, THEIRS)
+
+    assert (after.status, replace(after, authorizing=False).status) == ("authorizing", "reauth_required")
+    assert (after.tokens, after.user, after.person, save) == (None, ADA, BUSY.person, False)
+    assert after.error is after.ended_by is not None
+    assert after.error.code == "identity_changed"
+    assert "session_key" in after.error.message
+    assert after.epoch == BUSY.epoch + 1
+    assert not after.is_renewable(NOW)
+    assert "CANARY" not in repr([after, after.record])
+
+
+@pytest.mark.parametrize("found", [THEIRS, THEIRS.renewed(tokens("CANARY-later")), THEIRS.as_ended(), NOTHING])
+@pytest.mark.parametrize("keeps", [True, False])
+def test_it_ends_once(found: Record, keeps: bool) -> None:
+    """R53: whatever becomes of the other's sign-in, this session has nothing to say or to store."""
+    state = compare(showing(), THEIRS).state
+    after, save, _ = compare(state, found, keeps=keeps)
+
+    assert after is state
+    assert not save
+
+
+def test_the_same_person_goes_on_after_that() -> None:
+    """R53: a sign-in of hers elsewhere is followed again, and so is a sign-out."""
+    state = compare(showing(), THEIRS).state
+    again = compare(state, Record(30, 30, tokens("CANARY-again"), ADA)).state
+    assert (again.status, again.error, again.ended_by) == ("signed_in", None, None)
+    out = compare(state, Record(30, 30)).state
+    assert (out.status, out.error, out.person) == ("signed_out", None, state.person)
+
+
+def test_a_sign_out_elsewhere_does_not_hide_a_change_of_person() -> None:
+    """R53: whether a session has seen the sign-out in between makes no difference."""
+    out = compare(showing(), Record(15, 15)).state
+    assert compare(out, THEIRS).state.ended_by is not None
+
+
+def test_a_new_session_takes_what_the_store_holds() -> None:
+    """R53: it has no person yet; nor does one for whom none is known, or which has signed in as the other."""
+    for state in (SessionState(), SessionState().signed_in(Record(10, 10, tokens())), showing(person=None)):
+        after = compare(state, THEIRS).state
+        assert (after.tokens, after.person) == (THEIRS.tokens, Person.of(BOB))
+    bobs = SessionState().signed_in(Record(10, 10, tokens(), BOB))
+    assert compare(bobs, THEIRS).state.tokens == THEIRS.tokens
+    unknown = compare(showing(), replace(THEIRS, user=None), claims=lambda _: {}).state
+    assert (unknown.tokens, unknown.person) == (THEIRS.tokens, None)
+
+
+@pytest.mark.parametrize("unsaved", [True, False])
+def test_a_sign_out_does_not_replace_another_persons_sign_in(unsaved: bool) -> None:
+    """R53: also where it is later, and could not be stored when it happened."""
+    state = replace(showing().signed_out(Record(30, 30)), unsaved=unsaved)
+    assert compare(state, THEIRS) == Reconciled(replace(state, unsaved=False))
+    assert compare(replace(state, person=None), THEIRS).save, "a loss of the store"
+
+
+def test_a_later_sign_in_replaces_that_of_another_person() -> None:
+    """R53: the store has lost it, or could not take it before."""
+    state = SessionState().signed_in(Record(30, 30, tokens(), ADA), error=STORE_DOWN)
+    assert compare(state, THEIRS) == Reconciled(state, save=True)
 
 
 # -- any sequence of events -------------------------------------------------------------------------------------------
@@ -893,37 +1094,49 @@ class Machine(RuleBasedStateMachine):
 
     # signing in and out
 
-    @rule(number=sessions, life=lifetimes, renewable=st.booleans())
-    def sign_in(self, number: int, life: float | None, renewable: bool) -> None:
+    @rule(number=sessions, life=lifetimes, renewable=st.booleans(), user=st.sampled_from([ADA, BOB, None]))
+    def sign_in(self, number: int, life: float | None, renewable: bool, user: dict[str, Any] | None) -> None:
         """The tokens are shown, stored or not."""
         before = self.states[number]
         self.apply(number, before.commanded())
         new = self.new_tokens(life, "CANARY-rt" if renewable else None)
         shown, error = self.states[number].record, None
         try:
-            record = self.write(lambda there: self.began(max(there, shown, key=generation_of), new))
+            record = self.write(lambda there: self.began(max(there, shown, key=generation_of), new, user))
         except TokenStoreError as failure:
-            record, error = self.began(shown, new), not_stored(failure)
+            record, error = self.began(shown, new, user), not_stored(failure)
         self.apply(number, self.states[number].signed_in(record, error=error))
         after = self.states[number]
         assert (after.tokens, after.status, after.predecessors) == (new, "signed_in", ())
+        assert after.person == Person.of(user)
         assert (after.unsaved, after.local_only) == (self.down, self.down)
         assert after.epoch > before.epoch
 
     @rule(number=sessions)
     def sign_out(self, number: int) -> None:
-        """No tokens are shown, whatever the store does."""
-        before = self.states[number].record
-        self.apply(number, self.states[number].commanded())
-        self.apply(number, self.states[number].signed_out(self.began(before, None)))
-        shown = self.states[number].record
-        try:
-            kept = self.write(lambda there: self.began(max(there, shown, key=generation_of), None))
-        except TokenStoreError:
-            self.apply(number, replace(self.states[number], unsaved=True))
-        else:
-            self.apply(number, replace(self.states[number], record=replace(kept, version=None)).saved())
+        """No tokens are shown, whatever the store does; another person's stay where they are."""
+        before = self.states[number]
+        self.apply(number, before.commanded())
+        self.apply(number, self.states[number].signed_out(self.began(before.record, None)))
+        if not before.displaced:
+            self.write_sign_out(number)
         assert (self.states[number].status, self.states[number].predecessors) == ("signed_out", ())
+
+    def write_sign_out(self, number: int) -> None:
+        """Store it, unless another person is signed in there."""
+        state = self.states[number]
+
+        def change(there: Record) -> Record | None:
+            latest = max(there, state.record, key=generation_of)
+            return None if state.is_of_another(there.user) else self.began(latest, None)
+
+        try:
+            kept = self.write(change)
+        except TokenStoreError:
+            self.apply(number, replace(state, unsaved=True))
+        else:
+            if kept.tokens is None:
+                self.apply(number, replace(state, record=replace(kept, version=None), person=None).saved())
 
     @rule(number=sessions)
     def begin_in_the_browser(self, number: int) -> None:
@@ -981,6 +1194,21 @@ class Machine(RuleBasedStateMachine):
             assert state.record == old
             assert min(state.backoff.not_before, state.backoff.expired_not_before) >= self.now + (retry_after or 0.0)
 
+    @rule(code=st.sampled_from(["token_refused", "unauthorized_client"]))
+    def the_provider_refuses_in_other_words(self, code: Any) -> None:
+        """The tokens stay until it does so again once they are over."""
+        number, old = self.answered()
+        if number is None:
+            return
+        error, state = TokenRefreshError(code=code), self.states[number]
+        if state.is_ended_by(error, self.now):
+            assert state.backoff.refusals
+            assert not state.is_usable(self.now) or state.expiry == math.inf
+            self.end(number, old, error)
+        else:
+            self.fail(number, error)
+            assert self.states[number].record == old
+
     @rule()
     def the_provider_refuses(self) -> None:
         """Only a new sign-in helps."""
@@ -1036,13 +1264,19 @@ class Machine(RuleBasedStateMachine):
         self.the_provider_fails("network", None)
         for number in [0, 1, 2] * 3:
             self.look(number)
-        first, second, third = ((state.tokens, state.ended) for state in self.states)
-        assert first == second == third
+        others = [state for state in self.states if state.is_of_another(self.stored.user)]
+        assert all(state.tokens is None for state in others)
+        agreed = [self.agreed(state) for state in self.states if state not in others]
+        assert all(each == agreed[0] for each in agreed)
         if self.problem is None:
-            assert first == (self.stored.tokens, self.stored.ended)
+            assert all(each == (self.stored.tokens, self.stored.ended) for each in agreed)
             assert not any(state.unsaved or state.local_only for state in self.states)
         else:  # a damaged record stays where no session has tokens to replace it
-            assert first == (None, False)
+            assert all(self.agreed(state) == (None, False) for state in self.states)
+
+    def agreed(self, state: SessionState) -> tuple[OAuthTokenSet | None, bool]:
+        """Return what all sessions have alike: of an end, a store without sign-outs tells only those who saw it."""
+        return (None, False) if state.displaced or (state.ended and not self.keeps) else (state.tokens, state.ended)
 
     # what always holds
 
@@ -1052,7 +1286,10 @@ class Machine(RuleBasedStateMachine):
         for state in self.states:
             assert state.status in WORDS
             assert state.ended == (state.ended_by is not None)
-            assert not state.ended or (state.tokens is not None and state.tokens.refresh_token is None)
+            assert not state.ended or state.tokens is None or state.tokens.refresh_token is None
+            assert state.displaced == (state.ended and state.tokens is None)
+            assert not state.displaced or state.ended_by.code == "identity_changed"
+            assert state.tokens is None or state.person == Person.of(state.user)
             assert len(state.predecessors) <= 16
             assert state.record.version is None
             assert state.is_renewable(self.now) or not state.is_usable(self.now)
@@ -1086,22 +1323,29 @@ class Machine(RuleBasedStateMachine):
 
     def reconcile(self, number: int, found: Record) -> None:
         """Take over ``found`` if it is later, and save what is shown if it is earlier."""
-        options: dict[str, Any] = {"claims": name_of, "keeps_sign_outs": self.keeps, "now": self.now}
+        options: dict[str, Any] = {"claims": lambda _: {}, "keeps_sign_outs": self.keeps, "now": self.now}
         try:
             state, save, unreadable = reconcile(self.states[number], found, **options)
         except TokenStoreError as error:
             self.apply(number, self.states[number].store_failed(error))
             return
         assert reconcile(state, found, **options) == (state, save, unreadable)
+        before = self.states[number]
+        assert not are_different(before.person, state.person)
         self.apply(number, state.store_worked())
         if save:
             self.save(number)
 
     def save(self, number: int) -> None:
         """Store what a session shows, unless something later is there."""
-        mine = self.states[number].record
+        state, mine = self.states[number], self.states[number].record
+        assert not state.displaced
+
+        def change(there: Record) -> Record | None:
+            return mine if there.generation < mine.generation and state.may_replace(there) else None
+
         try:
-            kept = self.write(lambda there: mine if there.generation < mine.generation else None)
+            kept = self.write(change)
         except TokenStoreError:
             self.apply(number, replace(self.states[number], unsaved=True))
         else:
@@ -1182,10 +1426,10 @@ class Machine(RuleBasedStateMachine):
         access = f"CANARY-{next(self.numbers)}"
         return OAuthTokenSet(access, refresh_token=refresh_token, expires_in=life, issued_at=self.now)
 
-    def began(self, before: Record, new: OAuthTokenSet | None) -> Record:
+    def began(self, before: Record, new: OAuthTokenSet | None, user: dict[str, Any] | None = None) -> Record:
         """Return the record of a sign-in, or a sign-out, after ``before``."""
         generation = before.signed_out(at=int(self.now * 1e6)).generation
-        return Record(generation, generation, new, None if new is None else ADA)
+        return Record(generation, generation, new, user)
 
 
 def generation_of(record: Record) -> int:

@@ -29,15 +29,30 @@ from pywry_auth_nb import (
     MemoryTokenStore,
     OAuthTokenSet,
     SessionManager,
+    TokenRefreshError,
 )
 from pywry_auth_nb._io.loop import submit
+from pywry_auth_nb._sign_in import channel, front_end
 from pywry_auth_nb.widget import widget_for
 from tests.conftest import REDIRECT_URI, sign_in
-from tests.support.idp import CLIENT, Idp
+from tests.support.idp import CLIENT, Answer, Idp
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
-OURS = {"status", "provider", "name", "expires_at", "error_code", "error_text", "login_path"}
+OURS = {
+    "status",
+    "provider",
+    "name",
+    "expires_at",
+    "renews",
+    "stuck",
+    "asks",
+    "error_code",
+    "error_text",
+    "error_detail",
+    "login_path",
+    "account_path",
+}
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -65,7 +80,13 @@ class Page:
     @property
     def updates(self) -> list[dict[str, Any]]:
         """The changes that came after that."""
-        return [data["state"] for kind, data in self.messages if kind == "comm_msg"]
+        return [data["state"] for kind, data in self.messages if kind == "comm_msg" and "state" in data]
+
+    @property
+    def details(self) -> list[dict[str, Any]]:
+        """What was told beside the state, in messages that are saved nowhere."""
+        told = [data.get("content", {}) for kind, data in self.messages if kind == "comm_msg"]
+        return [content["details"] for content in told if "details" in content]
 
     @staticmethod
     def says(widget: LoginWidget, content: Any) -> None:
@@ -137,9 +158,14 @@ def test_a_new_widget_says_where_to_sign_in(session: SessionManager) -> None:
         "provider": "127.0.0.1",
         "name": "",
         "expires_at": None,
+        "renews": False,
+        "stuck": False,
+        "asks": "",
         "error_code": "",
         "error_text": "",
+        "error_detail": "",
         "login_path": "",
+        "account_path": "",
     }
 
 
@@ -154,9 +180,14 @@ def test_a_widget_shows_who_is_signed_in(session: SessionManager, flow: AuthFlow
         "provider": "127.0.0.1",
         "name": "Ada Lovelace",
         "expires_at": session.expires_at,
+        "renews": True,
+        "stuck": False,
+        "asks": "",
         "error_code": "",
         "error_text": "",
+        "error_detail": "",
         "login_path": "",
+        "account_path": "",
     }
 
 
@@ -189,6 +220,46 @@ def test_a_sign_in_overtakes_the_load_of_what_was_stored(session: SessionManager
     submit(both()).result(5)
 
     assert session.display_name == "Ada"
+
+
+def test_mail_and_scopes_are_told_and_not_synced(session: SessionManager, page: Page) -> None:
+    """A page learns them by message, so that no notebook file has them; the same is not told twice."""
+    widget = LoginWidget(session)
+    asyncio.run(session._engine.sign_in(OAuthTokenSet("CANARY-at"), {"name": "Ada", "email": "ada@example.org"}))
+    until(lambda: page.details and page.details[-1]["email"])
+    before = len(page.details)
+    widget._mirror()
+
+    assert page.details[-1] == session._sign_ins.profile.details()
+    assert len(page.details) == before
+    assert "ada@example.org" not in json.dumps(page.updates)
+    assert "ada@example.org" not in json.dumps(widget.get_state(), default=str)
+
+
+def test_a_sign_in_without_a_refresh_token_does_not_renew(session: SessionManager) -> None:
+    """Then the page says when it ends."""
+    widget = LoginWidget(session)
+    asyncio.run(session.save_tokens(OAuthTokenSet("CANARY-at", expires_in=3600)))
+    until(lambda: widget.status == "signed_in")
+
+    assert widget.renews is False
+
+
+@pytest.mark.parametrize(("failures", "stuck"), [(1, False), (2, True)])
+def test_a_token_that_cannot_be_renewed_now(signed_in: SessionManager, idp: Idp, failures: int, stuck: bool) -> None:
+    """One failure passes in silence while the token is good; with the second the widget says so, and why."""
+    widget = LoginWidget(signed_in)
+    idp.answers["/token"] = Answer(status=503)
+    for _ in range(failures):
+        with pytest.raises(TokenRefreshError):
+            asyncio.run(signed_in.refresh())
+    until(lambda: widget.stuck is stuck)
+
+    assert (widget.status, widget.error_code) == ("signed_in", "provider_unavailable" if stuck else "")
+    idp.answers.clear()
+    asyncio.run(signed_in.refresh())
+    until(lambda: not widget.stuck)
+    assert widget.error_code == ""
 
 
 def test_a_failure_is_shown_until_the_next_attempt(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
@@ -239,7 +310,7 @@ def test_one_change_is_one_message(session: SessionManager, flow: AuthFlowManage
     time.sleep(0.05)  # for more, which must not come
 
     assert page.updates[before:] == [
-        {"status": "signed_in", "name": "Ada Lovelace", "expires_at": session.expires_at},
+        {"status": "signed_in", "name": "Ada Lovelace", "expires_at": session.expires_at, "renews": True},
     ]
     assert widget.status == "signed_in"
 
@@ -293,19 +364,19 @@ def test_a_sign_in_while_the_widget_is_made_is_not_lost(idp: Idp) -> None:
 
 
 def test_the_page_can_cancel(session: SessionManager) -> None:
-    """``{"action": "cancel"}`` gives up what is open."""
+    """``{"request": "cancel", "id": "1"}`` gives up what is open."""
     widget = LoginWidget(session)
     begin(widget._sign_ins)
-    Page.says(widget, {"action": "cancel"})
+    Page.says(widget, {"request": "cancel", "id": "1"})
     until(lambda: widget.error_code == "flow_cancelled")
 
     assert session.status == "signed_out"
 
 
 def test_the_page_can_sign_out(signed_in: SessionManager, idp: Idp) -> None:
-    """``{"action": "logout"}`` ends the session and revokes its tokens."""
+    """``{"request": "logout", "id": "1"}`` ends the session and revokes its tokens."""
     widget = LoginWidget(signed_in)
-    Page.says(widget, {"action": "logout"})
+    Page.says(widget, {"request": "logout", "id": "1"})
     until(lambda: widget.status == "signed_out")
     until(lambda: idp.requests_to("/revoke") == 2)
 
@@ -316,11 +387,13 @@ def test_the_page_can_sign_out(signed_in: SessionManager, idp: Idp) -> None:
     "content",
     [
         {},
-        {"action": "login"},
-        {"action": "LOGOUT"},
-        {"action": ["logout"]},
-        {"action": {"logout": 1}},
-        {"action": None},
+        {"request": "login"},
+        {"request": "LOGOUT"},
+        {"request": ["logout"]},
+        {"request": {"logout": 1}},
+        {"request": None},
+        {"request": "complete", "params": {}},
+        {"action": "logout"},
         {"access_token": 1},
         "logout",
         None,
@@ -348,13 +421,13 @@ def test_two_widgets_show_one_session(session: SessionManager, idp: Idp) -> None
     sign_in(first._sign_ins, idp)
     until(lambda: first.status == second.status == "signed_in")
 
-    Page.says(second, {"action": "logout"})
+    Page.says(second, {"request": "logout", "id": "1"})
     until(lambda: first.status == second.status == "signed_out")
 
 
 def test_two_sessions_do_not_mix(provider: GenericOIDCProvider, idp: Idp) -> None:
     """R13: each widget shows its own session."""
-    first, second = LoginWidget(SessionManager(provider)), LoginWidget(SessionManager(provider))
+    first, second = (LoginWidget(SessionManager(provider, session_key=key)) for key in ("one", "other"))
     sign_in(first._sign_ins, idp)
     until(lambda: first.status == "signed_in")
 
@@ -411,6 +484,16 @@ def test_what_is_displayed_suits_every_front_end(session: SessionManager) -> Non
         assert bundle["text/plain"] == repr(shown)
         assert bundle["text/html"] == "<p>To sign in, run this cell in JupyterLab or Notebook 7.</p>"
         assert metadata == {}
+
+
+def test_a_page_cannot_change_the_plain_link(session: SessionManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The link is made from the kernel's own path, whatever a page puts into the trait of that name."""
+    monkeypatch.setattr(channel, "open_path", lambda _: "pywry-auth/login?kernel=k")
+    monkeypatch.setattr(front_end, "server_base_url", lambda: "/")
+    widget = LoginWidget(session)
+    widget.set_state({"login_path": "/evil.example"})
+
+    assert '"/pywry-auth/login?kernel=k"' in widget._plain_link()
 
 
 # -- without a front end ----------------------------------------------------------------------------------------

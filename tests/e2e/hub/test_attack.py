@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .conftest import Person
     from .hub import Hub
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 #: Bob's own server configuration: our routes without their guard, and a journal of whatever reaches them.
 EVIL = """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .hub import Hub, HubServer
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture

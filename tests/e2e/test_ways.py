@@ -1,0 +1,120 @@
+"""Signing in where the server lacks the extension: the widget says so, and offers what works without it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .processes import JupyterServer
+from .sign_in import TIMEOUT, answer_of, popup_after, sign_in
+from .test_sign_in import CALL, STATUS, behind_the_dots, opened, says, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
+
+    from .conftest import OpenNotebook
+    from .driver import NotebookPage
+    from .processes import Provider
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def bare_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """A running JupyterLab whose server does not have the extension."""
+    config = {"ServerApp": {"jpserver_extensions": {"pywry_auth_nb": False}}}
+    with JupyterServer("lab", tmp_path_factory.mktemp("bare"), config=config) as server:
+        yield server
+
+
+def another_way(notebook: NotebookPage, way: str) -> None:
+    """Choose another way in the widget below cell 1."""
+    widget = shown(notebook, 1)
+    widget.get_by_role("button", name="Sign in another way").click()
+    widget.get_by_role("button", name=way).click()
+
+
+def allow_device(device: Page, code: str) -> None:
+    """Enter the code at the provider, confirm it, and sign in."""
+    device.set_default_timeout(TIMEOUT * 1000)
+    device.fill("input[name=user_code]", code)
+    device.click("button[type=submit]")
+    device.get_by_role("button", name="Continue").click()
+    sign_in(device)
+
+
+def test_the_widget_offers_no_link_that_leads_nowhere(
+    bare_lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook
+) -> None:
+    """It says what the server lacks and how to install it, and has no link to a route that is not there."""
+    notebook = opened(open_notebook, bare_lab, provider, "session")
+    notebook.run(1)
+    says(notebook, 1, "this Jupyter server has no pywry-auth-nb")
+    shown(notebook, 1).get_by_role("button", name="How to install it").click()
+
+    says(notebook, 1, "pip install pywry-auth-nb")
+    assert shown(notebook, 1).get_by_role("link").count() == 0
+
+
+def test_sign_in_at_the_kernels_own_address(
+    bare_lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook
+) -> None:
+    """A browser on the kernel's machine finishes by itself, while a cell waits."""
+    notebook = opened(open_notebook, bare_lab, provider, "session.login(timeout=60)", CALL)
+    notebook.run(1)
+    another_way(notebook, "Sign in and paste an address")
+    link = shown(notebook, 1).get_by_role("link", name="Open the sign-in page")
+    link.wait_for()
+    sign_in(popup_after(notebook.page, link.click))
+    notebook.wait(1)
+
+    says(notebook, 1, "ada")
+    assert notebook.run_and_wait(2) == "200\n"
+
+
+def test_sign_in_by_pasting_the_address(
+    bare_lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook
+) -> None:
+    """The address of a page that could not be opened finishes the sign-in; the first page's is told from it."""
+    notebook = opened(open_notebook, bare_lab, provider, "session.login(timeout=60)", STATUS)
+    notebook.run(1)
+    another_way(notebook, "Sign in and paste an address")
+    widget = shown(notebook, 1)
+    link = widget.get_by_role("link", name="Open the sign-in page")
+    link.wait_for()
+    popup = popup_after(notebook.page, link.click)
+    field = widget.get_by_role("textbox", name="Address of the page")
+    field.fill(str(link.get_attribute("href")))
+    field.press("Enter")
+    widget.locator(".pywry-auth-problem").wait_for()
+    address = answer_of(popup)
+    field.fill(address)
+    field.press("Enter")
+    notebook.wait(1)
+
+    says(notebook, 1, "ada")
+    assert notebook.run_and_wait(2) == "signed_in None\n"
+    notebook.save()
+    assert address not in notebook.source_on_disk()
+
+
+def test_sign_in_with_another_device(bare_lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
+    """The code is entered in another browser, while a cell waits; the widget follows."""
+    notebook = opened(open_notebook, bare_lab, provider, "session.login(timeout=90)", CALL)
+    notebook.run(1)
+    another_way(notebook, "Use a phone or another device")
+    widget = shown(notebook, 1)
+    widget.get_by_role("img", name="QR code of that page").wait_for()
+    code = widget.locator(".pywry-auth-code").inner_text()
+    device = notebook.page.context.new_page()
+    device.goto(str(widget.locator(".pywry-auth-device a").get_attribute("href")))
+    allow_device(device, code)
+    notebook.wait(1)
+
+    says(notebook, 1, "ada")
+    assert code not in widget.inner_text()
+    behind_the_dots(notebook, 1).get_by_text("this kernel's memory").wait_for()
+    assert notebook.run_and_wait(2) == "200\n"
