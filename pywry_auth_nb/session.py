@@ -166,8 +166,8 @@ class SessionManager(t.HasTraits):
             _store_key(session_key, provider.identity, current_user()),
             Notifier(self),
             refresh_buffer=refresh_buffer_seconds,
+            on_reauth_required=on_reauth_required,
         )
-        self._engine.on_reauth_required = on_reauth_required
         self._sign_ins = SignIns(self._engine)
         self._sign_ins.configure(settings)
         self._widget: Any = None  # a weak reference to the widget that displays this session

@@ -62,13 +62,17 @@ def listen(host: str, port: int, receive: Callable[[dict[str, str]], pages.Page]
     Raises:
         ConfigurationError: Code ``port_unavailable``.
     """
-    for _ in range(_TRIES):  # any free port may be taken at the other address, a given one by a server that is closing
+    tries = 0
+    while True:
+        tries += 1
         try:
             return _listen(host, port, receive)
-        except ConfigurationError as error:  # noqa: PERF203 - at most five
-            taken = error
-            time.sleep(0 if port == 0 else _PAUSE)
-    raise taken
+        except OSError as error:
+            # Any free port may be taken at the other address, and a given one by a server that is closing.
+            if error.errno != errno.EADDRINUSE or tries == _TRIES:
+                where = f"{host}, port {port or 'any'}"
+                raise ConfigurationError(code="port_unavailable", address=where, reason=error.strerror) from None
+        time.sleep(0 if port == 0 else _PAUSE)
 
 
 def _listen(host: str, port: int, receive: Callable[[dict[str, str]], pages.Page]) -> list[LoopbackServer]:
@@ -79,8 +83,7 @@ def _listen(host: str, port: int, receive: Callable[[dict[str, str]], pages.Page
     except OSError as error:
         if not servers or error.errno not in _NO_SUCH_ADDRESS:
             stop(servers)
-            where = f"{host}, port {port or 'any'}"
-            raise ConfigurationError(code="port_unavailable", address=where, reason=error.strerror) from None
+            raise
     return servers
 
 

@@ -67,6 +67,8 @@ class SessionEngine:
         store_key: Their key in the store.
         notifier: Passes on changes.
         refresh_buffer: Seconds before its expiry when an access token is refreshed.
+        on_reauth_required: Called once when a new sign-in is needed. Here, since a sign-in that has ended may be
+            loaded before a caller can set the attribute.
 
     Attributes:
         state: The current state. Only :meth:`apply` assigns it.
@@ -82,11 +84,12 @@ class SessionEngine:
         notifier: Notifier,
         *,
         refresh_buffer: float,
+        on_reauth_required: Callable[[], None] | None = None,
     ) -> None:
         self.provider = provider
         self.state = SessionState()
         self.fresh = _NOT_FRESH
-        self.on_reauth_required: Callable[[], None] | None = None
+        self.on_reauth_required = on_reauth_required
         self.notifier = notifier
         self.forked = False
         self._refresh_buffer = refresh_buffer

@@ -23,8 +23,8 @@ from pywry_auth_nb import (
     TokenStore,
     TokenStoreError,
 )
-from pywry_auth_nb._io.loop import run
-from pywry_auth_nb._session import record_sync, watcher
+from pywry_auth_nb._io.loop import call_soon, run
+from pywry_auth_nb._session import engine, record_sync, watcher
 from pywry_auth_nb.token_store import NOTHING, Record, make_encryption_key
 from pywry_auth_nb.token_store.locks import LockTimeout
 from tests.conftest import sign_in
@@ -105,6 +105,26 @@ def test_a_stored_sign_in_is_there_without_being_asked_for(
 
     until(lambda: late.status == "signed_in")
     assert late.user == two[0].user
+
+
+def test_an_ended_sign_in_that_is_loaded_at_once_is_told(
+    two: tuple[SessionManager, SessionManager], idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel whose thread is held up while it makes its session still tells that the stored sign-in has ended."""
+    idp.answers["/token"] = Answer({"error": "invalid_grant"}, status=400)
+    with pytest.raises(TokenRefreshError):
+        refresh(two[0])
+    until(lambda: stored(two[0]).ended)
+    told: list[str] = []
+
+    def held_up(function: Callable[[], None]) -> None:
+        call_soon(function)
+        until(lambda: function.__self__.state.ended)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(engine, "call_soon", held_up)
+    SessionManager(two[0].provider, two[0].token_store, on_reauth_required=lambda: told.append("told"))
+
+    until(lambda: told == ["told"])
 
 
 def test_a_refresh_reaches_readers_and_idle_kernels(
