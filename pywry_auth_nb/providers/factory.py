@@ -29,6 +29,9 @@ V = TypeVar("V")
 _DEFAULT_SCOPES = ["openid", "email", "profile"]  # the default of the setting, which stands for the provider's own
 
 
+_CUSTOM = ("client_id", "issuer_url", "metadata_url", "authorize_url", "token_url")
+
+
 def create_provider_from_settings(settings: Any) -> OAuthProvider:
     """Return the provider that ``settings`` describe, or the source of tokens without a user.
 
@@ -55,6 +58,11 @@ def create_provider_from_settings(settings: Any) -> OAuthProvider:
         raise ConfigurationError(f"The setting 'provider' must be one of {', '.join(_MAKERS)}.")
     if make is _jupyterhub:
         return make(settings)
+    if make is _custom and not any(_text(settings, name) for name in _CUSTOM):
+        raise ConfigurationError(
+            "No provider is set. Set PYWRY_OAUTH2__PROVIDER to google, microsoft, github or jupyterhub, or to oidc "
+            "with PYWRY_OAUTH2__ISSUER_URL, in the environment or c.OAuth2Settings.provider in Jupyter's configuration."
+        )
     _need(settings, "client_id")
     return _without_user(settings, make(settings))
 

@@ -209,7 +209,7 @@ def test_a_secret_may_be_hidden() -> None:
 def test_what_is_missing_is_named() -> None:
     """Each ``ConfigurationError`` names the setting."""
     assert "client_id" in complaint(provider="google")
-    assert "client_id" in complaint(**SEED_DEFAULTS)
+    assert "No provider is set" in complaint(**SEED_DEFAULTS)
     assert "issuer_url" in complaint(provider="oidc", client_id=CLIENT)
     assert "'authorize_url' and 'token_url'" in complaint(client_id=CLIENT)
     assert "'token_url'" in complaint(client_id=CLIENT, authorize_url="https://idp.example/a")
