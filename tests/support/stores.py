@@ -1,4 +1,4 @@
-"""A store whose answers come when a test wants them, and one as users write it."""
+"""A store whose answers come when a test wants them, one as users write it, and files as others leave them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pywry_auth_nb import MemoryTokenStore, TokenStore
 from tests.support.waiting import soon
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pywry_auth_nb import OAuthTokenSet
     from pywry_auth_nb.token_store import Record
 
@@ -65,3 +67,11 @@ class OwnStore(TokenStore):
     async def list_keys(self) -> list[str]:
         """List them."""
         return sorted(self.kept)
+
+
+def rewrite(file: Path, content: bytes) -> None:
+    """Replace what a file of a store has, all at once: sessions look at it meanwhile, and would mend an empty one."""
+    new = file.with_suffix(".new")
+    new.touch(mode=0o600)
+    new.write_bytes(content)
+    new.replace(file)

@@ -52,7 +52,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 def reply(body: bytes, *headers: str, status: str = "200 OK", media_type: str | None = "application/json") -> bytes:
     """One whole HTTP answer."""
     types = [f"Content-Type: {media_type}"] if media_type is not None else []
-    lines = [f"HTTP/1.1 {status}", *types, f"Content-Length: {len(body)}", *headers]
+    lines = [f"HTTP/1.1 {status}", *types, f"Content-Length: {len(body)}", "Connection: close", *headers]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 

@@ -30,7 +30,7 @@ from pywry_auth_nb.token_store.locks import LockTimeout
 from tests.conftest import sign_in
 from tests.support.aging import expire
 from tests.support.idp import CLIENT, Answer, Idp
-from tests.support.stores import OwnStore
+from tests.support.stores import OwnStore, rewrite
 from tests.support.waiting import soon, until
 from tests.unit.test_session import tokens
 
@@ -291,7 +291,7 @@ def test_what_a_store_lost_is_put_back(
         put(one, lambda _: before)
     else:
         file = next(one.token_store.path.glob("*.tokens"))  # type: ignore[attr-defined]
-        file.write_bytes(file.read_bytes()[:-40])
+        rewrite(file, file.read_bytes()[:-40])
 
     until(lambda: stored(one).tokens == one._engine.state.tokens)
     refresh(other)
@@ -437,7 +437,7 @@ def test_a_record_that_others_can_read_is_left_alone(
         asyncio.run(strange.save_tokens(tokens()))
     else:
         file = next(one.token_store.path.glob("*.tokens"))  # type: ignore[attr-defined]
-        file.write_bytes(file.read_bytes().replace(b'"v":2', b'"v":99'))
+        rewrite(file, file.read_bytes().replace(b'"v":2', b'"v":99'))
     asked = idp.requests_to("/token")
     with pytest.raises(TokenRefreshError) as caught:
         refresh(one)
