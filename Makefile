@@ -64,8 +64,9 @@ state: $(VENV)/.test
 	COVERAGE_FILE=$(VENV)/.coverage-state coverage run --include='*/_session/state.py,*/_session/backoff.py' -m pytest -q -p no:xdist tests/unit/test_state.py
 	COVERAGE_FILE=$(VENV)/.coverage-state coverage report --include='*/_session/state.py,*/_session/backoff.py' --fail-under=100
 
+# What fails is run once more, and named in the summary (RERUN): real browsers and hubs on a busy machine.
 python: $(VENV)/.test tests/e2e/node_modules/.installed programs
-	pytest -n 3 --dist loadfile
+	pytest -n 3 --dist loadfile --reruns 1 -rR
 
 # At django-oauth-toolkit and JupyterHub, as in `make test`, and at what only Debian has.
 products: $(VENV)/.test tests/e2e/node_modules/.installed debian
