@@ -226,7 +226,7 @@ TABLE: Mapping[ErrorCode, Entry] = {
         403,
         "Sign in to Jupyter first",
         "This browser is not signed in to Jupyter.",
-        "Sign in to Jupyter in this browser, then sign in again from the {place}.",
+        "Sign in there, then sign in again from the {place}.",
     ),
     "forbidden": Entry(
         403,

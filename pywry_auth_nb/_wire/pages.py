@@ -108,7 +108,7 @@ class Page:
 
 _MARKS = {"ok": "\N{CHECK MARK}", "bad": "!", "off": "i"}
 _WHERE = '<p class="where">Sign-in at <bdi>{provider}</bdi></p>'
-_LINK = '<p><a href="{url}">Sign in to Jupyter and go on</a></p>'
+_LINK = '<p><a href="{url}">Sign in and go on</a></p>'
 _TEMPLATE = """<!doctype html>
 <html lang="en">
 <head>
@@ -154,9 +154,9 @@ OVER = Page(200, "This tab has done its work", _LOOK)
 
 
 def failed(code: ErrorCode, *, login_url: str = "", provider: str = "") -> Page:
-    """Return the page for an error code, with a link to Jupyter's login page if there is a ``login_url``."""
+    """Return the page for an error code; with a ``login_url``, a link to Jupyter's login page is all there is to do."""
     entry = explain(code)
-    text = f"{entry.text(place='{place}')} {_BACK}"
+    text = entry.sentence if login_url else f"{entry.text(place='{place}')} {_BACK}"
     return Page(entry.status, entry.title, text, code=code, login_url=login_url, provider=provider)
 
 

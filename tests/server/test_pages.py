@@ -146,6 +146,17 @@ def test_a_page_names_where_the_user_came_from() -> None:
     assert "program" not in pages.failed("already_used").html()
 
 
+def test_the_page_before_jupyters_login_is_short() -> None:
+    """It names Jupyter in the heading and once more, and the link is all there is to do."""
+    page = pages.failed("jupyter_login", login_url="/login?next=x").html()
+    body = page.partition("<body")[2]
+
+    assert body.count("Jupyter") == 2
+    assert "close this tab and go back" not in body
+    assert '<a href="/login?next=x">Sign in and go on</a>' in body
+    assert "close this tab and go back" in pages.failed("jupyter_login").html()
+
+
 def test_a_page_has_one_main_landmark_and_one_status() -> None:
     """The status is announced, and stands inside the landmark: on ``<main>`` itself the role would hide that one."""
     page = pages.failed("network").html()
