@@ -1,9 +1,13 @@
+import { limit } from "./limit";
+import type { Reply } from "./wire";
+
 const TIMEOUT_MS = 15_000;
 const CHECK_MS = 3_000;
 const LOGIN_PATH = /^pywry-auth\/login\?/;
 const CACHE = Symbol.for("pywry-auth-nb");
 /** The kernel's own word about an action: another way to ask would hear the same. */
 const ANSWERS: unknown[] = ["refresh_failed", "no_refresh_token", "not_authenticated"];
+/** A kernel that was stopped or restarted, if the server knows all kernels. */
 const GONE: unknown[] = ["kernel_gone", "no_session"];
 
 /** The path this page's Jupyter server lives under ("/", "/user/alice/"), or null without a server. */
@@ -25,7 +29,8 @@ function configured(): string | undefined {
 /** Where signing in starts, from the model's `login_path`; "" without a server or a kernel that waits for it. */
 export function loginRoute(loginPath: string): string {
   // A saved notebook can hold any text here; only our own route may become a link.
-  return LOGIN_PATH.test(loginPath) ? `${baseUrl() ?? ""}${baseUrl() === null ? "" : loginPath}` : "";
+  const base = baseUrl();
+  return base && LOGIN_PATH.test(loginPath) ? base + loginPath : "";
 }
 
 /** Whether the server has our routes: `value` once that is known. */
@@ -51,45 +56,35 @@ export function routes(): Routes {
 async function check(): Promise<boolean> {
   const base = baseUrl();
   if (base === null) return false;
-  const limit = deadline(CHECK_MS);
+  const { signal, end } = limit(CHECK_MS);
   try {
-    const init: RequestInit = { credentials: "same-origin", signal: limit.signal };
-    const { status, ok, redirected } = await fetch(`${base}pywry-auth/check`, init);
+    const { status, ok, redirected } = await fetch(`${base}pywry-auth/check`, { signal });
     // Voila by itself sends each unknown address on to its files, and refuses it there.
     return status !== 404 && (ok || !redirected);
   } catch {
     return true;
   } finally {
-    limit.clear();
+    end();
   }
 }
 
-/** What became of a request: "gone" is a kernel that was stopped or restarted, "failed" means: try another way. */
-export type Outcome = "done" | "answered" | "gone" | "failed";
-
-/** Ask the server for `action`. Never rejects. */
-export async function post(action: string, loginPath: string, signal: AbortSignal): Promise<Outcome> {
+/** Ask the server for `action`; null means: try another way. Never rejects. */
+export async function post(action: string, loginPath: string, life: AbortSignal): Promise<Reply | null> {
   const href = loginRoute(loginPath);
-  if (!href) return "failed";
-  const url = href.replace("pywry-auth/login?", `pywry-auth/${action}?`);
-  const limit = deadline(TIMEOUT_MS, signal);
+  if (!href) return null;
+  const { signal, end } = limit(TIMEOUT_MS, life);
   try {
-    const response = await fetch(url, {
-      method: "POST",
-      credentials: "same-origin",
-      // A redirect is a login page: a failure, not an answer.
-      redirect: "error",
-      headers: xsrfHeader(),
-      signal: limit.signal,
-    });
-    const answer = await response.json();
-    if (response.ok && answer.success === true) return "done";
-    if (ANSWERS.includes(answer.error)) return "answered";
-    return GONE.includes(answer.error) ? "gone" : "failed";
+    // A redirect is a login page: a failure, not an answer.
+    const init: RequestInit = { method: "POST", redirect: "error", headers: xsrfHeader(), signal };
+    const response = await fetch(href.replace("/login?", `/${action}?`), init);
+    const { success, error } = await response.json();
+    if (response.ok && success === true) return { status: "ok" };
+    if (ANSWERS.includes(error)) return { status: "error" };
+    return GONE.includes(error) ? { status: "error", code: "kernel_gone" } : null;
   } catch {
-    return "failed";
+    return null;
   } finally {
-    limit.clear();
+    end();
   }
 }
 
@@ -100,20 +95,4 @@ function withSlash(base: string): string {
 function xsrfHeader(): Record<string, string> {
   const token = /(?:^|;\s*)_xsrf=([^;]*)/.exec(document.cookie)?.[1];
   return token ? { "X-XSRFToken": token } : {};
-}
-
-/** `signal` with a time limit; `clear` leaves no timer and no listener behind. */
-function deadline(milliseconds: number, signal?: AbortSignal): { signal: AbortSignal; clear: () => void } {
-  const own = new AbortController();
-  const abort = () => own.abort();
-  const timer = setTimeout(abort, milliseconds);
-  signal?.addEventListener("abort", abort);
-  if (signal?.aborted) abort();
-  return {
-    signal: own.signal,
-    clear() {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
-    },
-  };
 }

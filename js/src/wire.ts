@@ -1,11 +1,13 @@
 import type { AnyModel } from "@anywidget/types";
 
+import { limit } from "./limit";
 import { post, routes } from "./server";
 import type { LoginTraits } from "./state";
 
 const PROTOCOL = 1;
 const ACCEPT_MS = 3_000;
 const REPLY_MS = 60_000;
+const GONE = "kernel_gone";
 /** What the server has a route for. It is asked first, because it can also reach a kernel that this page cannot. */
 const ROUTED = ["cancel", "logout", "refresh"];
 
@@ -30,10 +32,13 @@ interface Future {
 
 /** The ways from this page to the kernel, in the order: server, control channel, widget message. */
 export class Wire {
-  constructor(
-    private readonly model: AnyModel<LoginTraits>,
-    private readonly signal: AbortSignal,
-  ) {}
+  readonly #model: AnyModel<LoginTraits>;
+  readonly #signal: AbortSignal;
+
+  constructor(model: AnyModel<LoginTraits>, signal: AbortSignal) {
+    this.#model = model;
+    this.#signal = signal;
+  }
 
   /**
    * Ask the kernel. Never rejects.
@@ -42,24 +47,19 @@ export class Wire {
    * The answer is an error with the code "kernel_gone" or "unreachable" where none came.
    */
   async ask(name: string, content: Content = () => ({}), onSlow: () => void = () => {}): Promise<Reply> {
-    const path = String(this.model.get("login_path") ?? "");
-    let gone = false;
-    if (ROUTED.includes(name) && (await routes().answer)) {
-      const outcome = await post(name, path, this.signal);
-      if (outcome === "done") return { status: "ok" };
-      if (outcome === "answered") return { status: "error" };
-      gone = outcome === "gone";
-    }
-    const reply = (await this.overControl(name, path, content)) ?? (await this.overWidget(name, content, onSlow, gone));
-    return reply ?? { status: "error", code: gone ? "kernel_gone" : "unreachable" };
+    const path = String(this.#model.get("login_path") ?? "");
+    const heard = ROUTED.includes(name) && (await routes().answer) ? await post(name, path, this.#signal) : null;
+    if (heard && heard.code !== GONE) return heard;
+    const reply = (await this.#overControl(name, path, content)) ?? (await this.#overWidget(name, content, onSlow, !!heard));
+    return reply ?? heard ?? { status: "error", code: "unreachable" };
   }
 
-  private async overControl(name: string, path: string, content: Content): Promise<Reply | null> {
-    const kernel = this.kernel();
+  async #overControl(name: string, path: string, content: Content): Promise<Reply | null> {
+    const kernel = this.#kernel();
     const flow = /[?&]flow=([^&]+)/.exec(path)?.[1];
-    if (!kernel || !flow || this.signal.aborted) return null;
+    if (!kernel || !flow || this.#signal.aborted) return null;
     const type = `pywry_auth_${name}`;
-    return this.once(ACCEPT_MS, (finish, wait) => {
+    return this.#once(ACCEPT_MS, (finish, wait) => {
       const message = request(kernel, `${type}_request`, { protocol: PROTOCOL, flow, ...content(true) });
       const future = kernel.sendControlMessage(message, true, false);
       future.done.catch(() => {});
@@ -71,63 +71,51 @@ export class Wire {
     });
   }
 
-  private async overWidget(name: string, content: Content, onSlow: () => void, gone: boolean): Promise<Reply | null> {
-    if (this.signal.aborted) return null;
+  async #overWidget(name: string, content: Content, onSlow: () => void, gone: boolean): Promise<Reply | null> {
+    if (this.#signal.aborted) return null;
     const id = unique();
     // A kernel that is gone answers nothing: do not keep the user waiting for it.
-    return this.once(gone ? ACCEPT_MS : REPLY_MS, (finish) => {
+    return this.#once(gone ? ACCEPT_MS : REPLY_MS, (finish) => {
       const onMessage = (message: Reply) => {
         if (message?.reply === id) finish(message);
       };
-      this.model.on("msg:custom", onMessage);
+      this.#model.on("msg:custom", onMessage);
       const slow = setTimeout(onSlow, 1_000);
       try {
-        this.model.send({ request: name, id, ...content(false) });
+        this.#model.send({ request: name, id, ...content(false) });
       } catch {
         finish(null); // the comm is closed
       }
       return () => {
         clearTimeout(slow);
-        this.model.off("msg:custom", onMessage);
+        this.#model.off("msg:custom", onMessage);
       };
     });
   }
 
-  private kernel(): Kernel | null {
-    const manager = this.model.widget_manager as unknown as { kernel?: Kernel | null } | undefined;
+  #kernel(): Kernel | null {
+    const manager = this.#model.widget_manager as unknown as { kernel?: Kernel | null } | undefined;
     return typeof manager?.kernel?.sendControlMessage === "function" ? manager.kernel : null;
   }
 
   /** One answer within a time limit that `wait` sets anew; null if it passes, the view goes, or `begin` throws. */
-  private once(
+  async #once(
     milliseconds: number,
     begin: (finish: (reply: Reply | null) => void, wait: (milliseconds: number) => void) => () => void,
   ): Promise<Reply | null> {
-    return new Promise((resolve) => {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      let closed = false;
-      let end = () => {};
-      const close = (reply: Reply | null) => {
-        closed = true;
-        clearTimeout(timer);
-        this.signal.removeEventListener("abort", giveUp);
-        end();
-        resolve(reply);
-      };
-      const giveUp = () => close(null);
-      const wait = (limit: number) => {
-        clearTimeout(timer);
-        timer = setTimeout(giveUp, limit);
-      };
-      this.signal.addEventListener("abort", giveUp);
-      wait(milliseconds);
-      try {
-        end = begin(close, wait);
-      } catch {
-        giveUp();
-      }
-      if (closed) end();
-    });
+    const { signal, renew, end } = limit(milliseconds, this.#signal);
+    let close = () => {};
+    try {
+      return await new Promise((resolve) => {
+        signal.addEventListener("abort", () => resolve(null));
+        close = begin(resolve, renew);
+      });
+    } catch {
+      return null;
+    } finally {
+      end();
+      close();
+    }
   }
 }
 

@@ -128,17 +128,20 @@ export function drawNow(model: FakeModel) {
   const props = { model, el } as unknown as RenderProps<LoginTraits>;
   const remove = widget.render(props);
   const part = <T extends HTMLElement>(name: string) => el.querySelector<T>(`.pywry-auth-${name}`)!;
-  const visible = (element: HTMLElement) => element.closest("[hidden]") === null;
+  const visible = (element: HTMLElement | null) => element !== null && el.contains(element);
   return {
     el,
     remove,
     part,
     visible,
-    link: part<HTMLAnchorElement>("link"),
-    account: part<HTMLAnchorElement>("account"),
+    get link() {
+      return part<HTMLAnchorElement>("link");
+    },
+    get account() {
+      return part<HTMLAnchorElement>("account");
+    },
     live: part("live"),
-    button: (label: string) =>
-      [...el.querySelectorAll("button")].find((button) => button.textContent === label && visible(button)),
+    button: (label: string) => [...el.querySelectorAll("button")].find((button) => button.textContent === label),
     /** Every visible word, without the screen readers' region and the picture. */
     words: () => [...texts(el)].join(" ").replace(/\s+/g, " ").trim(),
   };
@@ -147,7 +150,7 @@ export function drawNow(model: FakeModel) {
 function* texts(element: Element): Generator<string> {
   for (const child of element.childNodes) {
     if (child.nodeType === Node.TEXT_NODE) yield child.textContent ?? "";
-    if (!(child instanceof HTMLElement) || child.hidden || child.matches("[aria-live], [aria-hidden=true]")) continue;
+    if (!(child instanceof HTMLElement) || child.matches("[aria-live], [aria-hidden=true]")) continue;
     yield* texts(child);
   }
 }

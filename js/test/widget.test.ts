@@ -1,6 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
+import { load } from "../src/load";
 import { EVERYWHERE, FakeKernel, FakeModel, LOGIN, answer, draw, drawNow, jupyterPage, newPage, settle } from "./fake";
+
+// Node imports no address of a Blob; the browser tests do.
+vi.mock("../src/load", async () => {
+  const { default: panel } = await import("../src/panel");
+  return { load: vi.fn(async () => panel) };
+});
 
 const NASTY = `<img src=x onerror="alert(1)">`;
 const PIXEL = "data:image/png;base64,iVBORw0KGgo=";
@@ -8,8 +15,8 @@ const REDIRECT_URI = "https://hub.example.org/hub/user-redirect/pywry-auth/callb
 const DEVICE = {
   user_code: "WDJB-MJHT",
   verification_uri: "https://contoso.com/device",
-  verification_uri_complete: "https://contoso.com/device?code=WDJB-MJHT",
   expires_in: 840,
+  panel: "export default …",
 };
 const ADA = { status: "signed_in", name: "Ada" };
 const OPEN = "Signing in at Contoso \u2026 Open the window again Trouble signing in? Cancel";
@@ -21,6 +28,7 @@ beforeEach(() => {
   newPage();
   jupyterPage("/user/alice/");
   open.mockReset();
+  vi.mocked(load).mockClear();
   writeText.mockReset().mockResolvedValue(undefined);
   vi.stubGlobal("open", open);
   vi.stubGlobal("fetch", answer({ success: true, message: "" }));
@@ -64,14 +72,14 @@ describe("each state", () => {
 
     const { words, button } = await draw(model);
 
-    expect(words()).toBe("Signed in as Ada ada@contoso.com \u00b7 Contoso \u00b7 renews by itself \u22ef");
+    expect(words()).toBe("Signed in as Ada ada@contoso.com Contoso renews by itself \u22ef");
     expect(button("Sign out")).toBeUndefined();
   });
 
   it("signed in: when it ends, if it does not renew", async () => {
     const { words } = await draw(new FakeModel({ ...ADA, renews: false, expires_at: 3600 }));
 
-    expect(words()).toMatch(/Contoso \u00b7 ends at \d\d?:00 [AP]M \u22ef$/);
+    expect(words()).toMatch(/Contoso ends at \d\d?:00 [AP]M \u22ef$/);
   });
 
   it("refreshing: the same as signed in, and not a word about it", async () => {
@@ -88,31 +96,24 @@ describe("each state", () => {
 
   it("signed in without a name", async () => {
     expect((await draw(new FakeModel({ status: "signed_in" }))).words()).toBe(
-      "Signed in Contoso \u00b7 renews by itself \u22ef",
+      "Signed in Contoso renews by itself \u22ef",
     );
   });
 
   it("five minutes before an end: a warning, what to do, and how it could renew", async () => {
     const model = new FakeModel({ ...ADA, renews: false, expires_at: 600 });
-    model.answers.details = { details: { scopes: ["openid"] } };
-    const { words, part, live, link } = await draw(model);
+    model.answers.details = { details: { advice: "To let it renew, add offline_access." } };
+    const { words, part, live } = await draw(model);
     expect(part("root").dataset.tone).toBe("on");
 
     vi.advanceTimersByTime(300_000);
 
     expect(part("root").dataset.tone).toBe("warn");
     expect(words()).toMatch(/Ends at \d\d?:10 [AP]M \(in 5 min\), then sign in again Sign in again \u22ef To let .* offline_access/);
-    expect(link.getAttribute("aria-label")).toBe("Sign in again at Contoso");
+    expect(part("link").getAttribute("aria-label")).toBe("Sign in again at Contoso");
     expect(live.textContent).toMatch(/^Your sign-in ends at/);
     vi.advanceTimersByTime(60_000);
     expect(words()).toContain("(in 4 min)");
-  });
-
-  it("five minutes before an end: no advice to those who have followed it", async () => {
-    const model = new FakeModel({ ...ADA, renews: false, expires_at: 60 });
-    model.answers.details = { details: { scopes: ["openid", "offline_access"] } };
-
-    expect((await draw(model)).words()).not.toContain("offline_access");
   });
 
   it("cannot be renewed now: until when it is good, why, and a button to try", async () => {
@@ -152,7 +153,7 @@ describe("each state", () => {
     model.change({ status: "authorizing" });
     expect(words()).toBe(OPEN);
     model.change({ status: "signed_in", asks: "" });
-    expect(words()).toBe("Signed in as Ada Contoso \u00b7 renews by itself \u22ef");
+    expect(words()).toBe("Signed in as Ada Contoso renews by itself \u22ef");
   });
 
   it("ended: whose sign-in it was, and a way to sign in again", async () => {
@@ -218,13 +219,14 @@ describe("behind the three dots", () => {
     const model = new FakeModel({ ...ADA, expires_at: 3600, account_path });
     const details = { email: "ada@contoso.com", scopes: ["openid", "drive"], store: "Redis", elsewhere: true };
     model.answers.details = { details };
-    const { words, part, account, button } = await draw(model);
+    const { words, part, button } = await draw(model);
 
     part("more").click();
+    const account = part<HTMLAnchorElement>("account");
 
     expect(part("more").getAttribute("aria-expanded")).toBe("true");
     expect(words()).toMatch(
-      /\u22ef Account ada@contoso.com Provider Contoso Scopes openid drive Token good until \d\d?:00 [AP]M, renews by itself Kept in Redis Signed in in another notebook, or earlier Use another account Sign out$/,
+      /\u22ef Account ada@contoso.com Provider Contoso Scopes openid drive Token good until \d\d?:00 [AP]M, renews by itself Kept in Redis Signed in from another notebook, or earlier Use another account Sign out$/,
     );
     expect(account.getAttribute("href")).toBe(`/user/alice/${account_path}`);
     expect(account.rel).toContain("noopener");
@@ -235,18 +237,60 @@ describe("behind the three dots", () => {
   });
 
   it("no other account where none can be chosen, or where the server has no route for it", async () => {
-    const { part, account } = await draw(new FakeModel(ADA));
+    const { part } = await draw(new FakeModel(ADA));
     part("more").click();
 
-    expect(account.hidden).toBe(true);
-    expect(account.hasAttribute("href")).toBe(false);
+    expect(part("account")).toBeNull();
+  });
+
+  it("another account by another way, where the server has no route: the only one at once", async () => {
+    vi.stubGlobal("fetch", answer({}, 404));
+    const [model, kernel] = withKernel(ADA);
+    kernel.answers.hello = { ways: [EVERYWHERE[0], EVERYWHERE[2]] };
+    kernel.answers.start = DEVICE;
+    const { part, button, words } = await draw(model);
+    part("more").click();
+
+    button("Use another account")!.click();
+    await settle();
+    model.change({ status: "authorizing" });
+
+    expect(kernel.sent("start")[0]!.content).toMatchObject({ way: "device", prompt: "select_account" });
+    expect(words()).toContain("WDJB-MJHT");
+    vi.advanceTimersByTime(900_000);
+    button("Get a new code")!.click();
+    await settle();
+    expect(kernel.sent("start")[1]!.content).toMatchObject({ way: "device", prompt: "select_account" });
+  });
+
+  it("another account by another way: one of those that can be had", async () => {
+    vi.stubGlobal("fetch", answer({}, 404));
+    const [model, kernel] = withKernel(ADA);
+    const { part, button } = await draw(model);
+    part("more").click();
+
+    button("Use another account")!.click();
+    button("Sign in and paste an address")!.click();
+    await settle();
+
+    expect(kernel.sent("start")[0]!.content).toMatchObject({ way: "loopback", prompt: "select_account" });
+  });
+
+  it("no other account where no way leads to one", async () => {
+    vi.stubGlobal("fetch", answer({}, 404));
+    const [model, kernel] = withKernel(ADA);
+    kernel.answers.hello = { ways: EVERYWHERE.map(({ name }) => ({ name, why: "Contoso signs you in by itself." })) };
+    const { part, button } = await draw(model);
+    part("more").click();
+
+    expect(button("Use another account")).toBeUndefined();
   });
 
   it("another account goes to our own route only", async () => {
-    const { part, account } = await draw(new FakeModel({ ...ADA, account_path: "https://evil.example/pywry-auth/login?" }));
+    const { part } = await draw(new FakeModel({ ...ADA, account_path: "https://evil.example/pywry-auth/login?" }));
     part("more").click();
 
-    expect(account.hasAttribute("href")).toBe(false);
+    expect(part("account")).toBeNull();
   });
 
   it("are closed after a sign-in", async () => {
@@ -268,11 +312,12 @@ describe("who it is", () => {
     ["Ada (Countess) of Lovelace", "AL"],
     ["\u{1d4d0}da", "\u{1d4d0}"],
     ["\u05d0\u05d3\u05d4 \u05dc\u05d0\u05d1", "\u05d0\u05dc"],
-    ["!!", ""],
+    ["!!", "@"],
+    ["127.0.0.1", "@"],
   ])("%s has the initials %s", async (name, initials) => {
     const { part } = await draw(new FakeModel({ ...ADA, name }));
 
-    expect(part("initials").textContent).toBe(initials);
+    expect(part("mark").textContent).toBe(initials);
   });
 
   it("is a picture, if the kernel has one", async () => {
@@ -282,8 +327,6 @@ describe("who it is", () => {
 
     expect(visible(part("photo"))).toBe(true);
     expect(part<HTMLImageElement>("photo").src).toBe(PIXEL);
-    part("photo").dispatchEvent(new Event("error"));
-    expect(visible(part("photo"))).toBe(false);
   });
 
   it.each(["https://evil.example/ada.png", "data:image/svg+xml;base64,AAAA", "data:text/html,x", ""])(
@@ -293,8 +336,7 @@ describe("who it is", () => {
       model.answers.details = { details: { avatar } };
       const { part } = await draw(model);
 
-      expect(part("photo").hidden).toBe(true);
-      expect(part("photo").hasAttribute("src")).toBe(false);
+      expect(part("photo")).toBeNull();
     },
   );
 
@@ -323,12 +365,22 @@ describe("who it is", () => {
     expect(live.textContent).toContain("Bob has signed in.");
   });
 
+  it("is said to be known from elsewhere, if the user did not sign in here", async () => {
+    const model = new FakeModel({ ...ADA, expires_at: 3000 });
+    model.answers.details = { details: { elsewhere: true } };
+    const { words } = await draw(model);
+
+    expect(words()).toBe("Signed in as Ada Contoso from another notebook, or earlier \u22ef");
+    model.change({ renews: false });
+    expect(words()).toMatch(/Contoso ends at/);
+  });
+
   it("is not said to the one who has signed in here", async () => {
     const account_path = `${LOGIN}&prompt=select_account`;
     const model = new FakeModel({ ...ADA, account_path });
-    const { part, account, words } = await draw(model);
+    const { part, words } = await draw(model);
     part("more").click();
-    click(account);
+    click(part("account"));
 
     model.change({ status: "authorizing" });
     model.change({ status: "signed_in", name: "Bob" });
@@ -383,9 +435,8 @@ describe("an open sign-in", () => {
 
   it("goes on with another device: its code, how long it is good, and a QR code", async () => {
     const [model, kernel] = withKernel({ status: "authorizing" });
-    kernel.answers.start = DEVICE;
-    kernel.answers.qr = { path: "M0 0h1v1h-1z", size: 21 };
-    const { words, button, part, el } = await draw(model);
+    kernel.answers.start = { ...DEVICE, qr: PIXEL };
+    const { words, button, part } = await draw(model);
     button("Trouble signing in?")!.click();
     button("Use a phone or another device")!.click();
     await settle();
@@ -395,28 +446,71 @@ describe("an open sign-in", () => {
       "Signing in at Contoso \u2026 Trouble signing in? Cancel On your phone or in any other browser, open contoso.com/device and enter WDJB-MJHT Good for 14 min Copy code",
     );
     expect(part<HTMLAnchorElement>("device a").href).toBe(DEVICE.verification_uri);
-    expect(kernel.sent("qr")[0]!.content).toMatchObject({ text: DEVICE.verification_uri_complete });
-    expect(el.querySelector("svg path")!.getAttribute("d")).toBe("M0 0h1v1h-1z");
-    expect(el.querySelector("svg")!.getAttribute("aria-label")).toBe("QR code of that page");
+    expect(load).toHaveBeenCalledExactlyOnceWith(DEVICE.panel);
+    expect(part<HTMLImageElement>("qr").src).toBe(PIXEL);
+    expect(part<HTMLImageElement>("qr").alt).toBe("QR code of that page");
     vi.advanceTimersByTime(60_000);
     expect(words()).toContain("Good for 13 min");
     button("Copy code")!.click();
     await settle();
     expect(writeText).toHaveBeenCalledExactlyOnceWith("WDJB-MJHT");
+    expect(button("Copied")).toBeDefined();
     vi.advanceTimersByTime(800_000);
-    expect(words()).toContain("The code is too old");
+    expect(words()).toContain("The code is too old.");
+    expect(words()).not.toContain("WDJB-MJHT");
+    kernel.answers.start = { ...DEVICE, user_code: "NEWW-CODE" };
+    button("Get a new code")!.click();
+    await settle();
+    expect(words()).toContain("NEWW-CODE");
+    expect(button("Copied")).toBeUndefined();
   });
 
   it("shows no QR code for an address that has no code in it", async () => {
     const [model, kernel] = withKernel({ status: "authorizing" });
-    kernel.answers.start = { ...DEVICE, verification_uri_complete: "" };
-    const { button, part, visible } = await draw(model);
+    kernel.answers.start = DEVICE;
+    const { button, part } = await draw(model);
     button("Trouble signing in?")!.click();
     button("Use a phone or another device")!.click();
     await settle();
 
-    expect(visible(part("qr"))).toBe(false);
-    expect(kernel.sent("qr")).toEqual([]);
+    expect(part("device")).not.toBeNull();
+    expect(part("qr")).toBeNull();
+  });
+
+  it.each([
+    ["device", "Use a phone or another device", "This code is no longer good", "Get a new code"],
+    ["loopback", "Sign in and paste an address", "This sign-in is over", "Begin again"],
+  ])("says that another view has begun a newer one, and begins that: %s", async (way, choose, said, again) => {
+    const [model, kernel] = withKernel({ status: "authorizing" });
+    kernel.answers.start = { ...DEVICE, id: "1", authorize_url: "https://contoso.com/a" };
+    const { words, button } = await draw(model);
+    button("Trouble signing in?")!.click();
+    button(choose)!.click();
+    await settle();
+
+    model.says({ superseded: "0" });
+    expect(words()).not.toContain(said);
+    model.says({ superseded: "1" });
+
+    expect(words()).toContain(said);
+    expect(words()).not.toContain("WDJB-MJHT");
+    kernel.answers.start = { ...DEVICE, id: "2", authorize_url: "https://contoso.com/a" };
+    button(again)!.click();
+    await settle();
+    expect(kernel.sent("start")[1]!.content).toMatchObject({ way });
+    expect(words()).not.toContain(said);
+  });
+
+  it("says that it did not work on a page that lets no module in", async () => {
+    vi.mocked(load).mockRejectedValueOnce(new Error("Content Security Policy"));
+    const [model, kernel] = withKernel({ status: "authorizing" });
+    kernel.answers.start = DEVICE;
+    const { words, button } = await draw(model);
+    button("Trouble signing in?")!.click();
+    button("Use a phone or another device")!.click();
+    await settle();
+
+    expect(words()).toContain("That did not work.");
   });
 
   it.each(["javascript:alert(1)", "data:text/html,x", ""])("links to no address like %j", async (url) => {
@@ -454,7 +548,12 @@ describe("an open sign-in", () => {
     expect(kernel.sent("paste")).toHaveLength(2);
     expect(words()).not.toContain("That is the first address.");
     model.change({ status: "signed_in" });
-    expect(field.value).toBe("");
+    expect(part("pasted")).toBeNull();
+    model.change({ status: "authorizing" });
+    button("Trouble signing in?")!.click();
+    button("Sign in and paste an address")!.click();
+    await settle();
+    expect(part<HTMLInputElement>("pasted").value).toBe("");
   });
 
   it("does not send an empty field", async () => {
@@ -472,7 +571,7 @@ describe("an open sign-in", () => {
 
   it("goes on in the way that a cell asks for", async () => {
     const [model, kernel] = withKernel();
-    kernel.answers.start = { ...DEVICE, verification_uri_complete: "" };
+    kernel.answers.start = DEVICE;
     const { words } = await draw(model);
 
     model.says({ open: "device" });
@@ -501,8 +600,8 @@ describe("without a route of ours on the server", () => {
     const [model, kernel] = withKernel();
     const { words, button, link } = await draw(model);
 
-    expect(words()).toBe("Contoso Not signed in \u00b7 this Jupyter server has no pywry-auth-nb How to install it Sign in another way");
-    expect(link.hasAttribute("href")).toBe(false);
+    expect(words()).toBe("Contoso This Jupyter server has no pywry-auth-nb. How to install it Sign in another way");
+    expect(link).toBeNull();
     button("How to install it")!.click();
     expect(words()).toContain("pip install pywry-auth-nb");
     button("Sign in another way")!.click();
@@ -514,7 +613,7 @@ describe("without a route of ours on the server", () => {
     vi.stubGlobal("fetch", vi.fn(() => new Promise(() => {})));
     const { link, words } = await draw(new FakeModel());
 
-    expect(link.hidden).toBe(true);
+    expect(link).toBeNull();
     expect(words()).toBe("Contoso Not signed in");
   });
 
@@ -522,7 +621,7 @@ describe("without a route of ours on the server", () => {
     document.getElementById("jupyter-config-data")!.remove();
     const [model, kernel] = withKernel();
     kernel.answers.hello = { ways: [{ name: "device", why: "" }] };
-    kernel.answers.start = { ...DEVICE, verification_uri_complete: "" };
+    kernel.answers.start = DEVICE;
     const { words, button } = await draw(model);
     expect(words()).toBe("Contoso Not signed in Sign in");
 
@@ -538,15 +637,14 @@ describe("without a route of ours on the server", () => {
     const { words, link } = await draw(new FakeModel());
 
     expect(words()).toContain("no Jupyter server");
-    expect(link.hidden).toBe(true);
-    expect(link.hasAttribute("href")).toBe(false);
+    expect(link).toBeNull();
   });
 
   it("says that no kernel is waiting", async () => {
     const { words, link } = await draw(new FakeModel({ login_path: "" }));
 
     expect(words()).toContain("run the cell again");
-    expect(link.hidden).toBe(true);
+    expect(link).toBeNull();
   });
 
   it("can still cancel, by a message to the kernel", async () => {
@@ -583,7 +681,7 @@ describe("text from outside", () => {
     const { part } = await draw(model);
 
     expect(part("name").tagName).toBe("BDI");
-    expect(part("line bdi").textContent).toBe("\u202Elive");
+    expect(part("line bdi").textContent).toBe("\u202Elive ");
   });
 });
 
@@ -695,9 +793,6 @@ describe("copying the link", () => {
     expect(writeText).toHaveBeenCalledExactlyOnceWith(`${location.origin}/user/alice/${LOGIN}`);
     expect(button("Copied")).toBeDefined();
     expect(live.textContent).toBe("Copied.");
-    vi.advanceTimersByTime(2500);
-    expect(button("Copy the sign-in link")).toBeDefined();
-    expect(live.textContent).toBe("");
   });
 
   it.each([
@@ -711,7 +806,6 @@ describe("copying the link", () => {
     await settle();
 
     const field = part<HTMLInputElement>("field[aria-label='Sign-in link']");
-    expect(field.hidden).toBe(false);
     expect(field.readOnly).toBe(true);
     expect(document.activeElement).toBe(field);
     expect(field.value.slice(field.selectionStart!, field.selectionEnd!)).toBe(`${location.origin}/user/alice/${LOGIN}`);
@@ -769,7 +863,7 @@ describe("cancel and sign out", () => {
     model.change(ADA);
     await settle();
 
-    expect(words()).toBe("Signed in as Ada Contoso \u00b7 renews by itself \u22ef");
+    expect(words()).toBe("Signed in as Ada Contoso renews by itself \u22ef");
   });
 
   it("say that the kernel was restarted, although it is asked as well", async () => {
@@ -910,7 +1004,6 @@ describe("the model", () => {
   it("is never written, whatever is shown", async () => {
     const [model, kernel] = withKernel();
     kernel.answers.start = DEVICE;
-    kernel.answers.qr = { path: "", size: 21 };
     const { link, button, part } = await draw(model);
 
     click(link);

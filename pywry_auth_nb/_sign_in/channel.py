@@ -23,6 +23,7 @@ from .._wire.error_codes import explain
 from ..errors import AuthenticationError, LoginRequired, TokenRefreshError
 from .front_end import current_kernel, kernel_id
 from .greetings import Page
+from .panel import panel
 from .qr import qr_code
 from .ways import offer
 
@@ -146,7 +147,8 @@ async def _hello(content: dict[str, Any]) -> dict[str, Any]:
 
 async def _start(content: dict[str, Any]) -> dict[str, Any]:
     prompt = {"prompt": protocol.OTHER_ACCOUNT} if content.get("prompt") == protocol.OTHER_ACCOUNT else {}
-    return await offer.start(_asked(content), content.get("way"), **prompt)
+    details = await offer.start(_asked(content), content.get("way"), **prompt)
+    return {**details, "qr": qr_code(details.get("verification_uri_complete", "")), "panel": panel()}
 
 
 async def _paste(content: dict[str, Any]) -> dict[str, Any]:
@@ -156,11 +158,6 @@ async def _paste(content: dict[str, Any]) -> dict[str, Any]:
 
 async def _details(content: dict[str, Any]) -> dict[str, Any]:
     return {"details": _asked(content).profile.details()}
-
-
-async def _qr(content: dict[str, Any]) -> dict[str, Any]:
-    _asked(content)
-    return qr_code(str(content.get("text", "")))
 
 
 _IDENTIFIERS = ("sub", "id", "login", "email")
@@ -190,7 +187,6 @@ _REQUESTS: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
     protocol.START: _start,
     protocol.PASTE: _paste,
     protocol.DETAILS: _details,
-    protocol.QR: _qr,
 }
 #: Requests of the server alone: a page has no need of them.
 _OF_THE_SERVER = frozenset({protocol.BEGIN, protocol.COMPLETE, protocol.STATUS, protocol.USERINFO})

@@ -20,6 +20,7 @@ _PLACES = {
     "KeyringTokenStore": "the system's keyring",
     "RedisTokenStore": "Redis",
 }
+_RENEWABLE = "To let a sign-in renew by itself, add the scope offline_access."
 
 
 class Profile:
@@ -41,9 +42,14 @@ class Profile:
             "avatar": self._avatar.data_uri,
             "scopes": list(state.scopes),
             "store": _PLACES.get(type(store).__name__, type(store).__name__),
+            "advice": _RENEWABLE if _lacks_offline_access(state.scopes) else "",
             "elsewhere": state.elsewhere,
             "redirect_uri": self._sign_ins.open_redirect_uri,
         }
+
+
+def _lacks_offline_access(scopes: tuple[str, ...]) -> bool:
+    return "openid" in scopes and "offline_access" not in scopes
 
 
 def _email(user: dict[str, Any]) -> str:

@@ -25,7 +25,6 @@ USERINFO = "pywry_auth_userinfo"  # [flow] -> [user_id, roles, user_info]
 REFRESH = "pywry_auth_refresh"  # [flow] -> [expires_in, token_type]
 #: Requests of the page itself, over the control channel or as a widget message ({request: "hello", id, …}).
 HELLO = "pywry_auth_hello"  # [flow, front_end: {server, control}] -> [ways: [{name, why}]]
-START = "pywry_auth_start"  # [flow, way, prompt?] -> what the user needs, see the details of each way
+START = "pywry_auth_start"  # [flow, way, prompt?] -> [id, panel], and what the user needs, see the details of each way
 PASTE = "pywry_auth_paste"  # [flow, text] -> []
 DETAILS = "pywry_auth_details"  # [flow] -> [details], for the widget: what is not saved with a notebook
-QR = "pywry_auth_qr"  # [flow, text] -> [size, path], for the widget

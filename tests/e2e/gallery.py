@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pywry_auth_nb._sign_in.qr import qr_code
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -35,7 +37,7 @@ DETAILS = {
 DEVICE = {
     "user_code": "WDJB-MJHT",
     "verification_uri": "https://login.contoso.com/device",
-    "verification_uri_complete": "https://login.contoso.com/device?user_code=WDJB-MJHT",
+    "qr": qr_code("https://login.contoso.com/device?user_code=WDJB-MJHT"),
     "expires_in": 840,
 }
 PASTE = {"authorize_url": "https://login.contoso.com/authorize?client_id=1", "redirect_uri": "http://127.0.0.1:1/"}
@@ -54,6 +56,7 @@ class State:
         seconds: How long to wait in the page's time.
         routes: Whether the server has the extension.
         type: What to type into the field for an address.
+        said: What the kernel says at the end.
     """
 
     traits: dict[str, Any] = field(default_factory=dict)
@@ -62,6 +65,7 @@ class State:
     seconds: int = 0
     routes: bool = True
     type: str = ""
+    said: dict[str, Any] = field(default_factory=dict)
 
 
 OPEN = {"status": "authorizing"}
@@ -75,6 +79,7 @@ STATES = {
     "trouble": State(OPEN, click=[HELP]),
     "trouble-why": State(OPEN, click=[HELP], answers={"hello": {"ways": WHY}}),
     "device": State(OPEN, click=[HELP, "Use a phone or another device"]),
+    "superseded": State(OPEN, click=[HELP, "Use a phone or another device"], said={"superseded": "1"}),
     "paste": State(OPEN, click=[HELP, "Sign in and paste an address"]),
     "paste-wrong": State(
         OPEN, click=[HELP, "Sign in and paste an address", "Continue"], type="https://login.contoso.com/"
@@ -88,6 +93,7 @@ STATES = {
     ),
     "signed-in": State(ADA),
     "details": State({**ADA, "expires_in": 3480}, click=[DOTS]),
+    "elsewhere": State(ADA, answers={"details": {"details": {**DETAILS, "elsewhere": True}}}),
     "asks": State({**ADA, "asks": "This cell asks for more access: files.read"}),
     "ends-soon": State({**ADA, "renews": False, "expires_in": 290}),
     "cannot-renew": State(
@@ -108,8 +114,10 @@ STATES = {
         }
     ),
     "no-extension": State(routes=False),
+    "no-extension-account": State(ADA, routes=False, click=[DOTS, "Use another account"]),
     "no-extension-help": State(routes=False, click=["How to install it", "Sign in another way"]),
     "long-name": State({**ADA, "name": LONG, "provider": "login.microsoftonline.example.org"}, click=[DOTS]),
+    "no-name": State({"provider": "127.0.0.1:9000"}),
     "rtl-name": State({**ADA, "name": "\u05e2\u05d3\u05d4 \u05dc\u05d0\u05d1\u05dc\u05d9\u05d9\u05e1"}),
 }
 _ADDRESS = "http://127.0.0.1:9/lab"  # of the page, which no server has to serve
@@ -134,6 +142,11 @@ _SCRIPT = """async ({ source, states }) => {
   window.open = () => null;
   const main = document.querySelector("main");
   const settle = async () => { for (let i = 0; i < 60; i++) await Promise.resolve(); };
+  // A module takes longer than a promise, and the page's clock stands still.
+  const changed = (el) => new Promise((resolve) => {
+    const observer = new MutationObserver(() => { observer.disconnect(); resolve(); });
+    observer.observe(el, { childList: true, subtree: true });
+  });
   for (const name of Object.keys(states)) main.append(Object.assign(document.createElement("section"), { id: name }));
   const drawState = async (name, state) => {
     delete globalThis[Symbol.for("pywry-auth-nb")];
@@ -157,15 +170,16 @@ _SCRIPT = """async ({ source, states }) => {
     const el = section.appendChild(document.createElement("div"));
     widget.render({ model, el });
     await settle();
-    if (state.type) state.typed = el.querySelector("form input");
     for (const label of state.click) {
-      if (state.typed) state.typed.value = state.type;
-      const found = [...el.querySelectorAll("button, a")].find((control) => control.closest("[hidden]") === null
-        && [control.textContent, control.getAttribute("aria-label")].includes(label));
+      if (state.type) el.querySelectorAll("form input").forEach((input) => { input.value = state.type; });
+      const found = [...el.querySelectorAll("button, a")].find(
+        (control) => [control.textContent, control.getAttribute("aria-label")].includes(label));
       if (!found) throw new Error(`${name}: no ${label}`);
       found.click();
       await settle();
+      while (el.contains(found) && found.closest(".pywry-auth-help")) await changed(el);
     }
+    for (const handler of handlers["msg:custom"]) handler(state.said);
   };
   globalThis.draw = async (later) => {
     const chosen = Object.entries(states).filter(([, state]) => Boolean(state.seconds) === later);
@@ -174,7 +188,7 @@ _SCRIPT = """async ({ source, states }) => {
 }"""
 
 
-def draw(page: Page, look: str, qr: dict[str, Any], *, forced: bool = False) -> None:
+def draw(page: Page, look: str, *, forced: bool = False) -> None:
     """Draw every state in ``page``, in one of LOOKS."""
     theme, scheme = LOOKS[look]
     page.emulate_media(color_scheme=scheme, forced_colors="active" if forced else "none")  # type: ignore[arg-type]
@@ -183,11 +197,11 @@ def draw(page: Page, look: str, qr: dict[str, Any], *, forced: bool = False) -> 
     html = _HTML % {"theme": _theme(theme), "css": _text("widget.css"), "light": light}
     page.route(_ADDRESS, lambda route: route.fulfill(content_type="text/html", body=html))
     page.goto(_ADDRESS)
-    answers = {"hello": {"ways": WAYS}, "details": {"details": DETAILS}, "qr": qr, "paste": UNUSABLE}
+    answers = {"hello": {"ways": WAYS}, "details": {"details": DETAILS}, "paste": UNUSABLE}
     states = {name: {**vars(state), "answers": {**answers, **state.answers}} for name, state in STATES.items()}
     for state in states.values():
         is_device = any("phone" in label for label in state["click"])
-        state["answers"]["start"] = DEVICE if is_device else PASTE
+        state["answers"]["start"] = {**(DEVICE if is_device else PASTE), "id": "1", "panel": _text("panel.js")}
     page.evaluate(_SCRIPT, {"source": _text("widget.js"), "states": states})
     page.evaluate("draw(true)")
     page.clock.fast_forward(max(state.seconds for state in STATES.values()) * 1000)

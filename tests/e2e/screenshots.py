@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import sync_playwright
 
-from pywry_auth_nb._sign_in.qr import qr_code
-
 from . import gallery
 from .driver import NotebookPage, launch, log_in
 from .processes import JupyterServer, Provider
@@ -38,7 +36,7 @@ WIDTH = 592
 def take_states(browser: Browser, theme: str, out: Path) -> None:
     """Take a picture of every state of the widget, drawn without a kernel."""
     page = browser.new_page(viewport={"width": WIDTH, "height": 800}, device_scale_factor=2)
-    gallery.draw(page, theme, qr_code(gallery.DEVICE["verification_uri_complete"]))
+    gallery.draw(page, theme)
     for name in gallery.STATES:
         page.locator(f"#{name} .pywry-auth-root").screenshot(path=out / f"{name}-{theme}.png")
     page.close()
@@ -48,7 +46,7 @@ def take_looks(browser: Browser, out: Path) -> None:
     """Take a picture of all states in a narrow column, and one in forced colours."""
     for name, width, forced in (("narrow", 232, False), ("forced-colours", WIDTH, True)):
         page = browser.new_page(viewport={"width": width, "height": 800})
-        gallery.draw(page, "light", qr_code(gallery.DEVICE["verification_uri_complete"]), forced=forced)
+        gallery.draw(page, "light", forced=forced)
         page.screenshot(path=out / f"{name}.png", full_page=True)
         page.close()
 

@@ -8,7 +8,7 @@ import pytest
 
 from .processes import JupyterServer
 from .sign_in import TIMEOUT, answer_of, popup_after, sign_in
-from .test_sign_in import CALL, STATUS, behind_the_dots, opened, says, shown
+from .test_sign_in import CALL, PROMPTS, STATUS, behind_the_dots, opened, says, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .processes import Provider
 
 pytestmark = pytest.mark.timeout(300)
+PASTE = "Sign in and paste an address"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_sign_in_at_the_kernels_own_address(
     """A browser on the kernel's machine finishes by itself, while a cell waits."""
     notebook = opened(open_notebook, bare_lab, provider, "session.login(timeout=60)", CALL)
     notebook.run(1)
-    another_way(notebook, "Sign in and paste an address")
+    another_way(notebook, PASTE)
     link = shown(notebook, 1).get_by_role("link", name="Open the sign-in page")
     link.wait_for()
     sign_in(popup_after(notebook.page, link.click))
@@ -81,7 +82,7 @@ def test_sign_in_by_pasting_the_address(
     """The address of a page that could not be opened finishes the sign-in; the first page's is told from it."""
     notebook = opened(open_notebook, bare_lab, provider, "session.login(timeout=60)", STATUS)
     notebook.run(1)
-    another_way(notebook, "Sign in and paste an address")
+    another_way(notebook, PASTE)
     widget = shown(notebook, 1)
     link = widget.get_by_role("link", name="Open the sign-in page")
     link.wait_for()
@@ -99,6 +100,23 @@ def test_sign_in_by_pasting_the_address(
     assert notebook.run_and_wait(2) == "signed_in None\n"
     notebook.save()
     assert address not in notebook.source_on_disk()
+
+
+def test_another_account(bare_lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
+    """It needs no route at the server, and the provider asks who is there, though it knows the first."""
+    provider.control(prompts=PROMPTS)
+    notebook = opened(open_notebook, bare_lab, provider, "session")
+    notebook.run(1)
+    another_way(notebook, PASTE)
+    link = shown(notebook, 1).get_by_role("link", name="Open the sign-in page")
+    sign_in(popup_after(notebook.page, link.click))
+    says(notebook, 1, "ada")
+    widget = behind_the_dots(notebook, 1)
+    widget.get_by_role("button", name="Use another account").click()
+    widget.get_by_role("button", name=PASTE).click()
+    sign_in(popup_after(notebook.page, link.click), "bob")
+
+    says(notebook, 1, "bob")
 
 
 def test_sign_in_with_another_device(bare_lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:

@@ -23,6 +23,19 @@ if TYPE_CHECKING:
     from tests.support.idp import Idp
 
 
+class Page:
+    """A page that shows the widget, and writes down what it is told."""
+
+    comm = object()
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def send(self, message: object) -> None:
+        """Take a message."""
+        self.heard.append(message)
+
+
 def test_pages_that_ask_at_once_get_one_sign_in(session: SessionManager, idp: Idp) -> None:
     """Each view of a widget is told to open a way, and all of them show the same code."""
     sign_ins = session._sign_ins
@@ -35,6 +48,22 @@ def test_pages_that_ask_at_once_get_one_sign_in(session: SessionManager, idp: Id
     assert first["user_code"] == second["user_code"]
     assert idp.requests_to("/device") == 1
     sign_ins.cancel()
+
+
+def test_pages_are_told_that_a_newer_sign_in_has_taken_the_place(session: SessionManager, idp: Idp) -> None:
+    """A page that shows the first code hears that it is no longer good; one that asks for the same gets the same."""
+    sign_ins, page = session._sign_ins, Page()
+    sign_ins.greetings.add(page)
+    first = run(offer.start(sign_ins, "device"), 10)
+    same = run(offer.start(sign_ins, "device"), 10)
+    assert same["id"] == first["id"]
+    assert page.heard == []
+    other = run(offer.start(sign_ins, "device", prompt="select_account"), 10)
+    sign_ins.cancel()
+
+    assert page.heard == [{"superseded": first["id"]}]
+    assert other["id"] != first["id"]
+    assert idp.requests_to("/device") == 2
 
 
 def test_a_cell_goes_on_waiting_when_its_sign_in_is_begun_anew(session: SessionManager) -> None:

@@ -166,6 +166,7 @@ IN_THE_WHEEL = [
     "pywry_auth_nb/py.typed",
     "pywry_auth_nb/static/widget.js",
     "pywry_auth_nb/static/widget.css",
+    "pywry_auth_nb/static/panel.js",
     "pywry_auth_nb/demo/quickstart.ipynb",
     "data/etc/jupyter/jupyter_server_config.d/pywry_auth_nb.json",
     "licenses/LICENSE",

@@ -6,13 +6,17 @@ import asyncio
 import base64
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+from xml.etree import ElementTree as ET
 
 import pytest
 import segno
 
-from pywry_auth_nb import AuthenticationError, AuthFlowManager, MemoryTokenStore, OAuthTokenSet, SessionManager
+from pywry_auth_nb import AuthFlowManager, MemoryTokenStore, OAuthTokenSet, SessionManager
 from pywry_auth_nb._io.http import HttpClient
+from pywry_auth_nb._io.loop import run
 from pywry_auth_nb._sign_in import avatar, channel
 from pywry_auth_nb._sign_in.qr import qr_code
 from pywry_auth_nb._wire import protocol
@@ -23,6 +27,7 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from pywry_auth_nb import GenericOIDCProvider
 
+STATIC = Path(__file__).parents[2] / "pywry_auth_nb" / "static"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 DATA_URI = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 
@@ -55,7 +60,7 @@ def without_picture(session: SessionManager, idp: Idp) -> bool:
 
 def test_a_signed_out_session_has_no_details(session: SessionManager) -> None:
     """Without a user there is the store alone."""
-    nothing = {"email": "", "avatar": "", "scopes": [], "elsewhere": False, "redirect_uri": ""}
+    nothing = {"email": "", "avatar": "", "scopes": [], "advice": "", "elsewhere": False, "redirect_uri": ""}
 
     assert details(session) == {**nothing, "store": "this kernel's memory"}
 
@@ -67,6 +72,14 @@ def test_details_name_account_and_scopes(session: SessionManager) -> None:
     shown = details(session)
 
     assert (shown["email"], shown["scopes"], shown["elsewhere"]) == ("ada@example.org", ["openid", "drive"], False)
+
+
+@pytest.mark.parametrize(("scope", "advised"), [("openid", True), ("openid offline_access", False), ("drive", False)])
+def test_details_say_how_to_renew(session: SessionManager, scope: str, advised: bool) -> None:
+    """OpenID Connect has a scope for that, unless it was granted."""
+    asyncio.run(session._engine.sign_in(OAuthTokenSet("CANARY-at", scope=scope), {"sub": "1"}))
+
+    assert ("offline_access" in details(session)["advice"]) is advised
 
 
 @pytest.mark.parametrize("email", [None, 7, ["a@b"], "\n"])
@@ -251,29 +264,45 @@ def test_nothing_waits_for_the_picture(session: SessionManager, idp: Idp) -> Non
 # -- QR codes ---------------------------------------------------------------------------------------------------
 
 
-def test_a_qr_code_is_the_path_of_its_modules() -> None:
-    """Drawn again from its path, it is the code that the library makes."""
+def test_a_qr_code_is_a_picture_of_its_modules() -> None:
+    """It is the code that the library makes, on white, with a margin, in whatever size its element has."""
     text = "https://contoso.com/device?user_code=WDJB-MJHT"
-    code = qr_code(text)
-    rows = [[0] * code["size"] for _ in range(code["size"])]
-    for x, y, length in re.findall(r"M(\d+) (\d+)h(\d+)v1h-\d+z", code["path"]):
-        rows[int(y)][int(x) : int(x) + int(length)] = [1] * int(length)
+    head, _, svg = qr_code(text).partition(",")
+    drawn = ET.fromstring(unquote(svg))  # noqa: S314 - our own
+    size = len(segno.make_qr(text, error="m").matrix) + 8
+    modules = re.findall(r"h(\d+)", drawn[-1].attrib["d"])
 
-    assert rows == [list(row) for row in segno.make_qr(text, error="m").matrix]
+    assert head == "data:image/svg+xml;charset=utf-8"
+    assert drawn.attrib["viewBox"] == f"0 0 {size} {size}"
+    assert "width" not in drawn.attrib
+    assert drawn[0].attrib["fill"] == "#fff"
+    assert sum(map(int, modules)) == sum(map(sum, segno.make_qr(text, error="m").matrix))
 
 
 @pytest.mark.parametrize("text", ["", "x" * 1001])
-def test_a_text_that_makes_no_qr_code_is_refused(text: str) -> None:
+def test_a_text_that_makes_no_qr_code(text: str) -> None:
     """The page then shows the code without one."""
-    with pytest.raises(AuthenticationError) as caught:
-        qr_code(text)
-
-    assert caught.value.code == "bad_request"
+    assert qr_code(text) == ""
 
 
-def test_a_page_asks_for_a_qr_code_over_the_control_channel(session: SessionManager) -> None:
-    """The answer has the path and the size."""
+def test_a_page_gets_picture_and_panel_with_the_code(session: SessionManager, idp: Idp) -> None:
+    """The answer to ``start`` has what the page shows, and the module that shows it; the device code stays here."""
     channel._lead_to(session._sign_ins, "a-key")
-    request = {"protocol": protocol.PROTOCOL, "flow": "a-key", "text": "https://contoso.com/device"}
+    request = {"protocol": protocol.PROTOCOL, "flow": "a-key", "way": "device"}
+    reply = run(channel._answer(protocol.START, request), 10)
+    session._sign_ins.cancel()
 
-    assert asyncio.run(channel._answer(protocol.QR, request)).keys() == {"protocol", "status", "size", "path"}
+    assert reply["qr"] == qr_code(reply["verification_uri_complete"])
+    assert reply["panel"] == (STATIC / "panel.js").read_text(encoding="utf-8")
+    assert "device_code" not in reply
+
+
+def test_a_page_gets_no_picture_for_an_address_to_open(session: SessionManager) -> None:
+    """The other way has the panel alone."""
+    channel._lead_to(session._sign_ins, "a-key")
+    request = {"protocol": protocol.PROTOCOL, "flow": "a-key", "way": "loopback"}
+    reply = run(channel._answer(protocol.START, request), 10)
+    session._sign_ins.cancel()
+
+    assert reply["qr"] == ""
+    assert reply["panel"]

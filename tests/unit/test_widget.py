@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import json
 import os
 import subprocess
@@ -53,6 +54,9 @@ OURS = {
     "login_path",
     "account_path",
 }
+STATIC = ROOT / "pywry_auth_nb" / "static"
+#: Bytes, minified and compressed.
+LIMIT, PANEL_LIMIT = 9_500, 900
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -114,6 +118,16 @@ def begin(flow: AuthFlowManager) -> str:
 
 
 # -- what is synced ---------------------------------------------------------------------------------------------
+
+
+def test_the_widget_is_small() -> None:
+    """What every widget sends to the page, and saved notebooks hold, is within a limit; the panel has its own."""
+    packed = {
+        name: len(gzip.compress((STATIC / name).read_bytes(), 9)) for name in ("widget.js", "widget.css", "panel.js")
+    }
+
+    assert packed["widget.js"] + packed["widget.css"] <= LIMIT, packed
+    assert packed["panel.js"] <= PANEL_LIMIT, packed
 
 
 def test_the_synced_traits_are_these(session: SessionManager) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ..._io.loop import ignore_result, on_daemon
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..sign_ins import Added, SignIns
     from .way import Way
 
+_numbers = count(1)
 _KINDS: dict[str, Callable[[SignIns], Way]] = {"loopback": Loopback, "device": Device}
 _NO_SERVER = "This page reaches no Jupyter server with pywry-auth-nb. Install it in the server's environment."
 
@@ -28,9 +30,13 @@ class Opened:
         way: The way.
         asked: What the sign-in asks for; another request needs another sign-in.
         before: What this takes the place of: its port must be free first.
+
+    Attributes:
+        id: By which pages know it.
     """
 
     def __init__(self, way: Way, asked: tuple[Added, dict[str, str]], before: Opened | None) -> None:
+        self.id = str(next(_numbers))
         self.way = way
         self.asked = asked
         self.opening = ignore_result(asyncio.ensure_future(self._open(before)))
@@ -62,7 +68,7 @@ async def offered(sign_ins: SignIns, *, server: bool) -> list[dict[str, str]]:
 
 
 async def start(sign_ins: SignIns, name: Any, **params: str) -> dict[str, Any]:
-    """Open a way, or find it open, and return what the user needs.
+    """Open a way, or find it open, and return what the user needs. Pages that show an earlier one are told.
 
     Raises:
         AuthenticationError: Code ``way_unavailable``: it cannot be had here; the message says why. Or as for
@@ -75,10 +81,12 @@ async def start(sign_ins: SignIns, name: Any, **params: str) -> dict[str, Any]:
         raise AuthenticationError(why, code="way_unavailable")
     opened, asked = sign_ins.opened.get(name), (sign_ins.added, params)
     if opened is None or not opened.serves(asked):  # nothing is awaited in between: two pages may ask at once
+        if opened is not None:
+            sign_ins.greetings.tell({"superseded": opened.id})
         opened = sign_ins.opened[name] = Opened(way, asked, opened)
     await asyncio.shield(opened.opening)
     opened.way.outcome.add_done_callback(lambda _: on_daemon(opened.way.end, superseded()))
-    return opened.way.details
+    return {"id": opened.id, **opened.way.details}
 
 
 async def paste(sign_ins: SignIns, text: Any) -> None:
