@@ -8,11 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .auth import renew
+from .auth.with_urllib3 import pool_manager
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     from .session import SessionManager
 
+_PACKAGES = {"google": "google-auth", "azure": "azure-core"}  # by the names of our extras, if they differ
 _UNKNOWN_LIFETIME = 300.0  # seconds after which a library asks again for a token without an expiry
 
 
@@ -91,6 +93,20 @@ def as_azure_credential(session: SessionManager) -> Any:
     return SessionCredential()
 
 
+def as_urllib3_pool(session: SessionManager, **options: Any) -> Any:
+    """Return a ``urllib3.PoolManager`` that adds the token to its requests, by the rules of ``session.auth``.
+
+    Args:
+        session: The session whose token to send.
+        options: Arguments of ``urllib3.PoolManager``.
+
+    Raises:
+        ConfigurationError: ``urllib3`` is not installed.
+    """
+    urllib3 = _need("urllib3", "urllib3")
+    return pool_manager(urllib3, session.auth.attempt, f"<urllib3 pool of {session!r}>", **options)
+
+
 def _token_and_expiry(session: SessionManager) -> tuple[str, int]:
     """Return the token and its expiry in epoch seconds, which may be too early but is never too late."""
     session.access_token  # noqa: B018 - renews it if necessary
@@ -102,5 +118,5 @@ def _need(module: str, extra: str) -> Any:
     try:
         return import_module(module)
     except ImportError:
-        package = {"google": "google-auth", "azure": "azure-core"}[extra]
+        package = _PACKAGES.get(extra, extra)
         raise ConfigurationError(f"{package} is not installed: pip install 'pywry-auth-nb[{extra}]'") from None

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .providers import OAuthProvider
     from .providers.scopes import Scopes
     from .token_store import TokenStore
-    from .tokens import OAuthTokenSet
+    from .tokens import AccessToken, OAuthTokenSet
 
 __all__ = ["LogoutResult", "SessionManager"]
 
@@ -113,6 +113,8 @@ class SessionManager(t.HasTraits):
         on_reauth_required: Called once, on its own thread, when the sign-in has ended and a new one is needed.
         allowed_origins: Origins to which ``session.auth`` may send the token, such as ``["https://api.example.org"]``;
             None allows any.
+        renew_on: Status codes by which an API refuses an expired token, besides 401, such as ``{403, 419}``:
+            ``session.auth`` renews it then, too.
 
     All traits are read-only. They change together; observers are called in order, on their own thread.
 
@@ -148,6 +150,7 @@ class SessionManager(t.HasTraits):
         on_reauth_required: Callable[[], None] | None = None,
         *,
         allowed_origins: Collection[str] | None = None,
+        renew_on: Collection[int] = (),
         **unknown: Never,
     ) -> None:
         super().__init__()
@@ -155,6 +158,7 @@ class SessionManager(t.HasTraits):
         self._session_key = session_key
         self.session_store = session_store
         self.allowed_origins = allowed_origins
+        self.renew_on = renew_on
         settings = None
         if isinstance(provider, str):
             settings = settings_of(provider)
@@ -171,8 +175,8 @@ class SessionManager(t.HasTraits):
         self._sign_ins = SignIns(self._engine)
         self._sign_ins.configure(settings)
         self._widget: Any = None  # a weak reference to the widget that displays this session
-        if allowed_origins is not None:
-            self.auth  # noqa: B018 - refuses what is not an origin now, not at the first request
+        if allowed_origins is not None or renew_on != ():
+            self.auth  # noqa: B018 - refuses what is not an origin or a status code now, not at the first request
 
     @classmethod
     def from_settings(cls, settings: Any = None, **kwargs: Any) -> Self:
@@ -258,10 +262,24 @@ class SessionManager(t.HasTraits):
 
     @property
     def auth(self) -> SessionAuth:
-        """Credentials for httpx and requests: ``httpx.Client(auth=session.auth)``; see :class:`SessionAuth`."""
+        """Credentials for HTTP clients: ``httpx.Client(auth=session.auth)``; see :class:`SessionAuth`."""
         from .auth import SessionAuth
 
-        return SessionAuth(self, self.allowed_origins)
+        return SessionAuth(self, self.allowed_origins, self.renew_on)
+
+    def token_provider(self) -> AccessToken:
+        """Return a valid access token: give ``session.token_provider`` itself to clients that call for a token.
+
+        It needs no arguments and may be called from any thread. Clients that await their token take
+        ``session.get_access_token``.
+
+        Raises:
+            LoginRequired: No user is signed in.
+            TokenExpiredError: The token has expired and could not be renewed; ``code`` says why.
+        """
+        __tracebackhide__ = True
+        token: AccessToken = self.access_token
+        return token
 
     @property
     def headers(self) -> dict[str, str]:

@@ -50,7 +50,7 @@ class Api:
                 self._serve()
 
             def _serve(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+                body = self._body().decode()
                 token = self.headers.get("Authorization", "").removeprefix("Bearer ")
                 api.seen.append((self.path, token, body))
                 status, target = api.redirects.get(self.path, (200, ""))
@@ -64,6 +64,16 @@ class Api:
                     self.send_header("Location", target)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+
+            def _body(self) -> bytes:
+                if self.headers.get("Transfer-Encoding") != "chunked":
+                    return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                parts = []
+                while size := int(self.rfile.readline(), 16):
+                    parts.append(self.rfile.read(size))
+                    self.rfile.readline()
+                self.rfile.readline()
+                return b"".join(parts)
 
             def log_message(self, *_: object) -> None:
                 pass

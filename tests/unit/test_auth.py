@@ -1,4 +1,4 @@
-"""`session.auth` and `session.headers`: the token in requests of httpx and requests, and nowhere else."""
+"""`session.auth` and `session.headers`: the token in requests of HTTP clients, and nowhere else."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from tests.conftest import sign_in
 from tests.support.aging import expire
 from tests.support.api import Api
 from tests.support.cases import case
+from tests.support.http_clients import ask_httpx, ask_requests, clients_that_take_files, every_client
 from tests.support.idp import Answer
 from tests.support.ports import free_port
 from tests.support.waiting import soon, within
@@ -37,32 +38,6 @@ if TYPE_CHECKING:
 
     from pywry_auth_nb import AuthFlowManager, GenericOIDCProvider
     from tests.support.idp import Idp
-
-
-def ask_httpx(session: SessionManager, url: str, **options: Any) -> int:
-    """Ask with ``httpx.Client``."""
-    with httpx.Client(auth=session.auth, follow_redirects=True) as client:
-        return client.request(options.pop("method", "GET"), url, **options).status_code
-
-
-def ask_httpx_async(session: SessionManager, url: str, **options: Any) -> int:
-    """Ask with ``httpx.AsyncClient``."""
-
-    async def ask() -> int:
-        async with httpx.AsyncClient(auth=session.auth, follow_redirects=True) as client:
-            return (await client.request(options.pop("method", "GET"), url, **options)).status_code
-
-    return asyncio.run(ask())
-
-
-def ask_requests(session: SessionManager, url: str, **options: Any) -> int:
-    """Ask with requests."""
-    if "content" in options:
-        options["data"] = options.pop("content")
-    return requests.request(options.pop("method", "GET"), url, auth=session.auth, timeout=5, **options).status_code
-
-
-every_client = pytest.mark.parametrize("ask", [ask_httpx, ask_httpx_async, ask_requests])
 
 
 @every_client
@@ -202,7 +177,7 @@ def test_a_redirected_request_is_not_repeated(ask: Callable[..., int], signed_in
     assert [path for path, _, _ in api.seen].count("/order") == 1
 
 
-@pytest.mark.parametrize("ask", [ask_httpx, ask_requests])
+@every_client
 def test_a_body_that_is_used_up_is_not_sent_again(
     ask: Callable[..., int], signed_in: SessionManager, api: Api, idp: Idp
 ) -> None:
@@ -215,14 +190,17 @@ def test_a_body_that_is_used_up_is_not_sent_again(
     assert ask(signed_in, api.url) == 200
 
 
-def test_requests_sends_a_file_again_from_where_it_began(signed_in: SessionManager, api: Api) -> None:
+@clients_that_take_files
+def test_a_file_is_sent_again_from_where_it_began(
+    ask: Callable[..., int], signed_in: SessionManager, api: Api
+) -> None:
     """A file is wound back for the second attempt, to where the caller had it."""
     old = signed_in.access_token
     api.refuse = lambda token: token == old
     body = io.BytesIO(b"skip this")
     body.seek(5)
 
-    assert ask_requests(signed_in, api.url, method="POST", data=body) == 200
+    assert ask(signed_in, api.url, method="POST", content=body) == 200
     assert [sent for _, _, sent in api.seen] == ["this", "this"]
 
 
@@ -379,16 +357,17 @@ def test_userinfo_needs_a_signed_in_user(session: SessionManager, provider: Gene
         session.userinfo()
 
 
-def test_a_pipe_can_be_sent(signed_in: SessionManager, api: Api) -> None:
+@clients_that_take_files
+def test_a_pipe_can_be_sent(ask: Callable[..., int], signed_in: SessionManager, api: Api) -> None:
     """A body that cannot be rewound is sent once, and not repeated."""
     reader, writer = os.pipe()
     os.write(writer, b"piped")
     os.close(writer)
     with os.fdopen(reader, "rb") as body:
-        assert ask_requests(signed_in, api.url, method="POST", data=body) == 200
+        assert ask(signed_in, api.url, method="POST", content=body) == 200
 
 
-@pytest.mark.parametrize("ask", [ask_httpx, ask_requests])
+@every_client
 def test_a_401_after_a_redirect_costs_no_refresh(
     ask: Callable[..., int], signed_in: SessionManager, api: Api, idp: Idp
 ) -> None:
@@ -475,6 +454,6 @@ def test_a_request_of_one_person_is_not_repeated_as_another(
 
     api.refuse = refuse
 
-    assert ask_requests(session, api.url, method="POST", data=b"ada's order") == 401
+    assert ask_requests(session, api.url, method="POST", content=b"ada's order") == 401
     assert api.tokens() == [ada]
     assert session.access_token != ada

@@ -13,8 +13,8 @@ from pywry_auth_nb import InsufficientScopeError, SessionManager, StepUpRequired
 from pywry_auth_nb._io.challenges import demand_in, read_challenges
 from tests.support.api import Api
 from tests.support.cases import case
+from tests.support.http_clients import every_client
 from tests.support.waiting import within
-from tests.unit.test_auth import every_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
