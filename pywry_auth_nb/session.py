@@ -7,7 +7,7 @@ import json
 import time
 from importlib import import_module
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import traitlets as t
 
@@ -28,7 +28,7 @@ from .providers.scopes import union
 from .tokens import bearer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Coroutine
 
     from typing_extensions import Never, Self
 
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from .tokens import AccessToken, OAuthTokenSet
 
 __all__ = ["LogoutResult", "SessionManager"]
+
+T = TypeVar("T")
 
 _READ_DEADLINE = 45.0  # seconds that a read may take if the token must be renewed first
 
@@ -83,15 +85,16 @@ class ComputedTrait(t.TraitType[Any, Any], property):
 
 def _read_access_token(session: SessionManager) -> str:
     """Return a valid access token. While it is fresh, this only unpacks a tuple and checks the clock."""
-    token, _, until = session._engine.fresh  # noqa: SLF001 - the trait belongs to the class
-    return token if time.time() < until else _renewed(session)
+    engine = session._engine  # noqa: SLF001 - the trait belongs to the class
+    token, _, until = engine.fresh
+    return token if time.time() < until else _read(engine.get_access_token())
 
 
-def _renewed(session: SessionManager) -> str:
-    """Return a valid access token, renewing it on the background loop first if necessary."""
+def _read(work: Coroutine[Any, Any, T]) -> T:
+    """Read a token that must perhaps be renewed first, on the background loop."""
     __tracebackhide__ = True  # IPython's traceback ends in the cell
     try:
-        return run(session._engine.get_access_token(), _READ_DEADLINE)  # noqa: SLF001 - the trait belongs to the class
+        return run(work, _READ_DEADLINE)
     except AuthenticationError as error:
         if type(error) is not AuthenticationError or error.code != "timeout":
             raise
@@ -259,6 +262,35 @@ class SessionManager(t.HasTraits):
         if time.time() < until:
             return token
         return await self._engine.get_access_token()
+
+    @property
+    def id_token(self) -> str:
+        """A valid ID token (OIDC Core §2), for what takes it as a proof of who is signed in. A read is cheap.
+
+        Near its expiry, it is renewed with the other tokens, if the provider gives new ones. It was checked when it
+        came, as at a sign-in. ``await session.get_id_token()`` is the same for async code.
+
+        Raises:
+            LoginRequired: No user is signed in.
+            TokenExpiredError: It has expired and was not renewed: code ``id_token_not_renewed`` if the provider sends
+                no new one, ``no_refresh_token``, or why the renewal failed.
+            TokenError: Code ``id_token_missing``: the provider gave none; the message says why.
+        """
+        __tracebackhide__ = True
+        token, until = self._engine.fresh_id_token
+        return token if time.time() < until else _read(self._engine.get_id_token())
+
+    async def get_id_token(self) -> str:
+        """Return :attr:`id_token` without blocking the caller's event loop.
+
+        Raises:
+            LoginRequired: No user is signed in.
+            TokenExpiredError: It has expired and was not renewed; ``code`` says why.
+            TokenError: Code ``id_token_missing``: the provider gave none.
+        """
+        __tracebackhide__ = True
+        token, until = self._engine.fresh_id_token
+        return token if time.time() < until else await self._engine.get_id_token()
 
     @property
     def auth(self) -> SessionAuth:

@@ -71,6 +71,15 @@ class AccessToken(Secret):
         return "<AccessToken ***>"
 
 
+class IDToken(Secret):
+    """An ID token (OIDC Core §2), whose repr does not contain it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<IDToken ***>"
+
+
 def bearer(token: str) -> str:
     """Return the value of the Authorization header (RFC 6750 §2.1), whose repr is ``'***'``."""
     return Secret(f"Bearer {token}")
@@ -85,7 +94,7 @@ class OAuthTokenSet:
         token_type: The token type; ``"Bearer"``.
         refresh_token: The refresh token, or None.
         expires_in: Lifetime in seconds counted from ``issued_at``; None if the provider does not say.
-        id_token: The OpenID Connect ID token (a JWT), or None.
+        id_token: The OpenID Connect ID token (a JWT), converted to :class:`IDToken`, or None.
         scope: The granted scopes, separated by spaces.
         raw: The other members of the response, without tokens at any depth.
         issued_at: Epoch seconds when the token request was sent, so the computed expiry is never too late.
@@ -112,7 +121,7 @@ class OAuthTokenSet:
         assign = object.__setattr__  # the dataclass is frozen
         assign(self, "access_token", AccessToken(self.access_token))
         assign(self, "refresh_token", Secret(self.refresh_token) if self.refresh_token else None)
-        assign(self, "id_token", Secret(self.id_token) if self.id_token else None)
+        assign(self, "id_token", IDToken(self.id_token) if self.id_token else None)
         raw = {name: value for name, value in self.raw.items() if name not in _OWN_TOKENS}
         sieve = Sieve(self.access_token, self.refresh_token, self.id_token)
         assign(self, "raw", sieve.clean(raw))

@@ -41,6 +41,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _NOT_FRESH = ("", "", -math.inf)
+_NO_ID_TOKEN = ("", -math.inf)
 _NAP = 30.0  # seconds: timers stop while the machine is suspended, so check the wall clock this often
 
 
@@ -73,6 +74,7 @@ class SessionEngine:
     Attributes:
         state: The current state. Only :meth:`apply` assigns it.
         fresh: The access token, its Authorization header, and the epoch second until which reads return them.
+        fresh_id_token: An ID token that was read, and the epoch second until which reads return it.
         on_reauth_required: Called once when a new sign-in is needed.
     """
 
@@ -89,6 +91,7 @@ class SessionEngine:
         self.provider = provider
         self.state = SessionState()
         self.fresh = _NOT_FRESH
+        self.fresh_id_token = _NO_ID_TOKEN
         self.on_reauth_required = on_reauth_required
         self.notifier = notifier
         self.forked = False
@@ -165,7 +168,7 @@ class SessionEngine:
 
     def _note_fresh(self) -> None:
         tokens = self.state.tokens
-        self.fresh = _NOT_FRESH
+        self.fresh, self.fresh_id_token = _NOT_FRESH, _NO_ID_TOKEN
         if tokens is not None and not self._dormant:
             token = tokens.access_token
             self.fresh = (token, bearer(token), self.state.fresh_until(self.buffer))
@@ -233,7 +236,7 @@ class SessionEngine:
     def _forget_loop(self) -> None:
         """Drop the tasks in a forked child; the first read starts over."""
         self.forked = self._dormant = True
-        self.fresh = _NOT_FRESH
+        self.fresh, self.fresh_id_token = _NOT_FRESH, _NO_ID_TOKEN
         self._timer = None
         self._tasks.clear()
         self._commands.forget_loop()
@@ -263,6 +266,14 @@ class SessionEngine:
     async def get_access_token(self) -> str:
         """Return a valid access token; see :meth:`Reader.get_access_token`."""
         return await self._reader.get_access_token()
+
+    @_entry
+    async def get_id_token(self) -> str:
+        """Return a valid ID token; see :meth:`Reader.get_id_token`."""
+        id_token = await self._reader.get_id_token()
+        if self.state.tokens is not None and self.state.tokens.id_token == id_token:
+            self.fresh_id_token = (id_token, self.state.id_token_due(self.buffer))
+        return id_token
 
     @_entry
     async def fetch_userinfo(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ..errors import TokenError, TokenStoreError, without_traceback
 from ..providers.refusals import REGISTRATION_ERRORS
 from ..providers.scopes import words
 from ..token_store import NOTHING, Record
+from ..tokens import jwt_claim
 from .backoff import MIN_PAUSE, Backoff
 from .failures import another_user, is_final, is_refusal, is_store_error, sign_in_ended
 from .persons import Person, are_different
@@ -185,6 +186,34 @@ class SessionState:
         """Whether there is a valid token, or one that can be refreshed."""
         tokens = self.tokens
         return tokens is not None and (now < self.expiry or (tokens.refresh_token is not None and not self.ended))
+
+    @property
+    def id_token_expiry(self) -> float:
+        """Epoch seconds from which the ID token is no longer returned; minus infinity if there is none, or no end."""
+        end = jwt_claim(self.tokens and self.tokens.id_token, "exp")
+        return -math.inf if end is None else end - min(_MARGIN, self._id_token_life / 5)
+
+    @property
+    def _id_token_life(self) -> float:
+        token = self.tokens and self.tokens.id_token
+        begin, end = jwt_claim(token, "iat"), jwt_claim(token, "exp")
+        return math.inf if begin is None or end is None else max(end - begin, 0.0)
+
+    def id_token_due(self, buffer: float) -> float:
+        """Return the epoch seconds from which the tokens should be refreshed before the ID token is used."""
+        return self.id_token_expiry - min(buffer, self._id_token_life / 5)
+
+    def may_renew_id_token(self, now: float, buffer: float) -> bool:
+        """Whether a read of the ID token should refresh the tokens now.
+
+        Not if there is none: then none was asked for. Unless the tokens are due themselves, as one that was provided.
+        """
+        tokens = self.tokens
+        if tokens is None or tokens.id_token is None:
+            return self.may_refresh(now, buffer)
+        if self.ended or tokens.refresh_token is None or now < self.id_token_due(buffer):
+            return False
+        return now >= (self.backoff.not_before if now < self.id_token_expiry else self.backoff.expired_not_before)
 
     def next_look(self, *, now: float, buffer: float, dice: float) -> float:
         """Return the epoch seconds of the next background check: slightly early, and different in each kernel."""

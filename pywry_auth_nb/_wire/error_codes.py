@@ -67,6 +67,7 @@ ErrorCode = Literal[
     "id_token_missing",
     "id_token_nbf",
     "id_token_nonce",
+    "id_token_not_renewed",
     "id_token_signature",
     "id_token_sub",
     "identity_changed",
@@ -729,6 +730,12 @@ TABLE: Mapping[ErrorCode, Entry] = {
         _CHECK_CLOCK,
     ),
     "id_token_nonce": Entry(400, _BAD_ID_TOKEN, "The provider's ID token answers another sign-in (nonce).", _AGAIN),
+    "id_token_not_renewed": Entry(
+        400,
+        "The ID token has expired",
+        "The ID token has expired, and the provider sent no new one when the tokens were renewed.",
+        'Sign in again: session.login(prompt="login").',
+    ),
     "id_token_at_hash": Entry(
         400,
         _BAD_ID_TOKEN,

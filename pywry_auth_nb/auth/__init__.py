@@ -60,8 +60,8 @@ class SessionAuth(httpx.Auth):
     def __repr__(self) -> str:
         return f"<SessionAuth of {self._session!r}>"
 
-    @property
-    def __class__(self) -> type[SessionAuth]:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[SessionAuth]:
         """This class; where httpx2 is in use, one that derives from its ``Auth`` too, for its check by isinstance."""
         base = getattr(sys.modules.get("httpx2"), "Auth", None)
         return SessionAuth if base is None else _also(base)

@@ -39,9 +39,7 @@ class Redirects:
             return [origin for traces, origin in self._followed.values() if traces is request._traces]
 
 
-async def send(
-    request: Any, handler: Handler, redirects: Redirects, new_attempt: Callable[..., Attempt]
-) -> Any:
+async def send(request: Any, handler: Handler, redirects: Redirects, new_attempt: Callable[..., Attempt]) -> Any:
     """Send a request, or one hop of it, with the token, and repeat it if it is refused."""
     before = redirects.origins_before(request)
     if all(origin == origin_of(str(request.url)) for origin in before):

@@ -24,7 +24,7 @@ def pool_manager(urllib3: Any, new_attempt: Callable[[str], Attempt], shown: str
     """
     retry: Any = urllib3.Retry
 
-    class AuthorizedPoolManager(urllib3.PoolManager):  # type: ignore[misc,name-defined]
+    class AuthorizedPoolManager(urllib3.PoolManager):  # type: ignore[misc]
         """Adds the token to each request, and repeats it once if it is refused."""
 
         def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> Any:
@@ -61,7 +61,7 @@ def pool_manager(urllib3: Any, new_attempt: Callable[[str], Attempt], shown: str
 
 
 def _with(headers: Any, authorization: str) -> dict[str, str]:
-    """Return headers with a token. (A dictionary: urllib3's own would show it in a traceback with local variables.)"""
+    """Return headers with a token, as a dictionary: urllib3's own kind would show it in a traceback with variables."""
     others = {name: headers[name] for name in headers if name.lower() != "authorization"}
     return {**others, "Authorization": authorization}
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
-import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from ..errors import TokenError
 from ..tokens import bearer, jwt_claim
 from .exits import DONE, WRONG_USAGE, say
 from .sessions import add_options, open_session, read_token
 
 if TYPE_CHECKING:
     import argparse
-
-    from ..session import SessionManager
-    from ..tokens import OAuthTokenSet, Secret
 
 _ABOUT = """\
 Print a valid access token for another program, renewing it first if necessary.
@@ -32,7 +26,6 @@ _ON_SCREEN = (
 )
 _KUBERNETES = "client.authentication.k8s.io/v1"
 _VERSIONS = (_KUBERNETES, f"{_KUBERNETES}beta1")
-_SOON = 60.0  # seconds: an ID token that ends earlier is renewed first
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,35 +52,16 @@ def _token(options: argparse.Namespace) -> int:
     if not may_print(options):
         return WRONG_USAGE
     session, _ = open_session(options)
-    token, end = _id_token(session) if options.id_token else (read_token(session), session.expires_at)
+    token: str = read_token(session)
+    end = session.expires_at
+    if options.id_token:
+        token = session.id_token
+        end = jwt_claim(token, "exp")
     if options.exec_credential:
         print(json.dumps(_exec_credential(token, end)))
     else:
         print(f"Authorization: {bearer(token)}" if options.header else str(token))
     return DONE
-
-
-def _id_token(session: SessionManager) -> tuple[Secret, float | None]:
-    """Return an ID token that has not expired, and its end.
-
-    Raises:
-        TokenError: Code ``id_token_missing``, or ``id_token_exp`` if a refresh brings no other.
-    """
-    read_token(session)
-    found = _id_token_in(session._engine.state.tokens)
-    if found is None or found[1] - time.time() < _SOON:
-        found = _id_token_in(asyncio.run(session.refresh()))
-    if found is None:
-        raise TokenError(code="id_token_missing")
-    if found[1] <= time.time():
-        raise TokenError("The provider sent no newer ID token with the refresh. Sign in again.", code="id_token_exp")
-    return found
-
-
-def _id_token_in(tokens: OAuthTokenSet | None) -> tuple[Any, float] | None:
-    if tokens is None or tokens.id_token is None:
-        return None
-    return tokens.id_token, jwt_claim(tokens.id_token, "exp") or 0.0
 
 
 def _exec_credential(token: str, end: float | None) -> dict[str, Any]:

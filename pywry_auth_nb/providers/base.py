@@ -352,6 +352,17 @@ class OAuthProvider(ABC):
         """
         return await self.get_userinfo(tokens.access_token)
 
+    def no_id_token(self) -> TokenError:
+        """Return the error that says why there is no ID token. Plain OAuth has none."""
+        return TokenError(f"{self.label} gives no ID token.", code="id_token_missing")
+
+    async def confirm_id_token(self, id_token: str) -> None:
+        """Check an ID token before it is used, unless it was checked when it came.
+
+        Raises:
+            TokenError: It was refused; the code names the rule.
+        """
+
     def check_continuity(self, old: OAuthTokenSet, new: OAuthTokenSet) -> None:
         """Check that refreshed tokens belong to the same user. Plain OAuth has nothing to compare.
 

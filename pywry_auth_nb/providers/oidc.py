@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .parameters import ClientAuth, Parameters, Value
     from .scopes import Scopes
 
+_NOT_KEPT = "An ID token cannot be checked without an issuer, so it is not kept. Set issuer_url, then sign in again."
+
 log = logging.getLogger("pywry_auth_nb")
 
 _DISCOVERY_DEADLINE = 30.0  # seconds
@@ -404,6 +406,19 @@ class GenericOIDCProvider(OAuthProvider):
         """
         await self.prepare()
         return await self._verifier.validate(id_token, nonce, None)
+
+    def no_id_token(self) -> TokenError:
+        """Return the error that says why there is no ID token."""
+        return TokenError(None if self._has_issuer else _NOT_KEPT, code="id_token_missing")
+
+    async def confirm_id_token(self, id_token: str) -> None:
+        """Validate an ID token of a provider for which that is turned off at a sign-in.
+
+        Raises:
+            TokenError: Validation failed; the code names the rule.
+        """
+        if not self._validates:
+            await self.validate_id_token(id_token)
 
     @property
     def _keys_url(self) -> str:

@@ -105,6 +105,18 @@ class RefreshTokenSource(ProviderTokenSource):
         """Return the claims in the tokens about their owner; see :meth:`OAuthProvider.claims`."""
         return self._provider.claims(tokens)
 
+    def no_id_token(self) -> TokenError:
+        """Return the error that says why there is no ID token; see :meth:`OAuthProvider.no_id_token`."""
+        return self._provider.no_id_token()
+
+    async def confirm_id_token(self, id_token: str) -> None:
+        """Check an ID token; see :meth:`OAuthProvider.confirm_id_token`.
+
+        Raises:
+            TokenError: It was refused.
+        """
+        await self._provider.confirm_id_token(id_token)
+
     def accept(self, old: OAuthTokenSet, new: OAuthTokenSet) -> OAuthTokenSet:
         """Return refreshed tokens as far as they continue the sign-in of ``old``.
 

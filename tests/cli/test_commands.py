@@ -221,9 +221,9 @@ def test_an_id_token(signed_in: Cli, idp: Idp) -> None:
     assert status["expirationTimestamp"] < time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 310))
 
 
-def test_an_id_token_that_has_expired(cli: Cli, idp: Idp, environment: pytest.MonkeyPatch) -> None:
+def test_an_id_token_that_is_about_to_end(cli: Cli, idp: Idp, environment: pytest.MonkeyPatch) -> None:
     """It is renewed with a refresh, before the access token ends."""
-    idp.claims = {"exp": int(time.time()) + 20}
+    idp.claims = {"iat": int(time.time()) - 300, "exp": int(time.time()) + 20}
     cli("login")
     first = asyncio.run(stored().initialize())
     idp.claims = {"exp": int(time.time()) + 900}

@@ -50,7 +50,7 @@ class Api:
                 self._serve()
 
             def _serve(self) -> None:
-                body = self._body().decode()
+                body = _body_of(self).decode()
                 token = self.headers.get("Authorization", "").removeprefix("Bearer ")
                 api.seen.append((self.path, token, body))
                 status, target = api.redirects.get(self.path, (200, ""))
@@ -65,17 +65,19 @@ class Api:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def _body(self) -> bytes:
-                if self.headers.get("Transfer-Encoding") != "chunked":
-                    return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                parts = []
-                while size := int(self.rfile.readline(), 16):
-                    parts.append(self.rfile.read(size))
-                    self.rfile.readline()
-                self.rfile.readline()
-                return b"".join(parts)
-
             def log_message(self, *_: object) -> None:
                 pass
 
         return Handler
+
+
+def _body_of(request: BaseHTTPRequestHandler) -> bytes:
+    """Read a body, whole or in chunks (RFC 9112 §7.1)."""
+    if request.headers.get("Transfer-Encoding") != "chunked":
+        return request.rfile.read(int(request.headers.get("Content-Length", 0)))
+    parts = []
+    while size := int(request.rfile.readline(), 16):
+        parts.append(request.rfile.read(size))
+        request.rfile.readline()
+    request.rfile.readline()
+    return b"".join(parts)

@@ -191,9 +191,7 @@ def test_a_body_that_is_used_up_is_not_sent_again(
 
 
 @clients_that_take_files
-def test_a_file_is_sent_again_from_where_it_began(
-    ask: Callable[..., int], signed_in: SessionManager, api: Api
-) -> None:
+def test_a_file_is_sent_again_from_where_it_began(ask: Callable[..., int], signed_in: SessionManager, api: Api) -> None:
     """A file is wound back for the second attempt, to where the caller had it."""
     old = signed_in.access_token
     api.refuse = lambda token: token == old

@@ -137,7 +137,8 @@ def test_a_bare_token_shows_that_it_is_one(session: SessionManager, flow: AuthFl
     asyncio.run(begin_and_complete(flow, idp))
     tokens = session._engine.state.tokens
     assert tokens is not None
-    values = [session.access_token, tokens.access_token, tokens.refresh_token, tokens.id_token, SECRET]
+    values = [session.access_token, session.id_token, session.token_provider()]
+    values += [tokens.access_token, tokens.refresh_token, tokens.id_token, SECRET]
     values[-1] = session.provider.client_secret
     for value in values:
         assert isinstance(value, str)
@@ -200,11 +201,12 @@ def test_a_traceback_with_all_variables_shows_nothing(signed_in: SessionManager,
 #: Runs cells in a real IPython whose provider hands out tokens and then says something wrong. Each cell reads secrets
 #: inside calls only, so that what is printed of a frame is ours. argv: traceback mode, file for the secrets.
 SHELL = """
-import asyncio, json, socket, sys, time, urllib.request
+import asyncio, json, socket, sys, threading, time, urllib.request
 from pathlib import Path
-import httpx, requests
+import aiohttp, httpx, httpx2, requests
 from IPython.core.interactiveshell import InteractiveShell
 from pywry_auth_nb import *
+from pywry_auth_nb.adapters import as_urllib3_pool
 from tests.support.idp import Answer, Idp
 
 idp = Idp().__enter__()
@@ -240,6 +242,17 @@ def closed():
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"http://127.0.0.1:{server.getsockname()[1]}/"
 
+def hangs_up():
+    server = socket.create_server(("127.0.0.1", 0))
+    def serve():
+        while True:
+            peer, _ = server.accept()
+            if peer.recv(65536):  # a request, and not a look whether the port is open
+                peer.close()
+                return server.close()
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{server.getsockname()[1]}/"
+
 def id_token():
     return idp.id_token(aud="somebody else")
 
@@ -253,7 +266,7 @@ class Shell(InteractiveShell):
 
 shell = Shell(user_ns={name: globals()[name] for name in
     ("provider", "session", "flow", "opened", "declined", "code", "refresh_token", "over", "id_token", "secret", "URI",
-     "fresh", "closed", "httpx", "requests",
+     "fresh", "closed", "hangs_up", "aiohttp", "httpx", "httpx2", "requests", "as_urllib3_pool",
      "FileTokenStore", "MicrosoftProvider", "OAuth2Settings", "RedisTokenStore", "get_token_store")})
 shell.colors = "NoColor"
 shell.run_line_magic("xmode", sys.argv[1])
@@ -291,11 +304,20 @@ CELLS = [
         "ConfigurationError"),
     ("chained", {}, "try:\\n    session.access_token\\nexcept Exception as error:\\n"
         "    raise RuntimeError('mine') from error", "RuntimeError"),
-    ("closed port, requests", {}, "await session.save_tokens(fresh())\\nrequests.get(closed(), auth=session.auth)",
-        "ConnectionError"),
-    ("closed port, httpx", {}, "httpx.get(closed(), auth=session.auth)", "ConnectError"),
+    ("no ID token", {}, "await session.save_tokens(fresh())\\nsession.id_token", "TokenError"),
     ("closed port, https", {}, "requests.get('https' + closed()[4:], auth=session.auth)", "ConnectionError"),
 ]
+ASKING = {
+    "requests": ("requests.get(URL, auth=session.auth)", "ConnectionError", "ConnectionError"),
+    "httpx": ("httpx.get(URL, auth=session.auth)", "ConnectError", "RemoteProtocolError"),
+    "httpx2": ("httpx2.get(URL, auth=session.auth)", "ConnectError", "RemoteProtocolError"),
+    "aiohttp": ("async with aiohttp.ClientSession(middlewares=(session.auth,)) as client:\\n    await client.post(URL)",
+        "ClientConnectorError", "ServerDisconnectedError"),
+    "urllib3": ("as_urllib3_pool(session, retries=False).request('GET', URL)", "NewConnectionError", "ProtocolError"),
+}
+for client, (cell, refused, broken) in ASKING.items():
+    CELLS.append((f"closed port, {client}", {}, cell.replace("URL", "closed()"), refused))
+    CELLS.append((f"hung up, {client}", {}, cell.replace("URL", "hangs_up()"), broken))
 for name, wrong, cell, expected in CELLS:
     idp.claims, idp.answers, idp.token_extra = {}, {}, {}
     for attribute, value in wrong.items():
@@ -324,7 +346,7 @@ def test_no_traceback_shows_a_secret(tmp_path: Path, mode: str) -> None:
     assert done.returncode == 0, done.stderr
     cells = re.split(r"^=== ", done.stdout, flags=re.MULTILINE)[1:]
 
-    assert len(cells) == 28
+    assert len(cells) == 37
     for cell in cells:
         name, _, rest = cell.partition(": ")
         expected, _, printed = rest.partition("\n")
