@@ -9,6 +9,7 @@ import requests
 from typing_extensions import assert_type
 
 from pywry_auth_nb import (
+    AccessToken,
     AccessTokenSource,
     AuthenticationError,
     AuthFlowManager,
@@ -49,7 +50,7 @@ from pywry_auth_nb import (
     reset_token_store,
 )
 from pywry_auth_nb._wire.error_codes import ErrorCode
-from pywry_auth_nb.adapters import as_azure_credential, as_google_credentials
+from pywry_auth_nb.adapters import as_azure_credential, as_google_credentials, as_urllib3_pool
 from pywry_auth_nb.auth import SessionAuth
 
 if TYPE_CHECKING:
@@ -162,8 +163,13 @@ def send() -> None:
     httpx.Client(auth=session.auth)
     httpx.AsyncClient(auth=session.auth)
     requests.get("https://api.example.org", auth=session.auth, timeout=5)
+    SessionAuth(session, ["https://api.example.org"], renew_on={403})
+    SessionManager(provider, renew_on={403, 419})
+    assert_type(session.token_provider(), AccessToken)
+    assert_type(session.id_token, str)
     as_google_credentials(session)
     as_azure_credential(session)
+    as_urllib3_pool(session, maxsize=4)
 
 
 def receive() -> None:
