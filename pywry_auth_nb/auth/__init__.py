@@ -98,24 +98,18 @@ class SessionAuth(httpx.Auth):
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Send a request of httpx or httpx2 with the token, and repeat it with a renewed one if it is refused."""
         attempt = self.attempt(str(request.url))
-        request.headers["Authorization"] = attempt.begin()
-        response = yield request
-        if attempt.is_refused(_answer(response), redirected=bool(response.history)):
-            renewed = attempt.renew()
-            if renewed is not None and _is_repeatable(request):
-                request.headers["Authorization"] = renewed
-                attempt.is_refused(_answer((yield request)), redirected=False)
+        header: str | None = attempt.begin()
+        while header is not None:
+            request.headers["Authorization"] = header
+            header = attempt.again(_answer(request, (yield request)))
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Do the same without blocking the caller's event loop."""
         attempt = self.attempt(str(request.url))
-        request.headers["Authorization"] = await attempt.begin_async()
-        response = yield request
-        if attempt.is_refused(_answer(response), redirected=bool(response.history)):
-            renewed = await attempt.renew_async()
-            if renewed is not None and _is_repeatable(request):
-                request.headers["Authorization"] = renewed
-                attempt.is_refused(_answer((yield request)), redirected=False)
+        header: str | None = await attempt.begin_async()
+        while header is not None:
+            request.headers["Authorization"] = header
+            header = await attempt.again_async(_answer(request, (yield request)))
 
     def __call__(self, request: Any, handler: Callable[[Any], Awaitable[Any]] | None = None) -> Any:
         """Do the same for a ``requests.PreparedRequest``; with ``handler``, for a request of aiohttp."""
@@ -129,16 +123,17 @@ def _also(base: type) -> type[SessionAuth]:
     return type(SessionAuth.__name__, (SessionAuth, base), {})
 
 
-def _answer(response: httpx.Response) -> Answer:
+def _answer(request: httpx.Request, response: httpx.Response) -> Answer:
     """Return what an answer of httpx or httpx2 says."""
     challenge, sent = response.headers.get("WWW-Authenticate", ""), response.request
-    return Answer(response.status_code, challenge, str(sent.url), sent.headers.get("Authorization"))
+    carried, redirected = sent.headers.get("Authorization"), bool(response.history)
 
+    def is_repeatable() -> bool:
+        """Whether the body is known, and not a stream that can be read once."""
+        try:
+            request.content  # noqa: B018 - raises RequestNotRead, of either library
+        except RuntimeError:
+            return False
+        return True
 
-def _is_repeatable(request: httpx.Request) -> bool:
-    """Whether the body of a request is known, and not a stream that can be read once."""
-    try:
-        request.content  # noqa: B018 - raises RequestNotRead
-    except RuntimeError:
-        return False
-    return True
+    return Answer(response.status_code, challenge, str(sent.url), carried, redirected, is_repeatable)

@@ -54,13 +54,17 @@ class Answer(NamedTuple):
         challenge: Its ``WWW-Authenticate``.
         url: What it answers, after redirects.
         carried: The ``Authorization`` of the request that it answers; a redirect to another origin loses it.
-        close: Closes it, if an error takes its place; httpx does that by itself.
+        redirected: Whether the request was redirected.
+        rewind: Makes the body ready to be sent again, and returns whether that is possible.
+        close: Closes the answer, if an error takes its place; httpx does that by itself.
     """
 
     status: int
     challenge: str
     url: str
     carried: str | None
+    redirected: bool
+    rewind: Callable[[], bool]
     close: Callable[[], object] = lambda: None
 
 
@@ -84,52 +88,51 @@ class Attempt:
         self._token = ""
         self._repeated = False
 
-    @property
-    def authorization(self) -> str:
-        """The header's value (RFC 6750 §2.1)."""
-        return bearer(self._token)
-
     def begin(self) -> str:
-        """Return the header's value for the request, with a valid token.
+        """Return the header's value for the request (RFC 6750 §2.1), with a valid token.
 
         Raises:
             AuthenticationError: What ``session.access_token`` raises.
         """
         self._token = self._session.access_token
-        return self.authorization
+        return bearer(self._token)
 
     async def begin_async(self) -> str:
         """Do the same without blocking the caller's event loop."""
         self._token = await self._session.get_access_token()
-        return self.authorization
+        return bearer(self._token)
 
-    def is_refused(self, answer: Answer, *, redirected: bool) -> bool:
-        """Whether ``answer`` refuses the token, so that another one may help. Not after a redirect, or a second time.
+    def again(self, answer: Answer) -> str | None:
+        """Return the header's value with which to repeat the request; None if ``answer`` is for the caller.
 
         Raises:
             InsufficientScopeError: The API needs scopes that the token lacks.
             StepUpRequired: The API needs a newer or stronger sign-in.
         """
-        self._raise_demand(answer)
-        return answer.status in self._rules.renew_on and not redirected and not self._repeated
+        if not self._is_refused(answer):
+            return None
+        return self._repeat(answer, renew(self._session, self._token) if answer.carried else self._token)
 
-    def renew(self) -> str | None:
-        """Return the header's value for the repetition, with a renewed token; None if there is none."""
-        return self._repeat(renew(self._session, self._token))
-
-    async def renew_async(self) -> str | None:
+    async def again_async(self, answer: Answer) -> str | None:
         """Do the same without blocking the caller's event loop."""
-        return self._repeat(await renew_async(self._session, self._token))
+        if not self._is_refused(answer):
+            return None
+        return self._repeat(answer, await renew_async(self._session, self._token) if answer.carried else self._token)
 
-    def _repeat(self, token: str | None) -> str | None:
-        if token is None:
+    def _is_refused(self, answer: Answer) -> bool:
+        """Whether another token may help: not after a redirect, which may have led elsewhere, or a second time."""
+        self._raise_demand(answer)
+        return answer.status in self._rules.renew_on and not answer.redirected and not self._repeated
+
+    def _repeat(self, answer: Answer, token: str | None) -> str | None:
+        if token is None or not answer.rewind():
             return None
         self._token, self._repeated = token, True
-        return self.authorization
+        return bearer(token)
 
     def _raise_demand(self, answer: Answer) -> None:
         """Raise what an answer demands, if its request carried the token."""
-        if answer.status not in _DEMANDS or not answer.challenge or answer.carried != self.authorization:
+        if answer.status not in _DEMANDS or not answer.challenge or answer.carried != bearer(self._token):
             return
         origin = origin_of(answer.url)
         demand = demand_in(answer.challenge, origin.host) if self._rules.destinations.may_include(origin) else None

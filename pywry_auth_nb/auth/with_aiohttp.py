@@ -54,25 +54,21 @@ async def _send_authorized(
     request: Any, handler: Handler, new_attempt: Callable[..., Attempt], *, redirected: bool
 ) -> Any:
     attempt = new_attempt(str(request.url), proxied=request.proxy is not None)
-    request.headers["Authorization"] = await attempt.begin_async()
-    response = await handler(request)
-    if not attempt.is_refused(_answer(request, response), redirected=redirected):
-        return response
-    renewed = await attempt.renew_async()
-    if renewed is None or not _is_repeatable(request.body):
-        return response
-    response.release()
-    request.headers["Authorization"] = renewed
-    repeated = await handler(request)
-    attempt.is_refused(_answer(request, repeated), redirected=False)
-    return repeated
+    header: str | None = await attempt.begin_async()
+    while True:
+        request.headers["Authorization"] = header
+        response = await handler(request)
+        header = await attempt.again_async(_answer(request, response, redirected=redirected))
+        if header is None:
+            return response
+        response.release()
 
 
-def _is_repeatable(body: Any) -> bool:
-    """Whether a body can be sent again; aiohttp's own payloads say so, and no body is empty bytes."""
-    return not getattr(body, "consumed", body != b"")
-
-
-def _answer(request: Any, response: Any) -> Answer:
+def _answer(request: Any, response: Any, *, redirected: bool) -> Answer:
     challenge = ", ".join(response.headers.getall("WWW-Authenticate", ()))
-    return Answer(response.status, challenge, str(request.url), request.headers.get("Authorization"), response.close)
+    carried, body = request.headers.get("Authorization"), request.body
+
+    def is_repeatable() -> bool:  # aiohttp's own payloads say so, and no body is empty bytes
+        return not getattr(body, "consumed", body != b"")
+
+    return Answer(response.status, challenge, str(request.url), carried, redirected, is_repeatable, response.close)

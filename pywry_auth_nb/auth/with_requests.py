@@ -15,39 +15,34 @@ if TYPE_CHECKING:
 def authorize(request: Any, new_attempt: Callable[[str], Attempt]) -> Any:
     """Add the token to a ``PreparedRequest``, and repeat it if it is refused."""
     attempt = new_attempt(request.url)
-    authorization = attempt.begin()
-    connects = may_connect(request.url)
-    if connects:
-        request.headers["Authorization"] = authorization
+    header = attempt.begin()
+    if may_connect(request.url):
+        request.headers["Authorization"] = header
     body = Body(request.body)
 
-    def again(response: Any, **options: Any) -> Any:
-        """Repeat the request on the same connection after a refusal."""
-        if not attempt.is_refused(_answer(response), redirected=response.request.url != request.url):
-            return response
-        renewed = attempt.renew() if connects else authorization
-        if renewed is None or not body.rewind():
-            return response
-        response.content  # noqa: B018 - read it, so that the connection can be reused
-        response.close()
-        repeated = response.request.copy()
-        repeated.headers["Authorization"] = renewed
-        answer = response.connection.send(repeated, **options)
-        answer.history.append(response)
-        answer.request = repeated
-        attempt.is_refused(_answer(answer), redirected=False)
-        return answer
+    def answered(response: Any, **options: Any) -> Any:
+        """Return the response, or that to a repetition on the same connection."""
+        redirected = response.request.url != request.url
+        while (header := attempt.again(_answer(response, body, redirected=redirected))) is not None:
+            response = _repeat(response, header, options)
+        return response
 
-    request.register_hook("response", again)
+    request.register_hook("response", answered)
     return request
 
 
-def _answer(response: Any) -> Answer:
-    sent = response.request
-    return Answer(
-        response.status_code,
-        response.headers.get("WWW-Authenticate", ""),
-        sent.url,
-        sent.headers.get("Authorization"),
-        response.close,
-    )
+def _repeat(response: Any, header: str, options: dict[str, Any]) -> Any:
+    response.content  # noqa: B018 - read it, so that the connection can be reused
+    response.close()
+    request = response.request.copy()
+    request.headers["Authorization"] = header
+    repeated = response.connection.send(request, **options)
+    repeated.history.append(response)
+    repeated.request = request
+    return repeated
+
+
+def _answer(response: Any, body: Body, *, redirected: bool) -> Answer:
+    challenge, sent = response.headers.get("WWW-Authenticate", ""), response.request
+    carried = sent.headers.get("Authorization")
+    return Answer(response.status_code, challenge, sent.url, carried, redirected, body.rewind, response.close)

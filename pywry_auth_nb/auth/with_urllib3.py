@@ -32,27 +32,21 @@ def pool_manager(urllib3: Any, new_attempt: Callable[[str], Attempt], shown: str
             retries = retry.from_int(kw.get("retries"), redirect=redirect, default=options.get("retries"))
             if _redirects_in(retries):
                 return super().urlopen(method, url, redirect, **kw)
-            attempt = new_attempt(url)
-            authorization = attempt.begin()
-            connects = may_connect(url)
-            body = Body(kw.get("body"))
+            attempt, body = new_attempt(url), Body(kw.get("body"))
+            header: str | None = attempt.begin()
             unsafe = {*retries.remove_headers_on_redirect, "authorization"}
             kw["retries"] = retries.new(remove_headers_on_redirect=unsafe)
             headers = self.headers if kw.get("headers") is None else kw["headers"]
-            kw["headers"] = _with(headers, authorization) if connects else headers
-            response = super().urlopen(method, url, redirect, **kw)
-            sent = authorization if connects else None
-            if not attempt.is_refused(_answer(response, url, sent), redirected=bool(_redirects_in(response.retries))):
-                return response
-            renewed = attempt.renew() if connects else authorization
-            if renewed is None or not body.rewind():
-                return response
-            response.drain_conn()
-            response.release_conn()
-            kw["headers"] = _with(headers, renewed)
-            repeated = super().urlopen(method, url, redirect, **kw)
-            attempt.is_refused(_answer(repeated, url, renewed), redirected=False)
-            return repeated
+            sent = header if may_connect(url) else None
+            while True:
+                kw["headers"] = _with(headers, sent)
+                response = super().urlopen(method, url, redirect, **kw)
+                header = attempt.again(_answer(response, url, sent, body))
+                if header is None:
+                    return response
+                response.drain_conn()
+                response.release_conn()
+                sent = header
 
         def __repr__(self) -> str:
             return shown
@@ -60,8 +54,10 @@ def pool_manager(urllib3: Any, new_attempt: Callable[[str], Attempt], shown: str
     return AuthorizedPoolManager(**options)
 
 
-def _with(headers: Any, authorization: str) -> dict[str, str]:
+def _with(headers: Any, authorization: str | None) -> Any:
     """Return headers with a token, as a dictionary: urllib3's own kind would show it in a traceback with variables."""
+    if authorization is None:
+        return headers
     others = {name: headers[name] for name in headers if name.lower() != "authorization"}
     return {**others, "Authorization": authorization}
 
@@ -70,11 +66,11 @@ def _redirects_in(retries: Any) -> list[Any]:
     return [each for each in getattr(retries, "history", ()) if each.redirect_location]
 
 
-def _answer(response: Any, url: str, sent: str | None) -> Answer:
+def _answer(response: Any, url: str, sent: str | None, body: Body) -> Answer:
     """Return what an answer says; after a redirect to another origin, its request carried no token."""
-    left = False
-    for hop in _redirects_in(response.retries):
-        here, url = url, urljoin(url, hop.redirect_location)
-        left = left or origin_of(here) != origin_of(url)
+    redirects = _redirects_in(response.retries)
+    for redirect in redirects:
+        here, url = url, urljoin(url, redirect.redirect_location)
+        sent = sent if origin_of(here) == origin_of(url) else None
     challenge = ", ".join(response.headers.getlist("WWW-Authenticate"))
-    return Answer(response.status, challenge, url, None if left else sent, response.close)
+    return Answer(response.status, challenge, url, sent, bool(redirects), body.rewind, response.close)

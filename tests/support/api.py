@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class Api:
     """An API on loopback that takes tokens: ``refuse`` of them get 401. It writes down what it was sent.
 
-    ``demand`` returns the status and the challenges (WWW-Authenticate) with which it answers a token, or None.
+    ``demand`` returns the status and the challenges (WWW-Authenticate) with which it answers a token, or None. Its
+    answers have no ``body``, unless a test gives them one.
 
     Use it as a context manager.
     """
@@ -22,6 +23,7 @@ class Api:
         self.seen: list[tuple[str, str, str]] = []
         self.refuse: Callable[[str], bool] = lambda _: False
         self.demand: Callable[[str], tuple[int, list[str]] | None] = lambda _: None
+        self.body = b""
         self.redirects: dict[str, tuple[int, str]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -62,8 +64,9 @@ class Api:
                     self.send_header("WWW-Authenticate", challenge)
                 if target:
                     self.send_header("Location", target)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(api.body)))
                 self.end_headers()
+                self.wfile.write(api.body)
 
             def log_message(self, *_: object) -> None:
                 pass

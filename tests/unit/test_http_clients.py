@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tests.support.http_clients import Opener
     from tests.support.idp import Idp
 
+LONG = b"x" * 1_000_000
 SCOPE = 'Bearer error="insufficient_scope", scope="files.read"'
 
 
@@ -249,6 +250,22 @@ def test_aiohttp_sends_nothing_to_this_machine_through_a_proxy(signed_in: Sessio
     assert proxy.seen == []
 
 
+def test_aiohttp_needs_no_other_connection(signed_in: SessionManager, api: Api) -> None:
+    """The one of a refusal is given back before the request is repeated."""
+    old = signed_in.access_token
+    api.refuse, api.body = lambda token: token == old, LONG
+
+    async def ask() -> tuple[int, bytes]:
+        only_one, limit = aiohttp.TCPConnector(limit=1), aiohttp.ClientTimeout(10)
+        async with (
+            aiohttp.ClientSession(middlewares=(signed_in.auth,), connector=only_one, timeout=limit) as client,
+            client.get(api.url) as response,
+        ):
+            return response.status, await response.read()
+
+    assert asyncio.run(ask()) == (200, LONG)
+
+
 def test_web_sockets_begin_as_requests(signed_in: SessionManager, api: Api) -> None:
     """``wss:`` is as good as ``https:``, and an origin is the same one; ``ws:`` is for this machine alone."""
     auth = SessionAuth(signed_in, ["https://api.example.org", api.url])
@@ -289,11 +306,11 @@ def test_urllib3_headers_stay(signed_in: SessionManager, api: Api) -> None:
     assert set(api.tokens()) == {signed_in.access_token}
 
 
-def test_urllib3_answers_that_are_read_later(signed_in: SessionManager, api: Api) -> None:
-    """A refusal whose body was not read is followed by a repetition all the same."""
+def test_urllib3_repeats_on_the_same_connection(signed_in: SessionManager, api: Api) -> None:
+    """A refusal is read to its end first, also if the caller reads answers by parts: no other connection is needed."""
     old = signed_in.access_token
-    api.refuse = lambda token: token == old
-    with as_urllib3_pool(signed_in) as pool:
-        answer = pool.request("GET", api.url, preload_content=False)
-        assert (answer.status, answer.read()) == (200, b"")
+    api.refuse, api.body = lambda token: token == old, LONG
+    with as_urllib3_pool(signed_in, maxsize=1, block=True) as pool:
+        answer = pool.request("GET", api.url, preload_content=False, pool_timeout=5)
+        assert (answer.status, answer.read()) == (200, LONG)
         answer.release_conn()
