@@ -45,7 +45,6 @@ def pool_manager(urllib3: Any, new_attempt: Callable[[str], Attempt], shown: str
                 if header is None:
                     return response
                 response.drain_conn()
-                response.release_conn()
                 sent = header
 
         def __repr__(self) -> str:

@@ -68,6 +68,18 @@ def test_an_open_client_is_good_after_a_refusal(opener: Opener, signed_in: Sessi
 
 
 @every_client
+def test_a_request_is_repeated_once(
+    ask: Callable[..., int], signed_in: SessionManager, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if more renewals were to be had: an API that refuses each new token sees two of them."""
+    monkeypatch.setattr("pywry_auth_nb._session.state._REJECTED_PAUSE", 0.0)
+    api.refuse = lambda _: len(api.seen) < 10
+
+    assert ask(signed_in, api.url) == 401
+    assert len(set(api.tokens())) == len(api.seen) == 2
+
+
+@every_client
 @pytest.mark.parametrize("status", [403, 419])
 def test_other_refusals_can_be_named(
     ask: Callable[..., int], signed_in: SessionManager, api: Api, idp: Idp, status: int
