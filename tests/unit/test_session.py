@@ -667,9 +667,9 @@ def test_login_never_returns_an_expired_token(
 #: What people may use of a session; docs/coming-from-pywry.md and docs/usage.md have it.
 API = {
     *("access_token", "allowed_origins", "auth", "display_name", "doctor", "error", "expires_at", "from_settings"),
-    *("get_access_token", "headers", "initialize", "login", "logout", "on_reauth_required", "provider", "refresh"),
-    *("refresh_buffer_seconds", "require", "save_tokens", "scopes", "session_key", "session_store", "status"),
-    *("store_key", "token_store", "user", "userinfo"),
+    *("get_access_token", "get_id_token", "headers", "id_token", "initialize", "login", "logout", "on_reauth_required"),
+    *("provider", "refresh", "refresh_buffer_seconds", "renew_on", "require", "save_tokens", "scopes", "session_key"),
+    *("session_store", "status", "store_key", "token_provider", "token_store", "user", "userinfo"),
 }
 
 
