@@ -1,4 +1,4 @@
-"""A session as the credentials of Google's and Azure's libraries, run with those libraries."""
+"""A session as the credentials of other libraries, run with those libraries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from azure.core.rest import HttpRequest
 from google.auth.transport.requests import AuthorizedSession
 
 from pywry_auth_nb import AuthenticationError, ConfigurationError, LoginRequired, SessionManager
-from pywry_auth_nb.adapters import as_azure_credential, as_google_credentials
+from pywry_auth_nb.adapters import as_azure_credential, as_google_credentials, as_urllib3_pool
 from tests.support.aging import expire
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def test_azure_is_told_when_the_token_ends(signed_in: SessionManager) -> None:
     [
         (as_google_credentials, "google.auth.credentials", "google"),
         (as_azure_credential, "azure.core.credentials", "azure"),
+        (as_urllib3_pool, "urllib3", "urllib3"),
     ],
 )
 def test_a_missing_package_is_named(

@@ -389,7 +389,7 @@ CELLS = [
     "provider",
     "provider.client_secret",
     "display(session, widget, provider, flow, session.token_store, session.user, session._engine.state)",
-    "[session, provider, session.access_token, session._engine.state.tokens, result, session.login()]",
+    "[session, session.access_token, session.id_token, session._engine.state.tokens, result, session.login()]",
     "vars(session._engine.state.tokens)",
     "await session.refresh()",
     "%xmode Verbose",

@@ -120,6 +120,18 @@ def test_it_is_renewed_before_it_ends(session: SessionManager, flow: AuthFlowMan
     assert claims_of(read.pop())["exp"] > time.time() + 200
 
 
+def test_kernels_that_share_a_sign_in_renew_it_once(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
+    """The other one takes over what the first has stored."""
+    signed_in_with(idp, flow, left=-10)
+    other = SessionManager(GenericOIDCProvider(CLIENT, issuer_url=idp.issuer), session.token_store)
+    assert other.access_token
+    with ThreadPoolExecutor(2) as pool:
+        read = {*pool.map(lambda each: each.id_token, [session, other])}
+
+    assert len(read) == 1
+    assert idp.requests_to("/token") == 2
+
+
 def test_a_provider_that_sends_no_new_one(session: SessionManager, flow: AuthFlowManager, idp: Idp) -> None:
     """OIDC Core §12.2 lets it: the old one is returned while it lasts, and no read causes another refresh."""
     first = signed_in_with(idp, flow, left=20)
