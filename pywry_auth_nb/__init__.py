@@ -25,7 +25,10 @@ if TYPE_CHECKING:
         TokenRefreshError,
         TokenStoreError,
     )
+    from .exits.exits import Exits
+    from .exits.presets import Audience, Role
     from .flow import AuthFlowManager, AuthFlowResult, AuthFlowState
+    from .handle import TokenHandle
     from .pkce import PKCEChallenge
     from .providers import (
         AccessTokenSource,
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessToken",
     "AccessTokenSource",
+    "Audience",
     "AuthFlowCancelled",
     "AuthFlowManager",
     "AuthFlowResult",
@@ -68,6 +72,7 @@ __all__ = [
     "ClientCredentialsSource",
     "ClientKey",
     "ConfigurationError",
+    "Exits",
     "FileTokenStore",
     "GenericOIDCProvider",
     "GitHubProvider",
@@ -87,10 +92,12 @@ __all__ = [
     "PKCEChallenge",
     "RedisTokenStore",
     "RefreshTokenSource",
+    "Role",
     "SessionManager",
     "StepUpRequired",
     "TokenError",
     "TokenExpiredError",
+    "TokenHandle",
     "TokenRefreshError",
     "TokenStore",
     "TokenStoreError",
@@ -102,7 +109,10 @@ __all__ = [
 
 _HOME = {
     "errors": [name for name in __all__ if name.endswith(("Error", "Cancelled", "Timeout", "Required"))],
+    "exits.exits": ["Exits"],
+    "exits.presets": ["Audience", "Role"],
     "flow": ["AuthFlowManager", "AuthFlowResult", "AuthFlowState"],
+    "handle": ["TokenHandle"],
     "pkce": ["PKCEChallenge"],
     "callback_server": ["OAuthCallbackServer"],
     "providers": [

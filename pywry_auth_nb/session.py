@@ -28,13 +28,19 @@ from .providers.scopes import union
 from .tokens import bearer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine
+    import os
+    from collections.abc import Callable, Collection, Coroutine, Mapping
 
     from typing_extensions import Never, Self
 
     from ._sign_in.authorization import AuthFlowResult
     from .auth import SessionAuth
     from .doctor.findings import Report
+    from .exits.exits import Exits
+    from .exits.gate import Gate
+    from .exits.holder import TokenKind
+    from .exits.presets import Audience, Role
+    from .handle import TokenHandle
     from .providers import OAuthProvider
     from .providers.scopes import Scopes
     from .token_store import TokenStore
@@ -177,6 +183,7 @@ class SessionManager(t.HasTraits):
         )
         self._sign_ins = SignIns(self._engine)
         self._sign_ins.configure(settings)
+        self._gate: Gate | None = None
         self._widget: Any = None  # a weak reference to the widget that displays this session
         if allowed_origins is not None or renew_on != ():
             self.auth  # noqa: B018 - refuses what is not an origin or a status code now, not at the first request
@@ -361,6 +368,72 @@ class SessionManager(t.HasTraits):
         """
         return await self._engine.initialize()
 
+    # -- other programs -----------------------------------------------------------------------------------------------
+
+    def serve(
+        self,
+        *,
+        aws: Role | None = None,
+        google: Audience | None = None,
+        anthropic: bool = False,
+        databricks: bool = False,
+        files: Collection[str | os.PathLike[str]] | Mapping[Any, TokenKind] = (),
+        environment: bool = True,
+    ) -> Exits:
+        """Serve this sign-in to other programs on this machine, such as subprocesses and workers.
+
+        It begins an endpoint on loopback that gives tokens to programs that hold its key, which is in a file that only
+        this account may read; and files whose tokens are always fresh. The presets make the clients of these services
+        find them. All of it ends with :meth:`Exits.close`, a sign-out, this session or this kernel. A second call
+        takes the place of the first.
+
+        Args:
+            aws: A role of AWS, MinIO or Ceph, for boto3, s3fs and all others that know a container's credentials.
+            google: A provider of workload identity federation, for the clients of Google Cloud.
+            anthropic: Whether to serve the ID token to Anthropic's clients.
+            databricks: Whether to serve the ID token to those of Databricks.
+            files: Paths that an access token is kept at; or a mapping of paths to ``"access_token"`` or ``"id_token"``.
+            environment: Whether to set the variables in this kernel, so that the programs that it starts have them.
+
+        Raises:
+            ConfigurationError: Code ``preset_unavailable``: it cannot work here; the message says why.
+            LoginRequired: No user is signed in.
+            TokenExpiredError: The token has expired and could not be renewed.
+        """
+        __tracebackhide__ = True
+        return self._open_gate().serve(
+            aws=aws,
+            google=google,
+            anthropic=anthropic,
+            databricks=databricks,
+            files=files,
+            set_environment=environment,
+        )
+
+    def handle(self, *, seconds: float | None = None) -> TokenHandle:
+        """Return an object for workers on this machine: it can be pickled, and asks this kernel for each token.
+
+        Args:
+            seconds: How long it is good; as long as this sign-in, session and kernel when left out.
+
+        Raises:
+            LoginRequired: No user is signed in.
+            TokenExpiredError: The token has expired and could not be renewed.
+        """
+        __tracebackhide__ = True
+        from .handle import TokenHandle
+
+        port, key = self._open_gate().grant(None if seconds is None else seconds_or_forever(seconds))
+        origins = None if self.allowed_origins is None else tuple(self.allowed_origins)
+        return TokenHandle(port, key, allowed_origins=origins)
+
+    def _open_gate(self) -> Gate:
+        from .exits.gate import Gate
+
+        if self._gate is None or self._gate.closed:
+            self._gate = Gate(self, self._engine)
+        return self._gate
+
     # -- signing in and out -------------------------------------------------------------------------------------------
 
     def login(
@@ -470,6 +543,8 @@ class SessionManager(t.HasTraits):
         return Begun(self._sign_out(everywhere=everywhere))
 
     async def _sign_out(self, *, everywhere: bool) -> LogoutResult:
+        if self._gate is not None:
+            self._gate.close()
         result = await self._sign_ins.sign_out()
         if not everywhere:
             return result
@@ -509,6 +584,6 @@ class SessionManager(t.HasTraits):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "A session holds secrets and a background task, so it cannot be pickled or copied. Send "
-            "session.access_token to the other process, or create a session there."
+            "A session holds secrets and a background task, so it cannot be pickled or copied. Send session.handle() "
+            "to a worker on this machine, or create a session there."
         )

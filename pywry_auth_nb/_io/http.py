@@ -111,6 +111,19 @@ class HttpClient:
             raise TokenError(code="bad_response", host=urlsplit(url).hostname)
         return reply.headers.get("content-type", "").partition(";")[0].strip().lower(), reply.body
 
+    async def post_form(self, url: str, form: Mapping[str, str], *, accept: str) -> tuple[int, bytes]:
+        """Send a form, and return the status and the body of the response, whatever they are.
+
+        Raises:
+            TokenError: As for :meth:`request`.
+        """
+        check_url(url)
+        content = {"data": form, "headers": {"Accept": accept}}
+        reply = await self._bounded("POST", url, content, self._deadline)
+        if isinstance(reply, TokenError):
+            raise reply
+        return reply.status, reply.body
+
     async def _bounded(self, method: str, url: str, content: dict[str, Any], deadline: float) -> Reply | TokenError:
         """Return the reply within the deadline, or the error to raise.
 

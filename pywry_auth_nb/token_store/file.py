@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .._io.files import TEMPORARY, replace_file, sync_folder
 from ..errors import ConfigurationError
 from ..tokens import secret_or_none
 from .base import PackedStore, bounded, each, lease_on
-from .locks import LOCK_DEADLINE, Locks, digest, own_folder, unusable
+from .locks import Locks, digest, own_folder, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 _SLOW = "The folder of the tokens does not answer. If it is on a network drive, check the connection, then try again."
 _SUFFIX = ".tokens"
-_TEMPORARY = ".tmp"
 
 
 class FileTokenStore(PackedStore):
@@ -96,7 +94,7 @@ class FileTokenStore(PackedStore):
                 if current not in (old, new):
                     return False
                 self._clear_temporary(key)
-                self._replace(self._file(key), json.dumps(key).encode("ascii") + b"\n" + new)
+                replace_file(self._file(key), json.dumps(key).encode("ascii") + b"\n" + new)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise unusable(self.path, error) from None
         return True
@@ -119,7 +117,7 @@ class FileTokenStore(PackedStore):
             with self._locks.hold(key):
                 self._clear_temporary(key)
                 self._file(key).unlink(missing_ok=True)
-                _sync_folder(self.path)
+                sync_folder(self.path)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise unusable(self.path, error) from None
 
@@ -139,26 +137,11 @@ class FileTokenStore(PackedStore):
                 if key is not None and self._file(key).name == file.name:
                     yield key
 
-    def _replace(self, file: Path, content: bytes) -> None:
-        """Write ``content`` to a temporary file, then rename it to ``file`` atomically."""
-        temporary = file.with_name(f".{file.name}.{secrets.token_hex(8)}{_TEMPORARY}")
-        try:
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:  # noqa: PTH123
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            _rename(temporary, file)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-        _sync_folder(self.path)
-
     def _clear_temporary(self, key: str) -> None:
         """Remove files that a killed writer of this record left. We hold the lock, so no other writer is active."""
         start = f".{self._file(key).name}."
         for entry in os.scandir(self.path):
-            if entry.name.startswith(start) and entry.name.endswith(_TEMPORARY):
+            if entry.name.startswith(start) and entry.name.endswith(TEMPORARY):
                 Path(entry.path).unlink(missing_ok=True)
 
     def _file(self, key: str) -> Path:
@@ -183,31 +166,3 @@ def _key_in(line: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     return key if isinstance(key, str) else None
-
-
-def _rename(temporary: Path, file: Path) -> None:
-    """Rename to ``file``. Windows refuses while a reader or a virus scanner has it open, so retry for a while."""
-    end = time.monotonic() + LOCK_DEADLINE
-    while not _renamed(temporary, file, patient=os.name == "nt" and time.monotonic() < end):
-        time.sleep(0.02)
-
-
-def _renamed(temporary: Path, file: Path, *, patient: bool) -> bool:
-    try:
-        temporary.replace(file)
-    except PermissionError:
-        if not patient:
-            raise
-        return False
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync a folder, so that renames survive a power failure; Windows has no such call."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

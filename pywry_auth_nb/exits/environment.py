@@ -1,0 +1,64 @@
+"""Variables that are set in this process for a while, by several who may want the same one."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from .._io import fork
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_lock = threading.Lock()
+_layers: list[tuple[object, dict[str, str]]] = []  # the last one counts
+_before: dict[str, str | None] = {}
+
+
+def _start_over() -> None:
+    """Leave the variables as they are in a forked child: they lead to its parent."""
+    global _lock  # noqa: PLW0603 - one per process is the point
+    _lock = threading.Lock()
+    _layers.clear()
+    _before.clear()
+
+
+fork.in_child(_start_over)
+
+
+def put(owner: object, variables: Mapping[str, str]) -> None:
+    """Set variables for ``owner``, in place of its earlier ones."""
+    _change(owner, dict(variables))
+
+
+def take_back(owner: object) -> None:
+    """Give the variables of ``owner`` the values of before, but for those that were changed since."""
+    _change(owner, {})
+
+
+def _change(owner: object, variables: dict[str, str]) -> None:
+    with _lock:
+        shown = _shown()
+        _layers[:] = [layer for layer in _layers if layer[0] is not owner]
+        if variables:
+            _layers.append((owner, variables))
+        after = _shown()
+        for name in shown.keys() | after.keys():
+            _set(name, shown.get(name), after.get(name))
+
+
+def _shown() -> dict[str, str]:
+    return {name: value for _, variables in _layers for name, value in variables.items()}
+
+
+def _set(name: str, shown: str | None, value: str | None) -> None:
+    if shown is None:
+        _before[name] = os.environ.get(name)
+    elif os.environ.get(name) != shown:
+        return  # another one has changed it
+    value = _before.pop(name, None) if value is None else value
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
