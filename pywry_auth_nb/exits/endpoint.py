@@ -165,7 +165,6 @@ class _Server(HTTPServer):
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         """Serve a connection. If there are too many, close the oldest that is not being answered."""
-        stream.set_nodelay(True)
         for known in [known for known in self.streams if known.closed()]:
             del self.streams[known]
         idle = [known for known, answering in self.streams.items() if not answering]

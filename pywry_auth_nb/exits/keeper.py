@@ -89,7 +89,8 @@ class FileKeeper:
         return until
 
     def _write_one(self, files: list[FreshFile], token: str) -> None:
-        if any([file.write(token) for file in files]):
+        changed = [file for file in files if file.write(token)]
+        if changed:
             self._folder.list_files({each.path: each.text for each in self._files})
 
 

@@ -1,0 +1,1 @@
+"""What other programs on this machine get of one sign-in."""
