@@ -12,13 +12,14 @@ from .auth.with_urllib3 import pool_manager
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from .handle import TokenHandle
     from .session import SessionManager
 
 _PACKAGES = {"google": "google-auth", "azure": "azure-core"}  # by the names of our extras, if they differ
 _UNKNOWN_LIFETIME = 300.0  # seconds after which a library asks again for a token without an expiry
 
 
-def as_google_credentials(session: SessionManager) -> Any:
+def as_google_credentials(session: SessionManager | TokenHandle) -> Any:
     """Return ``google.auth.credentials.Credentials`` for the clients of Google Cloud, kept fresh by ``session``.
 
     Raises:
@@ -46,7 +47,7 @@ def as_google_credentials(session: SessionManager) -> Any:
 
         def refresh(self, request: Any) -> None:  # noqa: ARG002 - the session has its own transport
             """Renew the token after a server refused it (401)."""
-            renew(session, self._sent.token)
+            renew(session, self._sent.token)  # type: ignore[arg-type]
 
         def before_request(self, request: Any, method: str, url: str, headers: Any) -> None:
             """Add the token to a request, if it may be sent to ``url``."""
@@ -56,10 +57,14 @@ def as_google_credentials(session: SessionManager) -> Any:
         def __repr__(self) -> str:
             return f"<Google credentials of {session!r}>"
 
+        def __reduce__(self) -> Any:
+            """Pickle credentials of a handle; a session says that it cannot be sent."""
+            return as_google_credentials, (session,)
+
     return SessionCredentials()
 
 
-def as_azure_credential(session: SessionManager) -> Any:
+def as_azure_credential(session: SessionManager | TokenHandle) -> Any:
     """Return a ``TokenCredential`` for the clients of the Azure SDK, kept fresh by ``session``.
 
     The token has the scopes of the sign-in: sign in with the scope of the service, such as
@@ -90,10 +95,14 @@ def as_azure_credential(session: SessionManager) -> Any:
         def __repr__(self) -> str:
             return f"<Azure credential of {session!r}>"
 
+        def __reduce__(self) -> Any:
+            """Pickle a credential of a handle; a session says that it cannot be sent."""
+            return as_azure_credential, (session,)
+
     return SessionCredential()
 
 
-def as_urllib3_pool(session: SessionManager, **options: Any) -> Any:
+def as_urllib3_pool(session: SessionManager | TokenHandle, **options: Any) -> Any:
     """Return a ``urllib3.PoolManager`` that adds the token to its requests, by the rules of ``session.auth``.
 
     Args:
@@ -107,7 +116,7 @@ def as_urllib3_pool(session: SessionManager, **options: Any) -> Any:
     return pool_manager(urllib3, session.auth.attempt, f"<urllib3 pool of {session!r}>", **options)
 
 
-def _token_and_expiry(session: SessionManager) -> tuple[str, int]:
+def _token_and_expiry(session: SessionManager | TokenHandle) -> tuple[str, int]:
     """Return the token and its expiry in epoch seconds, which may be too early but is never too late."""
     session.access_token  # noqa: B018 - renews it if necessary
     expiry = session.expires_at  # read before the token, which may be renewed in between

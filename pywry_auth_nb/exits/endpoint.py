@@ -180,7 +180,7 @@ class _Server(HTTPServer):
 
     def close_in_child(self) -> None:
         """Close the sockets in a forked child. The parent's loop has its own, and goes on."""
-        for each in [*self._sockets.values(), *(stream.socket for stream in self.streams)]:
+        for each in [*self._sockets.values(), *(stream.socket for stream in self.streams if not stream.closed())]:
             each.close()
 
 

@@ -45,19 +45,18 @@ def _change(owner: object, variables: dict[str, str]) -> None:
             _layers.append((owner, variables))
         after = _shown()
         for name in shown.keys() | after.keys():
-            _set(name, shown.get(name), after.get(name))
+            is_ours = name in shown and os.environ.get(name) == shown[name]
+            if not is_ours and name in variables:
+                _before[name] = os.environ.get(name)
+            if is_ours or name in variables:
+                _set(name, after[name] if name in after else _before.pop(name))
 
 
 def _shown() -> dict[str, str]:
     return {name: value for _, variables in _layers for name, value in variables.items()}
 
 
-def _set(name: str, shown: str | None, value: str | None) -> None:
-    if shown is None:
-        _before[name] = os.environ.get(name)
-    elif os.environ.get(name) != shown:
-        return  # another one has changed it
-    value = _before.pop(name, None) if value is None else value
+def _set(name: str, value: str | None) -> None:
     if value is None:
         os.environ.pop(name, None)
     else:

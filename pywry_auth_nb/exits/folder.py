@@ -122,12 +122,20 @@ def usable_path(path: str | os.PathLike[str]) -> Path:
         for each in reversed(file.parents):
             if not each.is_dir():
                 each.mkdir(mode=0o700, exist_ok=True)
-        exists = os.path.lexists(file)
+        exists = _exists(file)
     except (OSError, ValueError) as error:
         raise _unusable(f"{file} cannot be used for a token: {_reason(error)}. Name another path.") from None
     if exists:
         raise _unusable(f"{file} exists already, and is not replaced. Remove it, or name another path.")
     return file
+
+
+def _exists(file: Path) -> bool:
+    try:
+        file.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,6 @@ import math
 import shlex
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from .._io import fork
@@ -53,7 +52,8 @@ class Gate:
         self._holder = Holder(engine)
         self._endpoint = Endpoint()
         self._http = HttpClient()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # one call of serve() at a time
+        self._removing = threading.Lock()
         self._folder: Folder | None = None
         self._own = Grant({})  # the key in the folder; what it is good for is replaced by each call of serve()
         self._served: Exits | None = None
@@ -152,8 +152,8 @@ class Gate:
         """Give out nothing any more: close the endpoint, remove the files and put the environment back."""
         self.closed = True
         self._endpoint.grants.clear()  # now: the loop may be busy
-        self._withdraw()
-        _open.discard(self)
+        self.withdraw()
+        _open.discard(self)  # not before: at exit they are waited for
         stopping = self._endpoint.stop()
         if on_background():
             ignore_result(get_loop().create_task(stopping))
@@ -165,22 +165,19 @@ class Gate:
         if exits is not self._served:
             return
         self._endpoint.grants.pop(self._own.name, None)
-        self._withdraw()
+        self.withdraw()
         if not self._endpoint.grants:
             self.close()
 
-    def _withdraw(self) -> None:
+    def withdraw(self) -> None:
         """Remove all files of this kernel, and put the environment back."""
-        served, self._served = self._served, None
-        folder, self._folder = self._folder, None
-        if served is not None:
-            served.withdraw()
-        if folder is not None:
-            folder.remove()
-
-    def abandon(self) -> None:
-        """Remove the files when the program ends: the background loop may have stopped already."""
-        self._withdraw()
+        with self._removing:
+            served, self._served = self._served, None
+            folder, self._folder = self._folder, None
+            if served is not None:
+                served.withdraw()
+            if folder is not None:
+                folder.remove()
 
     def _on_change(self) -> None:
         served = self._served
@@ -194,16 +191,18 @@ class Gate:
         self.closed = True
         fork.leave_alone((self._folder, self._served))
         self._served = self._folder = None
+        self._lock, self._removing = threading.Lock(), threading.Lock()
         _open.discard(self)
 
 
-_open: weakref.WeakSet[Gate] = weakref.WeakSet()
+_open: set[Gate] = set()
 
 
 @atexit.register
-def _abandon_all() -> None:
+def _withdraw_all() -> None:
+    """Remove all files when the program ends; the endpoints end with it."""
     for gate in list(_open):
-        gate.abandon()
+        gate.withdraw()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pywry_auth_nb.exits import environment
 from tests.exits.sts import Sts
 from tests.support.api import Api
 
@@ -33,12 +34,9 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def environment_is_put_back(runtime: Path) -> Iterator[None]:
-    """Look that the environment is as it was, whatever a test served."""
-    before = dict(os.environ)
+    """Look that nothing that a test served is in the environment any more."""
     yield
-    assert {name: value for name, value in os.environ.items() if name.startswith(_OTHERS)} == {
-        name: value for name, value in before.items() if name.startswith(_OTHERS)
-    }
+    assert not environment._layers
 
 
 @pytest.fixture

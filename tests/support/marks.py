@@ -17,6 +17,7 @@ TESTS = Path(__file__).parents[1]
 PLACES = {
     "doctor/test_public.py": "jupyter",
     "e2e": "e2e",
+    "exits/test_processes.py": "slow",
     "faults": "slow",
     "places": "places",
     "products": "slow",
