@@ -5,6 +5,7 @@ A preset that cannot work says so when it is called, as far as that can be known
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 from collections.abc import Mapping
@@ -38,6 +39,9 @@ _PREFERRED = {
     "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE"),
     "databricks": (),
 }
+#: AWS's own files, the variables that name others, and what in their default profile comes before an endpoint.
+_AWS_FILES = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
+_AWS_SOURCES = ("aws_access_key_id", "credential_process", "login_session", "role_arn", "sso_session", "sso_start_url")
 _ARN = re.compile(r"arn:[\w-]*:[\w-]+:[\w-]*:[\w-]*:role/[\w+=,.@/-]+", re.ASCII)
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 _SHORTEST, _LONGEST = 900, 43_200  # seconds that AWS allows
@@ -220,6 +224,7 @@ def _add_aws(plan: Plan, place: Place, role: Role) -> None:
     endpoint = role.endpoint
     if role.via == "endpoint":
         _refuse_preferred("aws endpoint")
+        _refuse_default_profile()
         plan.role = role
         plan.environment |= {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{place.url}/aws",
@@ -275,6 +280,22 @@ def _refuse_preferred(name: str) -> None:
     found = next((variable for variable in _PREFERRED[name] if os.environ.get(variable)), None)
     if found is not None:
         raise _unavailable(f"{found} is set, which clients prefer to what would be served. Remove it first.")
+
+
+def _refuse_default_profile() -> None:
+    """Refuse what AWS clients would prefer to an endpoint, without a word."""
+    for variable, usual in _AWS_FILES.items():
+        file = Path(os.environ.get(variable) or usual).expanduser()
+        profiles = configparser.RawConfigParser(strict=False, default_section="")
+        try:
+            profiles.read_string(file.read_text("utf-8"))
+        except (OSError, ValueError, configparser.Error):
+            continue
+        if profiles.has_section("default") and any(profiles.has_option("default", name) for name in _AWS_SOURCES):
+            raise _unavailable(
+                f"{file} has credentials in its default profile, which clients prefer to an endpoint. Remove them, or "
+                "say Role(…, via='file'), which comes first."
+            )
 
 
 def _one_of(value: Any, kind: type[Any], name: str) -> Any:

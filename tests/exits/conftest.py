@@ -29,14 +29,17 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
     return folder
 
 
 @pytest.fixture(autouse=True)
 def environment_is_put_back(runtime: Path) -> Iterator[None]:
     """Look that nothing that a test served is in the environment any more."""
+    before = [*environment._layers]
     yield
-    assert not environment._layers
+    assert environment._layers == before
 
 
 @pytest.fixture

@@ -22,12 +22,14 @@ def main(issuer: str, token_file: str, handle_file: str) -> None:
 
     async def sign_in() -> None:
         request = await flow.begin(REDIRECT_URI)
-        await flow.complete(httpx.get(request.url).json())
+        async with httpx.AsyncClient() as client:
+            await flow.complete((await client.get(request.url)).json())
 
     asyncio.run(sign_in())
     exits = session.serve(files=[token_file])
     Path(handle_file).write_bytes(pickle.dumps(session.handle()))
-    print(exits.url, exits.key_file, flush=True)
+    sys.stdout.write(f"{exits.url} {exits.key_file}\n")
+    sys.stdout.flush()
     sys.stdin.read()
 
 

@@ -50,7 +50,7 @@ def main(way: str, place: str, api: str) -> None:
     """Read and send until told to stop."""
     read, stopped = reading(way, place), threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stopped.set()), daemon=True).start()
-    print("begun", flush=True)
+    say("begun")
     sent = refused = 0
     seen = set()
     while not stopped.wait(0.02):
@@ -58,7 +58,13 @@ def main(way: str, place: str, api: str) -> None:
         status, _ = ask(api, f"Bearer {token}")
         sent, refused = sent + 1, refused + (status != http.client.OK)
         seen.add(hashlib.sha256(token.encode()).hexdigest())
-    print(json.dumps({"sent": sent, "refused": refused, "tokens": sorted(seen)}), flush=True)
+    say(json.dumps({"sent": sent, "refused": refused, "tokens": sorted(seen)}))
+
+
+def say(line: str) -> None:
+    """Write a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -276,7 +276,9 @@ def test_the_environment_can_be_left_alone(signed_in: SessionManager) -> None:
         assert exits.environment["PYWRY_AUTH_URL"] == exits.url
 
 
-def test_a_variable_that_was_changed_meanwhile_stays(signed_in: SessionManager, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_was_changed_meanwhile_stays(
+    signed_in: SessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The user's later value counts."""
     with signed_in.serve():
         os.environ["PYWRY_AUTH_URL"] = "mine"

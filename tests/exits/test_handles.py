@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psutil
 import pytest
 import requests
 from azure.core.credentials import TokenCredential
@@ -20,6 +21,7 @@ from google.auth.transport.requests import AuthorizedSession
 from pywry_auth_nb import AuthenticationError, ConfigurationError, LoginRequired, TokenError, TokenHandle
 from pywry_auth_nb.adapters import as_azure_credential, as_google_credentials
 from pywry_auth_nb.exits import link
+from pywry_auth_nb.exits.gate import _withdraw_all
 from tests.support.aging import expire
 from tests.support.cases import case
 
@@ -243,20 +245,17 @@ def test_a_forked_child_serves_nothing_and_removes_nothing(signed_in: SessionMan
     """Its exit leaves the parent's endpoint, files and folder; handles and variables work in it."""
     exits = signed_in.serve(files=[])
     handle, token = signed_in.handle(), signed_in.access_token
-    port = signed_in._gate._endpoint.port  # type: ignore[union-attr]
+    port = httpx.URL(exits.url).port
+    assert port in {each.laddr.port for each in psutil.Process().net_connections("tcp") if each.status == "LISTEN"}
     child = os.fork()
     if child == 0:  # pragma: no cover - coverage ends here
         code = 1
         try:
-            inode = f"{port:04X}"
-            listening = [line for line in open("/proc/self/net/tcp") if f":{inode} 00000000:0000 0A" in line]  # noqa: PTH123, SIM115
-            sockets = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_socket(fd)}
-            ours = [line for line in listening if f"socket:[{line.split()[9]}]" in sockets]
+            connections = psutil.Process().net_connections("tcp")
+            listening = [each for each in connections if each.status == "LISTEN" and each.laddr.port == port]
             exits.close()
-            code = 0 if handle() == token and not ours and listening else 2
-            from pywry_auth_nb.exits.gate import _withdraw_all
-
-            _withdraw_all()
+            code = 0 if handle() == token and not listening else 2
+            _withdraw_all()  # as at its exit
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -265,13 +264,6 @@ def test_a_forked_child_serves_nothing_and_removes_nothing(signed_in: SessionMan
     assert exits.key_file.exists()
     assert exits.open
     exits.close()
-
-
-def _is_socket(fd: str) -> bool:
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
-    except OSError:
-        return False
 
 
 def test_a_forked_child_may_serve_by_itself(signed_in: SessionManager) -> None:

@@ -1,4 +1,4 @@
-"""Presets of `session.serve`: the protocols of AWS, Google, Anthropic and Databricks, with the clients that are light."""
+"""Presets of `session.serve`: the protocols of AWS, Google, Anthropic and Databricks, with the light clients."""
 
 from __future__ import annotations
 
@@ -77,9 +77,10 @@ def test_keys_are_renewed_while_clients_still_take_the_old_ones(signed_in: Sessi
         assert container_credentials().json()["Token"] == "CANARY-session-1"
         sts.refuses = False
 
+        key = Path(os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]).read_text()
+
         async def together() -> set[str]:
             async with httpx.AsyncClient(timeout=30) as client:
-                key = Path(os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]).read_text()
                 url = os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
                 asked = [client.get(url, headers={"Authorization": key}) for _ in range(10)]
                 return {answer.json()["Token"] for answer in await asyncio.gather(*asked)}
@@ -202,6 +203,25 @@ def test_a_role_that_cannot_be(signed_in: SessionManager, monkeypatch: pytest.Mo
         monkeypatch.delenv(variable)
 
 
+def test_a_default_profile_comes_before_an_endpoint(
+    signed_in: SessionManager, sts: Sts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """AWS clients would use it without a word, so `serve` says so; a file comes first for them."""
+    file = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    for profile in ("[default]\naws_access_key_id = x\n", "[default]\nsso_session = %x\n"):
+        file.write_text(profile)
+        with case(profile), pytest.raises(ConfigurationError, match="default profile") as caught:
+            signed_in.serve(aws=Role(ARN, sts=sts.url))
+        assert caught.value.code == "preset_unavailable"
+        with signed_in.serve(aws=Role(ARN, sts=sts.url, via="file")):
+            pass
+    for profile in ("[work]\naws_access_key_id = x\n", "[default]\nregion = x\n", "no profile"):
+        file.write_text(profile)
+        with case(profile), signed_in.serve(aws=Role(ARN, sts=sts.url)):
+            pass
+
+
 # -- Google -----------------------------------------------------------------------------------------------------------
 
 
@@ -220,9 +240,7 @@ class GoogleSts:
 
 
 @pytest.mark.parametrize("via", ["endpoint", "file"])
-def test_google_finds_the_token(
-    signed_in: SessionManager, sts: Sts, via: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_google_finds_the_token(signed_in: SessionManager, sts: Sts, via: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """`google.auth.default()` of this kernel, and of what it starts, exchanges a fresh token."""
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "project")  # else it asks Google for its name
     service = GoogleSts(sts)

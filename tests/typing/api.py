@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -11,6 +12,7 @@ from typing_extensions import assert_type
 from pywry_auth_nb import (
     AccessToken,
     AccessTokenSource,
+    Audience,
     AuthenticationError,
     AuthFlowManager,
     AuthFlowResult,
@@ -20,6 +22,7 @@ from pywry_auth_nb import (
     ClientCredentialsSource,
     ClientKey,
     ConfigurationError,
+    Exits,
     FileTokenStore,
     GenericOIDCProvider,
     GitHubProvider,
@@ -39,9 +42,11 @@ from pywry_auth_nb import (
     PKCEChallenge,
     RedisTokenStore,
     RefreshTokenSource,
+    Role,
     SessionManager,
     StepUpRequired,
     TokenError,
+    TokenHandle,
     TokenRefreshError,
     TokenStore,
     TokenStoreError,
@@ -170,6 +175,27 @@ def send() -> None:
     as_google_credentials(session)
     as_azure_credential(session)
     as_urllib3_pool(session, maxsize=4)
+
+
+async def share() -> None:
+    """The token in other programs."""
+    role = Role("arn:aws:iam::123456789012:role/reader", sts="https://sts.example.org", via="file")
+    Role("arn:aws:iam::123456789012:role/reader", via="post")  # type: ignore[arg-type]
+    with session.serve(
+        aws=role, google=Audience("//iam.googleapis.com/…"), files={"~/.token": "id_token"}, environment=False
+    ) as exits:
+        assert_type(exits, Exits)
+        assert_type(exits.url, str)
+        assert_type(exits.environment, dict[str, str])
+        assert_type(exits.files, list[Path])
+    session.serve(files=["~/.token", Path("token")], anthropic=True, databricks=True).close()
+    handle = session.handle(seconds=60)
+    assert_type(handle, TokenHandle)
+    assert_type(handle(), AccessToken)
+    assert_type(await handle.get_access_token(), AccessToken)
+    assert_type(handle.auth, SessionAuth)
+    as_google_credentials(handle)
+    as_azure_credential(handle)
 
 
 def receive() -> None:
