@@ -147,5 +147,7 @@ def test_a_paused_kernel_is_waited_for_no_longer_than_that(kernel: Any, tmp_path
     monkeypatch.setattr("pywry_auth_nb.handle._DEADLINE", 0.5)
     with ExitStack() as stack:
         program, _, _ = kernel(stack)
-        psutil.Process(program.pid).suspend()
+        process = psutil.Process(program.pid)
+        process.suspend()
+        until(lambda: process.status() == psutil.STATUS_STOPPED)
         gone(tmp_path)
