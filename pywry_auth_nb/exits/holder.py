@@ -46,6 +46,10 @@ class Holder:
         self._check()
         return Secret(token)
 
+    def fresh_until(self, kind: TokenKind) -> float:
+        """Return the epoch seconds until which the token that was read last need not be read again."""
+        return _id_token_until(_id_token(self.engine)) if kind == "id_token" else self.engine.fresh[2]
+
     async def instead_of(self, refused: str) -> Secret | None:
         """Return another access token in place of one that an API rejected, or None."""
         token = await self.engine.refresh_rejected(refused)
@@ -89,10 +93,10 @@ def _id_token(engine: SessionEngine) -> str:
 
 
 def _expired(engine: SessionEngine) -> bool:
-    return time.time() >= id_token_until(_id_token(engine))
+    return time.time() >= _id_token_until(_id_token(engine))
 
 
-def id_token_until(token: str) -> float:
+def _id_token_until(token: str) -> float:
     """Return the epoch seconds until which an ID token is given out."""
     end, begin = jwt_claim(token, "exp") or 0.0, jwt_claim(token, "iat") or 0.0
     return end - min(_MARGIN, max(end - begin, 0.0) / 5)

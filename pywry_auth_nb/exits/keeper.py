@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from .._io.loop import get_loop, ignore_result, in_thread
 from ..errors import AuthenticationError
-from .holder import id_token_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from .holder import Holder, TokenKind
 
 _NAP = 30.0  # seconds: timers stop while the machine is suspended
-_LEAST = 0.2
-_AFTER_FAILURE = 2.0
+_PAUSE = 2.0  # seconds after a failure
 
 
 class FileKeeper:
@@ -63,12 +61,12 @@ class FileKeeper:
     async def _keep(self, until: float) -> None:
         while True:
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), min(max(until - time.time(), _LEAST), _NAP))
+                await asyncio.wait_for(self._changed.wait(), min(max(until - time.time(), 0.0), _NAP))
             self._changed.clear()
             try:
                 until = await self._write()
             except (AuthenticationError, OSError):
-                until = time.time() + _AFTER_FAILURE
+                until = time.time() + _PAUSE
 
     async def _write(self) -> float:
         """Write the tokens; return the epoch seconds until which they need not be read again."""
@@ -82,11 +80,11 @@ class FileKeeper:
                 failure = error
             else:
                 await in_thread(self._write_one, files, token)
-                end = id_token_until(token) if kind == "id_token" else self._holder.engine.fresh[2]
-                until = min(until, end)
+                until = min(until, self._holder.fresh_until(kind))
         if failure is not None:
             raise failure
-        return until
+        now = time.time()
+        return until if until > now else now + _PAUSE  # it is due, and cannot be renewed just now
 
     def _write_one(self, files: list[FreshFile], token: str) -> None:
         changed = [file for file in files if file.write(token)]
