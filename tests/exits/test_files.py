@@ -114,7 +114,7 @@ def test_a_provider_that_renews_no_id_tokens(signed_in: SessionManager, tmp_path
     with_old_id_token(signed_in, idp)
     idp.token_extra["id_token"] = ...
     for _ in range(3):
-        with pytest.raises(ConfigurationError, match="only with a new sign-in"):
+        with pytest.raises(ConfigurationError, match="ID token has expired"):
             signed_in.serve(files={tmp_path / "id": "id_token"})
     assert idp.requests_to("/token") == 2
 
