@@ -25,7 +25,7 @@ from tornado.web import Application, HTTPError, RequestHandler
 from .._io import fork
 from .._io.loop import on_loop
 from .._wire.error_codes import explain
-from ..errors import AuthenticationError, without_traceback
+from ..errors import AuthenticationError, LoginRequired, without_traceback
 from ..tokens import Secret
 from .link import HOST, NONCE_HEADER, PROOF_HEADER, proof
 
@@ -86,10 +86,12 @@ class Endpoint:
 
     Attributes:
         port: The port; 0 until :meth:`start`.
+        closed: Whether it gives out nothing any more, for good. From any thread.
     """
 
     def __init__(self) -> None:
         self.port = 0
+        self.closed = False
         self.grants: dict[str, Grant] = {}
         self._server: _Server | None = None
         fork.in_child(self._forget)
@@ -106,7 +108,13 @@ class Endpoint:
 
     @on_loop
     async def start(self) -> None:
-        """Begin to listen, unless it does."""
+        """Begin to listen, unless it does.
+
+        Raises:
+            LoginRequired: It was closed meanwhile, by a sign-out.
+        """
+        if self.closed:
+            raise LoginRequired
         if self._server is None:
             sockets = bind_sockets(0, HOST, backlog=_BACKLOG)
             self.port = sockets[0].getsockname()[1]
@@ -116,7 +124,7 @@ class Endpoint:
     @on_loop
     async def stop(self) -> None:
         """Stop listening and close all connections."""
-        self.grants.clear()
+        self.closed = True
         server, self._server = self._server, None
         if server is not None:
             server.stop()
@@ -137,12 +145,12 @@ class Endpoint:
         known = secrets.token_urlsafe(32) if grant is None else grant.secret
         if not hmac.compare_digest(secret.encode(), known.encode()) or grant is None:
             return None
-        return grant if time.time() < grant.until else None
+        return grant if time.time() < grant.until and not self.closed else None
 
     def _forget(self) -> None:
         """Serve nothing in a forked child: close the parent's sockets there."""
         server, self._server = self._server, None
-        self.grants = {}
+        self.closed = True
         if server is not None:
             fork.leave_alone(server)
             server.close_in_child()

@@ -79,7 +79,7 @@ class Gate:
             LoginRequired: The session is signed out.
             TokenError: There is no token now.
         """
-        with self._lock, _explaining():
+        with self._lock, self._closing_if_unused(), _explaining():
             former = self._served
             before = {} if former is None else former.kept
             place = run(self._open_place(), _START_DEADLINE)
@@ -94,6 +94,15 @@ class Gate:
         if self.closed or self._holder.gone:  # meanwhile
             self.close()
         return exits
+
+    @contextlib.contextmanager
+    def _closing_if_unused(self) -> Iterator[None]:
+        """Close what was opened for nothing, if there is no key that it is good for."""
+        try:
+            yield
+        finally:
+            if self._served is None and not self._endpoint.grants:
+                self.close()
 
     async def _open_place(self) -> Place:
         await self._holder.read("access_token")
@@ -151,7 +160,7 @@ class Gate:
     def close(self) -> None:
         """Give out nothing any more: close the endpoint, remove the files and put the environment back."""
         self.closed = True
-        self._endpoint.grants.clear()  # now: the loop may be busy
+        self._endpoint.closed = True  # now: the loop may be busy
         self.withdraw()
         _open.discard(self)  # not before: at exit they are waited for
         stopping = self._endpoint.stop()
@@ -164,10 +173,9 @@ class Gate:
     def _close_exits(self, exits: Exits) -> None:
         if exits is not self._served:
             return
-        self._endpoint.grants.pop(self._own.name, None)
-        self.withdraw()
-        if not self._endpoint.grants:
-            self.close()
+        with self._closing_if_unused():
+            self._endpoint.grants.pop(self._own.name, None)
+            self.withdraw()
 
     def withdraw(self) -> None:
         """Remove all files of this kernel, and put the environment back."""
@@ -211,10 +219,9 @@ def _explaining() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        failure = ConfigurationError(
-            f"This cannot be served: {error.strerror}{f' ({error.filename})' if error.filename else ''}.",
-            code="preset_unavailable",
-        )
+        where = f" ({error.filename})" if error.filename else ""
+        message = f"This cannot be served: {error.strerror or type(error).__name__}{where}."
+        failure = ConfigurationError(message, code="preset_unavailable")
     else:
         return
     raise failure

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from tests.support.idp import Idp
 
 
+NOTHING: dict[str, Any] = dict.fromkeys(("aws", "google"), None) | dict.fromkeys(("anthropic", "databricks"), False)
+NOTHING |= {"files": (), "set_environment": False}
+
+
 def key_of(exits: Exits) -> str:
     """The key, as a program reads it."""
     return exits.key_file.read_text()
@@ -235,6 +239,16 @@ def test_it_ends_with_a_sign_out(signed_in: SessionManager) -> None:
     assert not exits.open
     with pytest.raises(LoginRequired):
         signed_in.serve()
+
+
+def test_a_call_that_a_sign_out_overtakes(signed_in: SessionManager) -> None:
+    """Nothing is opened after the sign-out."""
+    gate = signed_in._open_gate()
+    gate.close()
+    for call in (lambda: gate.grant(None), lambda: gate.serve(**NOTHING)):
+        with pytest.raises(LoginRequired):
+            call()
+    assert signed_in.handle()() == signed_in.access_token, "a new call opens a new one"
 
 
 def test_it_ends_with_a_sign_out_anywhere(signed_in: SessionManager) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -188,6 +189,29 @@ def test_a_second_call_that_fails_leaves_the_first(signed_in: SessionManager, tm
         asyncio.run(signed_in.refresh())
         until(lambda: path.read_text() == signed_in.access_token)
         assert exits.open
+
+
+def test_a_first_call_that_fails_leaves_nothing(signed_in: SessionManager, tmp_path: Path, runtime: Path) -> None:
+    """No endpoint, no folder; what is asked for next works."""
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(ConfigurationError):
+        signed_in.serve(files=[tmp_path / "token", tmp_path / "mine"])
+    assert signed_in._gate is not None
+    assert signed_in._gate.closed
+    assert [*runtime.iterdir()] == []
+    assert not (tmp_path / "token").exists()
+    with signed_in.serve(files=[tmp_path / "token"]):
+        assert (tmp_path / "token").exists()
+
+
+def test_a_folder_that_cannot_be_made(
+    signed_in: SessionManager, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says what is in the way."""
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda **_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(ConfigurationError, match="No space left on device") as caught:
+        signed_in.serve()
+    assert caught.value.code == "preset_unavailable"
 
 
 def test_a_reader_never_sees_a_part(signed_in: SessionManager, tmp_path: Path) -> None:
