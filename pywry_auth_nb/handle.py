@@ -43,6 +43,7 @@ class TokenHandle:
     key: str
     machine: str = field(default_factory=this_machine)
     allowed_origins: tuple[str, ...] | None = None
+    renew_on: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", Secret(self.key))  # the dataclass is frozen
@@ -82,7 +83,7 @@ class TokenHandle:
         from .auth import SessionAuth
 
         session: Any = self  # what it needs of one
-        return SessionAuth(session, self.allowed_origins)
+        return SessionAuth(session, self.allowed_origins, self.renew_on)
 
     def handle(self) -> Self:
         """Return itself: what takes a session takes a handle."""

@@ -425,7 +425,7 @@ class SessionManager(t.HasTraits):
 
         port, key = self._open_gate().grant(None if seconds is None else seconds_or_forever(seconds))
         origins = None if self.allowed_origins is None else tuple(self.allowed_origins)
-        return TokenHandle(port, key, allowed_origins=origins)
+        return TokenHandle(port, key, allowed_origins=origins, renew_on=tuple(self.renew_on))
 
     def _open_gate(self) -> Gate:
         from .exits.gate import Gate

@@ -54,11 +54,16 @@ class SessionAuth(httpx.Auth):
         renew_on: Collection[int] = (),
     ) -> None:
         self._session = session
+        self._given = (allowed_origins, renew_on)
         self._rules = Rules.of(allowed_origins, renew_on)
         self._redirects = with_aiohttp.Redirects()
 
     def __repr__(self) -> str:
         return f"<SessionAuth of {self._session!r}>"
+
+    def __reduce__(self) -> Any:
+        """Pickle the auth of a handle; a session says that it cannot be sent."""
+        return SessionAuth, (self._session, *self._given)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[SessionAuth]:

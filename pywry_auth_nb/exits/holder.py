@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Literal
 
 from .._session.persons import are_different
-from ..errors import LoginRequired, TokenError, TokenExpiredError
-from ..tokens import Secret, jwt_claim
+from ..errors import LoginRequired
+from ..tokens import Secret
 
 if TYPE_CHECKING:
     from .._session.engine import SessionEngine
 
 TokenKind = Literal["access_token", "id_token"]
-
-_PAUSE = 30.0  # seconds between two refreshes for an ID token: the provider may give no new ones
-_MARGIN = 5.0  # seconds before its end when an ID token is not given out any more, but for one that lives shorter
 
 
 class Holder:
@@ -42,13 +38,13 @@ class Holder:
             LoginRequired: The session is signed out.
             TokenError: There is no such token now; ``code`` says why.
         """
-        token = await (fresh_id_token(self.engine) if kind == "id_token" else self.engine.get_access_token())
+        token = await (self.engine.get_id_token() if kind == "id_token" else self.engine.get_access_token())
         self._check()
         return Secret(token)
 
     def fresh_until(self, kind: TokenKind) -> float:
         """Return the epoch seconds until which the token that was read last need not be read again."""
-        return _id_token_until(_id_token(self.engine)) if kind == "id_token" else self.engine.fresh[2]
+        return self.engine.fresh_id_token[1] if kind == "id_token" else self.engine.fresh[2]
 
     async def instead_of(self, refused: str) -> Secret | None:
         """Return another access token in place of one that an API rejected, or None."""
@@ -65,38 +61,3 @@ class Holder:
     def _check(self) -> None:
         if self.gone:
             raise LoginRequired("The session has been signed out, or is another user's now.", code="identity_changed")
-
-
-async def fresh_id_token(engine: SessionEngine) -> str:
-    """Return an ID token that is valid now, renewed if the provider gives new ones with a refresh.
-
-    Raises:
-        LoginRequired: The session is signed out.
-        TokenError: Code ``id_token_missing``.
-        TokenExpiredError: Code ``id_token_exp``: only a new sign-in brings another one.
-    """
-    await engine.get_access_token()
-    if _expired(engine) and engine.state.tokens and time.time() - engine.state.tokens.issued_at > _PAUSE:
-        await engine.refresh()
-    if _expired(engine):
-        raise TokenExpiredError(
-            "The ID token has expired, and the provider gives a new one only with a new sign-in.", code="id_token_exp"
-        )
-    return _id_token(engine)
-
-
-def _id_token(engine: SessionEngine) -> str:
-    tokens = engine.state.tokens
-    if tokens is None or tokens.id_token is None:
-        raise TokenError(code="id_token_missing")
-    return tokens.id_token
-
-
-def _expired(engine: SessionEngine) -> bool:
-    return time.time() >= _id_token_until(_id_token(engine))
-
-
-def _id_token_until(token: str) -> float:
-    """Return the epoch seconds until which an ID token is given out."""
-    end, begin = jwt_claim(token, "exp") or 0.0, jwt_claim(token, "iat") or 0.0
-    return end - min(_MARGIN, max(end - begin, 0.0) / 5)

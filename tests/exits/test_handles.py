@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 import pytest
-import requests
 from azure.core.credentials import TokenCredential
 from google.auth.transport.requests import AuthorizedSession
 
@@ -24,8 +23,11 @@ from pywry_auth_nb.exits import link
 from pywry_auth_nb.exits.gate import _withdraw_all
 from tests.support.aging import expire
 from tests.support.cases import case
+from tests.support.http_clients import every_client
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pywry_auth_nb import SessionManager
     from tests.support.api import Api
     from tests.support.idp import Idp
@@ -71,29 +73,27 @@ def test_the_key_is_good_for_tokens_alone(signed_in: SessionManager) -> None:
     assert handle() == signed_in.access_token, "closing those leaves handles"
 
 
-def test_httpx_and_requests_take_it(signed_in: SessionManager, api: Api) -> None:
-    """Its `auth` sends the token, also after having been pickled itself."""
-    handle = sent(signed_in.handle())
-    with httpx.Client(auth=sent(handle.auth)) as client:
-        assert client.get(api.url).status_code == 200
-    assert requests.get(api.url, auth=handle.auth, timeout=5).status_code == 200
-
-    async def ask() -> int:
-        async with httpx.AsyncClient(auth=handle.auth) as client:
-            return (await client.get(api.url)).status_code
-
-    assert asyncio.run(ask()) == 200
-    assert api.tokens() == [signed_in.access_token] * 3
-
-
-def test_a_refused_token_is_renewed_through_it(signed_in: SessionManager, api: Api, idp: Idp) -> None:
-    """After a 401 the kernel renews, once, and the request is repeated."""
-    old = signed_in.access_token
+@every_client
+def test_every_client_takes_it(ask: Callable[..., int], signed_in: SessionManager, api: Api, idp: Idp) -> None:
+    """In a worker, each sends the token and repeats a refused request, as it does with a session."""
+    handle, old = sent(signed_in.handle()), signed_in.access_token
     api.refuse = lambda token: token == old
 
-    assert requests.get(api.url, auth=signed_in.handle().auth, timeout=5).status_code == 200
+    assert ask(handle, api.url) == 200
     assert api.tokens() == [old, signed_in.access_token]
     assert idp.requests_to("/token") == 2
+
+
+def test_its_auth_can_be_sent_as_well(signed_in: SessionManager, api: Api) -> None:
+    """With the rules of the session; that of the session itself cannot."""
+    old = signed_in.access_token
+    signed_in.renew_on = {403}
+    api.demand = lambda token: (403, []) if token == old else None
+
+    assert httpx.get(api.url, auth=sent(signed_in.handle().auth)).status_code == 200
+    assert api.tokens() == [old, signed_in.access_token]
+    with pytest.raises(TypeError, match=r"session\.handle\(\)"):
+        pickle.dumps(signed_in.auth)
 
 
 def test_a_server_that_refuses_all_causes_no_storm(signed_in: SessionManager, api: Api, idp: Idp) -> None:
