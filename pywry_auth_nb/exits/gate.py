@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
-import math
 import shlex
 import threading
 import time
@@ -56,6 +55,7 @@ class Gate:
         self._removing = threading.Lock()
         self._folder: Folder | None = None
         self._own = Grant({})  # the key in the folder; what it is good for is replaced by each call of serve()
+        self._lasting = Grant(token_routes(self._holder))  # the key of all handles without a time
         self._served: Exits | None = None
         self._session = when_gone(session, self.close)
         engine.notifier.attach(self._on_change)
@@ -151,7 +151,7 @@ class Gate:
     async def _grant(self, seconds: float | None) -> tuple[int, str]:
         await self._holder.read("access_token")
         await self._endpoint.start()
-        grant = Grant(token_routes(self._holder), math.inf if seconds is None else time.time() + seconds)
+        grant = self._lasting if seconds is None else Grant(self._lasting.routes, time.time() + seconds)
         self._endpoint.admit(grant)
         return self._endpoint.port, grant.key
 

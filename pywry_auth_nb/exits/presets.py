@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .._io.proxies import is_used
 from .._io.urls import is_safe
 from ..errors import ConfigurationError
+from ..tokens import bearer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -247,7 +248,7 @@ def _add_google(plan: Plan, place: Place, audience: Audience) -> None:
         plan.google = audience.token
         source: dict[str, Any] = {
             "url": f"{place.url}/google",
-            "headers": {"Authorization": f"Bearer {place.key}"},
+            "headers": {"Authorization": bearer(place.key)},
             "format": {"type": "json", "subject_token_field_name": "token"},
         }
     else:

@@ -62,6 +62,15 @@ def test_a_pickle_holds_no_token_and_shows_no_key(signed_in: SessionManager) -> 
     assert handle.handle() is handle
 
 
+def test_many_handles_are_one_key(signed_in: SessionManager) -> None:
+    """A handle for each of many tasks costs the kernel nothing; those for a time are forgotten when it is over."""
+    assert len({signed_in.handle() for _ in range(100)}) == 1
+    for _ in range(10):
+        signed_in.handle(seconds=0)
+    assert signed_in._gate is not None
+    assert len(signed_in._gate._endpoint.grants) == 2
+
+
 def test_the_key_is_good_for_tokens_alone(signed_in: SessionManager) -> None:
     """It opens nothing that was served for others, and theirs does not open this."""
     handle = signed_in.handle()

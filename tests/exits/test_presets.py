@@ -265,8 +265,11 @@ def test_google_finds_the_token(signed_in: SessionManager, sts: Sts, via: Any, m
 def test_google_may_act_as_a_service_account(signed_in: SessionManager) -> None:
     """Its clients then ask for that account's token."""
     account = "reader@project.iam.gserviceaccount.com"
-    with signed_in.serve(google=Audience(POOL, account, token="access_token")):
+    with signed_in.serve(google=Audience(POOL, account, token="access_token")) as exits:
         found = json.loads(Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"]).read_text())
+        key = exits.key_file.read_text()
+        assert found["credential_source"]["headers"] == {"Authorization": f"Bearer {key}"}
+        assert key not in repr(vars(exits))
 
     assert found["service_account_impersonation_url"].endswith(f"/serviceAccounts/{account}:generateAccessToken")
     assert found["subject_token_type"] == "urn:ietf:params:oauth:token-type:jwt"
