@@ -1,4 +1,4 @@
-"""Polling for the tokens of a device code while the user enters it at the provider (RFC 8628 §3.4 and §3.5)."""
+"""A device code, and polling for its tokens while the user enters it at the provider (RFC 8628 §3.1, §3.4, §3.5)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ..errors import AuthFlowCancelled, AuthFlowTimeout, TokenError
 from .authorization import refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._wire.error_codes import ErrorCode
     from ..providers import OAuthProvider
     from ..providers.device import DeviceCode
@@ -48,6 +50,19 @@ class Pace:
         pause = doubled if error.code in _PASSING else self._interval
         self.pause = max(pause, error.retry_after or 0.0)
         return True
+
+
+async def request_code(provider: OAuthProvider, params: Mapping[str, str]) -> DeviceCode:
+    """Ask for a code, once all is here that its tokens are checked with: they can be had once. On the background loop.
+
+    Raises:
+        TokenError: The provider has no device codes (``device_unsupported``), or its metadata, its keys or a code
+            cannot be had.
+    """
+    await provider.prepare()
+    if provider.device_authorization_url:
+        await provider.warm_up()
+    return await provider.request_device_code(params)
 
 
 async def poll(provider: OAuthProvider, code: DeviceCode, lifetime: float, closed: asyncio.Event) -> OAuthTokenSet:

@@ -40,7 +40,7 @@ from .authorization import (
     code_in,
 )
 from .greetings import Greetings
-from .polling import poll
+from .polling import poll, request_code
 from .profile import Profile
 
 if TYPE_CHECKING:
@@ -223,15 +223,7 @@ class SignIns:
         state, pending = self._file(redirect_uri, server, asked, person, switches=switches)
         lifetime = LIFETIME if lifetime is None else lifetime
         pending.timer = get_loop().call_later(lifetime, self._expire, state, lifetime)
-        try:
-            check_redirect_uri(redirect_uri)
-            await _unless_closed(pending, ignore_result(asyncio.ensure_future(self.provider.prepare())))
-            url = self._authorize_url(state, pending)
-        except BaseException as error:  # also on cancellation, so that no sign-in stays open
-            self._end(state, error)
-            raise
-        if state in self._pending:
-            self.engine.sign_in_begun()
+        url = await self._opened(state, pending, self._authorize_url(state, pending))
         return AuthorizationRequest(url, state, pending.outcome)
 
     def _asked(self, added: Added, params: Mapping[str, str], *, switches: bool) -> dict[str, str]:
@@ -260,14 +252,7 @@ class SignIns:
         state = Secret(secrets.token_urlsafe(32))
         pending = self._redeeming[state] = Pending("", None, None, asked, added.person)
         self.state = AuthFlowState.IN_PROGRESS
-        asking = ignore_result(asyncio.ensure_future(self.provider.request_device_code(asked)))
-        try:
-            code = await _unless_closed(pending, asking)
-        except BaseException as error:  # also on cancellation, so that no sign-in stays open
-            self._end(state, error)
-            raise
-        if state in self._redeeming:
-            self.engine.sign_in_begun()
+        code = await self._opened(state, pending, request_code(self.provider, asked))
         tokens = poll(self.provider, code, LIFETIME if lifetime is None else lifetime, pending.closed)
         pending.polling = ignore_result(get_loop().create_task(self._finish(state, pending, tokens)))
         return DeviceRequest(code, state, pending.outcome)
@@ -289,11 +274,24 @@ class SignIns:
         """Return the scopes that a sign-in with these parameters asks for."""
         return asked["scope"].split() if "scope" in asked else self.provider.scopes
 
-    def _authorize_url(self, state: str, pending: Pending) -> str:
+    async def _authorize_url(self, state: str, pending: Pending) -> str:
+        check_redirect_uri(pending.redirect_uri)
+        await self.provider.prepare()
         extra = {**pending.asked, **_given({"nonce": pending.nonce or ""})}
         if extra.get("prompt") == OTHER_ACCOUNT:
             extra["prompt"] = self.provider.account_prompt
         return Secret(self.provider.build_authorize_url(pending.redirect_uri, state, pending.pkce, extra))
+
+    async def _opened(self, state: str, pending: Pending, asking: Coroutine[Any, Any, T]) -> T:
+        """Return what the user needs for a sign-in that was filed, or end it if that cannot be had."""
+        try:
+            needed = await _unless_closed(pending, ignore_result(asyncio.ensure_future(asking)))
+        except BaseException as error:  # also on cancellation, so that no sign-in stays open
+            self._end(state, error)
+            raise
+        if state in self._pending or state in self._redeeming:
+            self.engine.sign_in_begun()
+        return needed
 
     # -- complete ---------------------------------------------------------------------------------------------------
 

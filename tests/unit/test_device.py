@@ -328,6 +328,28 @@ def test_the_id_token_is_checked(session: SessionManager, quick: Idp) -> None:
     assert quick.requests_to("/revoke") == 2
 
 
+@pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/jwks"])
+def test_what_checks_the_tokens_comes_first(session: SessionManager, idp: Idp, path: str) -> None:
+    """No code is shown whose tokens could not be checked: they come once, after the user has typed it."""
+    idp.answers[path] = Answer({}, status=503)
+    with pytest.raises(TokenError) as caught:
+        begin(session)
+
+    assert caught.value.code == ("jwks_failed" if path == "/jwks" else "discovery_failed")
+    assert idp.requests_to("/device") == 0
+    assert (session._sign_ins.state, session.status) == (AuthFlowState.FAILED, "signed_out")
+
+
+def test_a_provider_without_codes_is_not_asked_for_its_keys(session: SessionManager, idp: Idp) -> None:
+    """Its metadata say that there are none."""
+    idp.metadata = {"device_authorization_endpoint": ...}
+    idp.answers["/jwks"] = Answer({}, status=503)
+    with pytest.raises(TokenError) as caught:
+        begin(session)
+
+    assert caught.value.code == "device_unsupported"
+
+
 def test_a_provider_without_codes(session: SessionManager, idp: Idp) -> None:
     """The error names the argument that a provider with unlisted codes needs."""
     idp.metadata = {"device_authorization_endpoint": ...}

@@ -7,19 +7,18 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..._io.loop import on_loop
-from ...errors import AuthenticationError, TokenError
+from ...errors import TokenError
+from ..authorization import DeviceRequest
+from .way import OneRequest
 
 if TYPE_CHECKING:
-    import concurrent.futures
-
-    from ..authorization import AuthFlowResult, DeviceRequest
     from ..sign_ins import SignIns
     from .way import WayName
 
 _PATIENCE = 3.0  # seconds that the provider's metadata may take
 
 
-class Device:
+class Device(OneRequest[DeviceRequest]):
     """A sign-in with a code; its tokens are polled for until it has ended.
 
     Args:
@@ -29,8 +28,7 @@ class Device:
     name: ClassVar[WayName] = "device"
 
     def __init__(self, sign_ins: SignIns) -> None:
-        self._sign_ins = sign_ins
-        self._request: DeviceRequest | None = None
+        super().__init__(sign_ins)
         self._until = 0.0  # monotonic seconds
 
     @on_loop
@@ -54,18 +52,6 @@ class Device:
         self._until = time.monotonic() + min(lifetime, self._request.code.expires_in)
 
     @property
-    def request(self) -> DeviceRequest:
-        """The open sign-in."""
-        if self._request is None:
-            raise AuthenticationError(code="not_started")
-        return self._request
-
-    @property
-    def outcome(self) -> concurrent.futures.Future[AuthFlowResult]:
-        """Done when the sign-in has ended."""
-        return self.request.outcome
-
-    @property
     def details(self) -> dict[str, Any]:
         """What the user enters, and where. The device code stays in the kernel."""
         code = self.request.code
@@ -75,8 +61,3 @@ class Device:
             "verification_uri_complete": code.verification_uri_complete,
             "expires_in": max(0.0, self._until - time.monotonic()),
         }
-
-    def end(self, error: BaseException, *, quietly: bool = False) -> None:
-        """End the sign-in with ``error`` if it is still open. From any thread."""
-        if self._request is not None:
-            self._sign_ins.abandon(self._request.state, error, quietly=quietly)

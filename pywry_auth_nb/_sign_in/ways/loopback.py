@@ -10,10 +10,12 @@ from ..._io.loop import on_loop, submit
 from ..._wire import pages
 from ...callback_server import OAuthCallbackServer
 from ...errors import AuthenticationError, AuthFlowCancelled
+from ..authorization import AuthorizationRequest
 from ..paste import answer_in, unusable
+from .way import OneRequest
 
 if TYPE_CHECKING:
-    from ..authorization import AuthFlowResult, AuthorizationRequest
+    from ..authorization import AuthFlowResult
     from ..sign_ins import SignIns
     from .way import WayName
 
@@ -22,7 +24,7 @@ _ANOTHER = "That is the answer to another sign-in."
 _ENDED = "That answer has been used already."
 
 
-class Loopback:
+class Loopback(OneRequest[AuthorizationRequest]):
     """A sign-in that redirects to a server on this machine, which runs until it has ended.
 
     Args:
@@ -37,11 +39,10 @@ class Loopback:
     name: ClassVar[WayName] = "loopback"
 
     def __init__(self, sign_ins: SignIns, host: str | None = None, port: int | None = None) -> None:
-        self._sign_ins = sign_ins
+        super().__init__(sign_ins)
         host = sign_ins.loopback_host if host is None else host
         port = sign_ins.loopback_port if port is None else port
         self._server = OAuthCallbackServer(host.strip("[]") if isinstance(host, str) else host, port, handle=self._take)
-        self._request: AuthorizationRequest | None = None
 
     async def why_not(self) -> str:
         """Return why it cannot be had here: only Pyodide has no sockets."""
@@ -60,18 +61,6 @@ class Loopback:
         except BaseException:  # also if the caller gave up, and stopped the server before it had started
             self._server.stop()
             raise
-
-    @property
-    def request(self) -> AuthorizationRequest:
-        """The open sign-in."""
-        if self._request is None:
-            raise AuthenticationError(code="not_started")
-        return self._request
-
-    @property
-    def outcome(self) -> concurrent.futures.Future[AuthFlowResult]:
-        """Done when the sign-in has ended."""
-        return self.request.outcome
 
     @property
     def redirect_uri(self) -> str:
@@ -100,8 +89,7 @@ class Loopback:
 
     def end(self, error: BaseException, *, quietly: bool = False) -> None:
         """End the sign-in with ``error`` if it is still open, and stop the server. From any thread."""
-        if self._request is not None:
-            self._sign_ins.abandon(self._request.state, error, quietly=quietly)
+        super().end(error, quietly=quietly)
         self._server.stop()
 
     def _take(self, params: dict[str, str]) -> tuple[pages.Page, bool]:

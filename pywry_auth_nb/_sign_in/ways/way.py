@@ -1,14 +1,19 @@
-"""`Way`: what every way to sign in has."""
+"""`Way`: what every way to sign in has; and `OneRequest`, which holds the sign-in that a way has opened."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from ...errors import AuthenticationError
+from ..authorization import AuthorizationRequest, DeviceRequest
 
 if TYPE_CHECKING:
     import concurrent.futures
 
     from ..authorization import AuthFlowResult
+    from ..sign_ins import SignIns
 
+Request = TypeVar("Request", AuthorizationRequest, DeviceRequest)
 WayName = Literal["server", "loopback", "device"]
 
 
@@ -50,3 +55,32 @@ class Way(Protocol):
             error: Why.
             quietly: As for :meth:`SignIns.abandon`.
         """
+
+
+class OneRequest(Generic[Request]):
+    """A way that opens one sign-in.
+
+    Args:
+        sign_ins: The session's sign-ins.
+    """
+
+    def __init__(self, sign_ins: SignIns) -> None:
+        self._sign_ins = sign_ins
+        self._request: Request | None = None
+
+    @property
+    def request(self) -> Request:
+        """The open sign-in."""
+        if self._request is None:
+            raise AuthenticationError(code="not_started")
+        return self._request
+
+    @property
+    def outcome(self) -> concurrent.futures.Future[AuthFlowResult]:
+        """Done when the sign-in has ended."""
+        return self.request.outcome
+
+    def end(self, error: BaseException, *, quietly: bool = False) -> None:
+        """End the sign-in with ``error`` if it is still open. From any thread."""
+        if self._request is not None:
+            self._sign_ins.abandon(self._request.state, error, quietly=quietly)
