@@ -1,14 +1,19 @@
-"""Which URLs requests may go to, and which hosts are this machine."""
+"""Which URLs requests may go to, and which hosts are this machine, or internal."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from ..errors import TokenError
 
 MAX_URL = 2048  # characters that every browser and proxy accepts
 _NOT_IN_URLS = frozenset(' "<>\\^`{|}#')  # RFC 3986 §2; and "#", since an endpoint must not have a fragment
+
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")  # a name that ends in one is read as an IPv4 address (WHATWG URL §3.5): 127.1
+#: Domains of this machine, of the local link and of private networks (RFC 6761, RFC 6762; reserved by ICANN).
+_INTERNAL_DOMAINS = frozenset({"localhost", "local", "internal"})
 
 
 def check_url(url: str, *, loopback: bool = True) -> None:
@@ -63,6 +68,21 @@ def is_loopback(host: str) -> bool:
 
 def _is_below_localhost(host: str) -> bool:
     return host.endswith(".localhost")
+
+
+def is_internal(host: str) -> bool:
+    """Whether ``host`` names a machine that is not in the public Internet: this one, or one of a private network.
+
+    Names are not looked up; one without a dot, or that may be read as an address, counts as internal.
+    """
+    host = host.lower().removesuffix(".")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        last = host.rpartition(".")[2]
+        return "." not in host or last in _INTERNAL_DOMAINS or bool(_NUMBER.fullmatch(last))
+    address = getattr(address, "ipv4_mapped", None) or address
+    return not address.is_global or address.is_multicast
 
 
 def on_this_machine(url: str) -> tuple[str, dict[str, str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .._io.http import HttpClient
 from .._io.loop import call_soon
-from .._io.urls import is_loopback, is_safe, split_url
+from .._io.urls import is_internal, is_loopback, is_safe, split_url
 from ..errors import AuthenticationError
 
 if TYPE_CHECKING:
@@ -48,17 +48,14 @@ class Avatar:
         return self._data_uri
 
     def _wanted(self) -> str:
-        """Return the address of the picture, if it may be asked for: https, or this machine for a provider on it."""
+        """Return the address of the picture; empty if there is none, or it must not be asked."""
         user = self._engine.state.user or {}
         url = next((user[claim] for claim in _CLAIMS if isinstance(user.get(claim), str) and user[claim]), "")
-        if not url or not is_safe(url):
-            return ""
-        return url if url.startswith("https:") or self._provider_is_local() else ""
+        return url if may_ask(url, self._provider_host()) else ""
 
-    def _provider_is_local(self) -> bool:
+    def _provider_host(self) -> str:
         provider = self._engine.provider
-        parts = split_url(getattr(provider, "issuer_url", "") or provider.token_url)
-        return parts is not None and is_loopback(parts.hostname or "")
+        return _host(getattr(provider, "issuer_url", "") or provider.token_url)
 
     def _begin(self) -> None:
         self._engine.one("fetch the picture", self._fetch)
@@ -71,6 +68,21 @@ class Avatar:
         elif picture:
             self._data_uri = picture
             self._engine.notifier.changed(self._engine.state, self._engine.state)
+
+
+def may_ask(url: str, provider_host: str) -> bool:
+    """Whether a picture may be fetched: https, and from an internal host only for a provider that is on one itself.
+
+    Else a provider could have the kernel ask machines that only the kernel reaches. Plain http is for this machine.
+    """
+    if not is_safe(url) or not (url.startswith("https:") or is_loopback(provider_host)):
+        return False
+    return not is_internal(_host(url)) or bool(provider_host and is_internal(provider_host))
+
+
+def _host(url: str) -> str:
+    parts = split_url(url)
+    return (parts and parts.hostname) or ""
 
 
 async def _download(url: str) -> str:

@@ -34,7 +34,7 @@ from pywry_auth_nb._io.http import HttpClient
 from pywry_auth_nb._io.inflate import inflated
 from pywry_auth_nb._io.loop import run
 from pywry_auth_nb._io.strict_json import strict_json
-from pywry_auth_nb._io.urls import check_url, is_loopback
+from pywry_auth_nb._io.urls import check_url, is_internal, is_loopback
 from tests.support.cases import case
 from tests.support.clients import once
 from tests.support.idp import Answer as Told
@@ -877,6 +877,25 @@ HOSTS = [
     ("::2", False),
     ("idp.example", False),
 ]
+
+
+INTERNAL = [
+    "localhost", "localhost.", "LOCALHOST", "api.localhost", "printer.local", "metadata.google.internal",
+    "intranet", "db01", "127.0.0.1", "127.1", "127.0.0.1.", "2130706433", "0x7f.1", "0x7f000001", "0177.0.0.1",
+    "1.2.3.4.5", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "192.0.2.1",  # noqa: S104 - no binding
+    "224.0.0.1", "::1", "::", "fe80::1", "fe80::1%eth0", "fd00::1", "::ffff:10.0.0.1", "ff02::1",
+]  # fmt: skip
+PUBLIC = [
+    "idp.example.org", "localhost.example.org", "10.example.org", "8.8.8.8", "8.8.8.8.", "::ffff:8.8.8.8",
+    "2606:4700::1111", "a.1x",
+]  # fmt: skip
+
+
+def test_internal_hosts_are_known_by_name() -> None:
+    """Private, loopback and link-local addresses in every notation, and names that only a private network resolves."""
+    for host in (*INTERNAL, *PUBLIC):
+        with case(host):
+            assert is_internal(host) is (host in INTERNAL)
 
 
 def test_loopback_is_known_by_name() -> None:

@@ -217,14 +217,40 @@ def test_other_addresses_are_not_asked(session: SessionManager, monkeypatch: pyt
     assert asked == ["https://example.org/ada.png"]
 
 
-def test_a_remote_provider_cannot_have_this_machine_asked(
-    session: SessionManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A picture on loopback is for a provider on loopback."""
-    monkeypatch.setattr(session.provider, "issuer_url", "https://login.example.org")
-    arrive(session, picture="http://127.0.0.1:8888/api")
+OUT_THERE, INTERNAL, HERE = "login.example.org", "keycloak", "127.0.0.1"
 
-    assert session._sign_ins.profile._avatar._wanted() == ""
+
+@pytest.mark.parametrize(
+    ("url", "providers"),
+    [
+        ("https://cdn.example.org/ada.png", {OUT_THERE, INTERNAL, HERE}),
+        ("https://127.0.0.1/ada.png", {INTERNAL, HERE}),
+        ("https://127.1/ada.png", {INTERNAL, HERE}),
+        ("https://[::1]/ada.png", {INTERNAL, HERE}),
+        ("https://169.254.169.254/latest", {INTERNAL, HERE}),
+        ("https://intranet:8443/ada.png", {INTERNAL, HERE}),
+        ("http://127.0.0.1:8888/api", {HERE}),
+        ("http://cdn.example.org/ada.png", set()),
+        ("http://intranet/ada.png", set()),
+    ],
+)
+def test_a_provider_has_no_machine_asked_that_only_the_kernel_reaches(
+    session: SessionManager, monkeypatch: pytest.MonkeyPatch, url: str, providers: set[str]
+) -> None:
+    """A picture on an internal host is for a provider that is on one, and plain http for one on this machine."""
+    arrive(session, picture=url)
+    asked = set()
+    for host in (OUT_THERE, INTERNAL, HERE):
+        monkeypatch.setattr(session.provider, "issuer_url", f"https://{host}")
+        asked |= {host} if session._sign_ins.profile._avatar._wanted() else set()
+
+    assert asked == providers
+
+
+def test_a_provider_at_an_unknown_host_is_out_there() -> None:
+    """Where no address of the provider is known, internal hosts are not asked."""
+    assert not avatar.may_ask("https://intranet/ada.png", "")
+    assert avatar.may_ask("https://cdn.example.org/ada.png", "")
 
 
 def test_a_picture_is_gone_with_its_user(session: SessionManager, idp: Idp) -> None:
