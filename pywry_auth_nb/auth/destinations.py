@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _CONNECT_TIMEOUT = 1.0  # seconds: to this machine
 _PORTS = {"https": 443, "http": 80}
+_NO_HOST = (
+    "The address of the request names no valid host. One of the provider's, such as provider.userinfo_url, is empty "
+    "until the provider has been asked for its metadata: call session.userinfo() for the user's claims."
+)
 _WEB_SOCKETS = {"wss": "https", "ws": "http"}  # which begin as requests of these (RFC 6455 §4.1)
 
 
@@ -48,6 +52,8 @@ class Destinations:
             AuthenticationError: Code ``insecure_url`` or ``origin_not_allowed``.
         """
         scheme, host, _ = origin = origin_of(url)
+        if not host:
+            raise AuthenticationError(_NO_HOST, code="insecure_url")
         if scheme == "http" and is_loopback(host) and (proxied or _goes_through_a_proxy(origin)):
             raise AuthenticationError(
                 "The token is not sent to this machine through a proxy. Add localhost and 127.0.0.1 to NO_PROXY.",

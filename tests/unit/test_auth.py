@@ -18,6 +18,7 @@ import requests
 from pywry_auth_nb import (
     AuthenticationError,
     ConfigurationError,
+    GenericOIDCProvider,
     LoginRequired,
     SessionManager,
     TokenError,
@@ -29,14 +30,14 @@ from tests.support.aging import expire
 from tests.support.api import Api
 from tests.support.cases import case
 from tests.support.http_clients import ask_httpx, ask_requests, clients_that_take_files, every_client
-from tests.support.idp import Answer
+from tests.support.idp import CLIENT, Answer
 from tests.support.ports import free_port
 from tests.support.waiting import soon, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pywry_auth_nb import AuthFlowManager, GenericOIDCProvider
+    from pywry_auth_nb import AuthFlowManager
     from tests.support.idp import Idp
 
 
@@ -114,6 +115,18 @@ def test_the_token_does_not_travel_in_the_clear(ask: Callable[..., int], signed_
         ask(signed_in, url)
 
     assert caught.value.code == "insecure_url"
+
+
+def test_an_endpoint_that_is_not_known_yet(signed_in: SessionManager, idp: Idp) -> None:
+    """A stored sign-in needs no metadata, so UserInfo has no address at first, and the error says what to call."""
+    session = SessionManager(GenericOIDCProvider(CLIENT, issuer_url=idp.issuer), signed_in.token_store)
+    assert asyncio.run(session.initialize()) is not None
+    with pytest.raises(AuthenticationError, match=r"userinfo_url, is empty .* session\.userinfo\(\)") as caught:
+        httpx.get(session.provider.userinfo_url, auth=session.auth)
+
+    assert caught.value.code == "insecure_url"
+    assert session.userinfo()["name"] == "Ada Lovelace"
+    assert httpx.get(session.provider.userinfo_url, auth=session.auth).is_success
 
 
 @pytest.mark.parametrize("host", ["localhost", "api.localhost", "127.0.0.1", "[::1]"])
