@@ -448,8 +448,8 @@ class SessionManager(t.HasTraits):
     ) -> AuthFlowResult:
         """Sign in, and wait until the user has done so: with the widget in a notebook, with a prompt in a terminal.
 
-        In a notebook, the widget has two seconds to greet the kernel. If no page does, and the kernel belongs to no
-        Jupyter server (jupyter console, qtconsole), the front end asks for the address at which the browser ends.
+        In a notebook, the widget has two seconds to greet the kernel. If no page does, and it was no page of a Jupyter
+        server that ran the cell (jupyter console, qtconsole), a prompt asks for the address at which the browser ends.
 
         A user who is signed in already is not asked, unless ``prompt``, ``acr_values`` or ``max_age`` (RFC 9470) wants
         a new sign-in. The old one lasts until the new one succeeds.
@@ -571,10 +571,11 @@ class SessionManager(t.HasTraits):
         name = f" as {self.display_name!r}" if self.user else ""
         return f"<SessionManager {self.status}{name} at {self.provider.label}>"
 
-    def _show(self) -> None:
+    def _show(self) -> Any:
+        """Display the widget, and return a handle of what was displayed."""
         from IPython.display import display
 
-        display(self)  # type: ignore[no-untyped-call]
+        return display(self, display_id=True)  # type: ignore[no-untyped-call]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         from .widget import widget_for

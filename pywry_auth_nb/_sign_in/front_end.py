@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from .._io.cells import shell
+
+_JUPYTER_CLIENT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{24}")  # how jupyter_client names a session
+_RUN_MODULE = ["-m", "jupyter_client.runapp"]
 
 
 def current_kernel() -> Any:
@@ -45,11 +49,41 @@ def has_front_end() -> bool:
 
     It does not say that a user can click: whether to wait for one is found out by the widget's greeting.
     """
+    return bool(_request().get("content", {}).get("allow_stdin", False)) and not _is_jupyter_run(_launcher())
+
+
+def is_console() -> bool:
+    """Whether the running cell came from jupyter console, qtconsole or the like, which draw no widgets.
+
+    They are made with jupyter_client, whose sessions have names of another form than those of pages.
+    """
+    return bool(_JUPYTER_CLIENT.fullmatch(str(_request().get("header", {}).get("session", ""))))
+
+
+def page_base_url() -> str | None:
+    """Return the base URL of the Jupyter server whose page runs this cell, or None: for a console, for example."""
+    return server_base_url() if has_front_end() and not is_console() else None
+
+
+def _request() -> dict[str, Any]:
+    """Return the message that runs this cell; empty if there is none."""
     kernel = current_kernel()
-    if kernel is None:
-        return False
-    parent = kernel.get_parent("shell") or {}
-    return bool(parent.get("content", {}).get("allow_stdin", False))
+    return (kernel and kernel.get_parent("shell")) or {}
+
+
+def _launcher() -> list[str]:
+    """Return the command line of the program that started this kernel; empty where the system does not tell."""
+    try:
+        said = Path("/proc", os.environ.get("JPY_PARENT_PID", ""), "cmdline").read_text(errors="replace")
+    except OSError:
+        return []
+    return said.split("\0")
+
+
+def _is_jupyter_run(command: list[str]) -> bool:
+    """Whether this is ``jupyter run``: it says that it takes input, and fails when it is asked for some."""
+    program, *arguments = command or [""]
+    return "jupyter-run" in map(os.path.basename, (program, *arguments[:1])) or arguments[:2] == _RUN_MODULE
 
 
 def server_base_url() -> str | None:

@@ -1,8 +1,8 @@
-"""A prompt in a kernel's front end (jupyter console, qtconsole), by an ``input_request`` of Jupyter messaging.
+"""A prompt in a kernel's front end, by an ``input_request`` of Jupyter messaging.
 
 ipykernel's own `input()` can be ended by an interrupt only. Here the kernel stops waiting when the sign-in has ended;
 the front end still shows its prompt until the user presses Enter, and ipykernel drops such a late reply. The request
-is for a password, since a front end may show what is typed, or save it in a notebook.
+is for a password, since a front end may show what is typed, or save it in a notebook. JupyterLab saves the prompt.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from .front_end import current_kernel
+from .front_end import current_kernel, has_front_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,19 +24,15 @@ _END = "\x04"  # how front ends report the end of their input
 
 def has_input() -> bool:
     """Whether the front end that runs this cell takes input: it says so, and this is the thread that runs the cell."""
-    kernel = current_kernel()
-    if kernel is None or threading.current_thread() is not threading.main_thread():
-        return False
-    parent = kernel.get_parent("shell") or {}
-    allowed = bool(parent.get("content", {}).get("allow_stdin", False))
-    return allowed and getattr(kernel, "stdin_socket", None) is not None
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and has_front_end() and getattr(current_kernel(), "stdin_socket", None) is not None
 
 
 def ask(prompt: str, over: Callable[[], bool], until: float) -> str | None:
     """Return what the user types or pastes in the front end; see :func:`_io.terminal_prompt.ask`.
 
     Raises:
-        EOFError: The front end has no input: ``jupyter run`` without a terminal, for example.
+        EOFError: The front end has no input.
     """
     kernel = current_kernel()
     socket = kernel.stdin_socket

@@ -90,7 +90,7 @@ class SignIns:
         loopback_host: Where the callback server of this session's loopback sign-ins listens.
         loopback_port: Its port; 0 for any free one.
         greetings: The pages that show the session's widgets.
-        opened: The ways to sign in that the widget has opened, by name.
+        opened: The ways to sign in that the widget or a waiting cell has opened, by name.
     """
 
     def __init__(self, engine: SessionEngine) -> None:
@@ -223,7 +223,7 @@ class SignIns:
         state, pending = self._file(redirect_uri, server, asked, person, switches=switches)
         lifetime = LIFETIME if lifetime is None else lifetime
         pending.timer = get_loop().call_later(lifetime, self._expire, state, lifetime)
-        url = await self._opened(state, pending, self._authorize_url(state, pending))
+        url = await self._open(state, pending, self._authorize_url(state, pending))
         return AuthorizationRequest(url, state, pending.outcome)
 
     def _asked(self, added: Added, params: Mapping[str, str], *, switches: bool) -> dict[str, str]:
@@ -252,7 +252,7 @@ class SignIns:
         state = Secret(secrets.token_urlsafe(32))
         pending = self._redeeming[state] = Pending("", None, None, asked, added.person)
         self.state = AuthFlowState.IN_PROGRESS
-        code = await self._opened(state, pending, request_code(self.provider, asked))
+        code = await self._open(state, pending, request_code(self.provider, asked))
         tokens = poll(self.provider, code, LIFETIME if lifetime is None else lifetime, pending.closed)
         pending.polling = ignore_result(get_loop().create_task(self._finish(state, pending, tokens)))
         return DeviceRequest(code, state, pending.outcome)
@@ -282,7 +282,7 @@ class SignIns:
             extra["prompt"] = self.provider.account_prompt
         return Secret(self.provider.build_authorize_url(pending.redirect_uri, state, pending.pkce, extra))
 
-    async def _opened(self, state: str, pending: Pending, asking: Coroutine[Any, Any, T]) -> T:
+    async def _open(self, state: str, pending: Pending, asking: Coroutine[Any, Any, T]) -> T:
         """Return what the user needs for a sign-in that was filed, or end it if that cannot be had."""
         try:
             needed = await _unless_closed(pending, ignore_result(asyncio.ensure_future(asking)))

@@ -6,9 +6,8 @@ working: a page that greets later still signs the user in.
 
 from __future__ import annotations
 
-import contextlib
-import html
 import time
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +15,23 @@ from .._io import terminal_prompt
 from .._io.loop import on_background, result_of, run, submit, wait_for_one
 from ..errors import AuthenticationError, AuthFlowCancelled, AuthFlowTimeout, ConfigurationError, LoginRequired
 from ..tokens import Secret
-from . import channel, front_end, kernel_prompt
+from . import channel, front_end, kernel_prompt, outputs
 from .browser import has_window_browser, open_browser
 from .prompting import HIDDEN, PASTE, keep_asking, take_address, take_nothing
 from .ways.device import Device
 from .ways.loopback import Loopback
+from .ways.offer import close_way, open_way
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection
 
+    from .greetings import Page
     from .prompting import Ask
     from .sign_ins import SignIns
+    from .ways.way import Way
 
-_WAYS = ("server", "loopback", "device")
+_PANELS = ("loopback", "device")  # ways for which the widget has a panel, and which do without the widget
+_WAYS = ("server", *_PANELS)
 _GREETING = 2.0  # seconds within which a drawn widget sends its greeting
 _LATER = 3.0  # more of them where a way is chosen: a page that asks its server first greets a little later
 _MOMENT = 1.0  # seconds by which the background may exceed its own deadline
@@ -41,7 +44,7 @@ _NOT_HERE = (
 _OPEN = """\
 To sign in at {label}, open this address in a browser{opened}:
 
-{url}
+{authorize_url}
 
 The provider sends the browser to {redirect_uri}, which must be registered there.
 """
@@ -52,6 +55,7 @@ To sign in at {label}, open {verification_uri} in a browser on any machine and e
 
     {user_code}
 """
+_PRESS = "Press Enter when you have done so. "
 
 
 def check_way(via: str) -> None:
@@ -118,97 +122,86 @@ class Waiting:
 
     def _in_notebook(self, show: Callable[[], object], via: str) -> None:
         """Show the widget and wait for its greeting; without one, take a way that needs no widget."""
-        greeting = self._sign_ins.greetings.next()
-        shown = show()
-        with _plain_link(self._sign_ins):
-            patience = _GREETING if via in {"", "server"} else _GREETING + _LATER
+        greeting, widget = self._sign_ins.greetings.next(), show()
+        base_url, is_chosen = front_end.page_base_url(), via in _PANELS
+        link = None if base_url is None else outputs.plain_link(base_url + channel.open_path(self._sign_ins))
+        with outputs.shown(link):
+            patience = _GREETING + _LATER if is_chosen else _GREETING
             wait_for_one([self._signed_in, greeting], min(patience, self._left()))
-            if greeting.done() and via in {"loopback", "device"}:
-                self._sign_ins.greetings.tell({"open": via})
-            is_late = via in {"", "server"} and front_end.has_front_end() and front_end.server_base_url() is not None
+            is_late = base_url is not None and not is_chosen
             if self._signed_in.done() or greeting.done() or is_late or not self._left():
-                self._result()
+                self._by_widget(via, greeting)
                 return
-            takes_input = kernel_prompt.has_input()
-            if not takes_input and via in {"", "server"}:
-                _remove(shown)
+            ask = kernel_prompt.ask if kernel_prompt.has_input() else None
+            if ask is None and not is_chosen:
+                outputs.remove(widget)
                 raise LoginRequired(code="no_front_end")
-            self._by_prompt(via, kernel_prompt.ask if takes_input else None, greeting.done)
+            self._by_prompt(via, ask, greeting)
+
+    def _by_widget(self, via: str, greeting: Future[Page]) -> None:
+        """Wait for what the user does with the widget, which opens its panel for the way that was chosen."""
+        if via in _PANELS and greeting.done() and not self._signed_in.done():
+            self._sign_ins.greetings.tell({"open": via})
+        self._result()
 
     # -- without a widget ---------------------------------------------------------------------------------------------
 
-    def _by_prompt(self, via: str, ask: Ask | None, greeted: Callable[[], bool] = lambda: False) -> None:
-        """Sign in by loopback or with a code, and ask the user with ``ask``, if that is possible here."""
+    def _by_prompt(self, via: str, ask: Ask | None, greeting: Future[Page] | None = None) -> None:
+        """Sign in by loopback or with a code, and ask the user with ``ask``, if that is possible here.
+
+        In a notebook, a widget that greets meanwhile ends the prompt, and goes on with the same sign-in.
+        """
         if ask is None and not (via == "device" or (via == "loopback" and has_window_browser())):
             raise LoginRequired(code="no_front_end")
-        way: Device | Loopback = Device(self._sign_ins) if via == "device" else Loopback(self._sign_ins)
-        if why := run(way.why_not(), _PATIENCE):
-            raise LoginRequired(why, code="way_unavailable")
-        run(way.begin(self._left()), min(_PATIENCE, self._left()) + _MOMENT)
+        name = "device" if via == "device" else "loopback"
         try:
-            over = lambda: self._signed_in.done() or greeted()  # noqa: E731 - looked at while the user types
-            if isinstance(way, Device):
-                self._show_code(way, ask, over)
-            else:
-                self._ask_for_address(way, ask, over)
-            self._result()
-        except AuthFlowTimeout as error:
-            if error.code != "flow_timeout":  # the code's own time was over
-                raise
-            raise AuthFlowTimeout(None, error.timeout, redirect_uri=way.details.get("redirect_uri")) from None
+            opening = open_way(self._sign_ins, name, lifetime=self._left())
+            way = run(opening, min(_PATIENCE, self._left()) + _MOMENT).way
+            details = way.details
+            try:
+                self._tell(way, details, ask, greeting)
+                self._by_widget(via, greeting or Future())
+            except AuthFlowTimeout as error:
+                if error.code != "flow_timeout":  # the code's own time was over
+                    raise
+                raise AuthFlowTimeout(None, error.timeout, redirect_uri=details.get("redirect_uri")) from None
         finally:
-            way.end(AuthFlowCancelled())
+            close_way(self._sign_ins, name)
 
-    def _show_code(self, way: Device, ask: Ask | None, over: Callable[[], bool]) -> None:
-        """Show what to enter, and where; in a kernel as a prompt, since a notebook saves what is printed."""
-        text = Secret(_CODE.format(label=self._sign_ins.provider.label, **way.details))
-        if ask is kernel_prompt.ask:
-            self._ask(ask, f"{text}\nPress Enter when you have done so. ", over, take_nothing)
-        else:
+    def _tell(self, way: Way, details: dict[str, Any], ask: Ask | None, greeting: Future[Page] | None) -> None:
+        """Tell the user what to do, and ask for the address at which the browser ended.
+
+        A page saves outputs, and the text of a prompt that was answered: there it is an output that goes when it is
+        over. Of a code it asks nothing: JupyterLab runs no cell before a prompt has been answered.
+        """
+        is_console = ask is kernel_prompt.ask and front_end.is_console()
+        ends: list[Future[Any]] = [self._signed_in, *([] if greeting is None else [greeting])]
+        text, question = self._words(way, details, HIDDEN if greeting is None else _ENTER)
+        if greeting is not None and not is_console:
+            with outputs.shown({"text/plain": text}):
+                self._ask(way, None if isinstance(way, Device) else ask, question, ends)
+                wait_for_one(ends, self._left())
+        elif isinstance(way, Device) and not is_console:
             print(text, flush=True)  # noqa: T201 - the user reads it
+        else:
+            self._ask(way, ask, Secret(f"{text}\n{question}"), ends)
 
-    def _ask_for_address(self, way: Loopback, ask: Ask | None, over: Callable[[], bool]) -> None:
-        """Open a browser on this machine, if there is one, and ask for the address at which it ends."""
-        opened = has_window_browser() and open_browser(way.request.url, self._left())
-        label, uri = self._sign_ins.provider.label, way.redirect_uri
-        text = _OPEN.format(label=label, opened=_OPENED if opened else "", url=way.request.url, redirect_uri=uri)
-        text = Secret(text + PASTE.format(more=_ENTER if ask is kernel_prompt.ask else HIDDEN))
-        if ask is not None:
-            self._ask(ask, text, over, partial(take_address, way))
+    def _words(self, way: Way, details: dict[str, Any], more: str) -> tuple[str, str]:
+        """Return what the user must do, and the question that follows. If this machine has a browser, it is opened."""
+        label = self._sign_ins.provider.label
+        if isinstance(way, Device):
+            return Secret(_CODE.format(label=label, **details)), _PRESS
+        opened = has_window_browser() and open_browser(details["authorize_url"], self._left())
+        text = _OPEN.format(label=label, opened=_OPENED if opened else "", **details)
+        return Secret(text), PASTE.format(more=more)
 
-    def _ask(self, ask: Ask, prompt: str, over: Callable[[], bool], take: Callable[[str], str | None]) -> None:
+    def _ask(self, way: Way, ask: Ask | None, prompt: str, ends: Collection[Future[Any]]) -> None:
+        """Ask until one of ``ends`` is done, if there is a prompt."""
+        take = partial(take_address, way) if isinstance(way, Loopback) else take_nothing
         try:
-            keep_asking(ask, prompt, over, self._until, take)
+            if ask is not None:
+                keep_asking(ask, prompt, lambda: any(end.done() for end in ends), self._until, take)
         except EOFError:
             if ask is kernel_prompt.ask:  # a front end that says that it takes input, and has none
                 raise LoginRequired(code="no_front_end") from None
             raise AuthFlowCancelled from None
-
-
-# -- what is displayed -----------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _plain_link(sign_ins: SignIns) -> Iterator[None]:
-    """Display a link for a page that cannot draw the widget, such as one that was reloaded, as long as a cell waits."""
-    base_url, handle = front_end.server_base_url() if front_end.current_kernel() else None, None
-    if base_url is not None and front_end.has_front_end():
-        handle = _display(html.escape(base_url + channel.open_path(sign_ins)))
-    try:
-        yield
-    finally:
-        _remove(handle)
-
-
-def _display(href: str) -> Any:
-    from IPython.display import display
-
-    link = f'<a href="{href}" target="_blank" rel="noopener">Open the provider\'s page</a>'
-    data = {"text/html": f"<small>Is there nothing to click above? {link}</small>", "text/plain": ""}
-    return display(data, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-
-
-def _remove(handle: Any) -> None:
-    """Make what was displayed empty."""
-    if hasattr(handle, "update"):
-        handle.update({"text/html": "", "text/plain": ""}, raw=True)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .processes import JupyterServer
+from .processes import JupyterServer, write_json
 from .sign_in import TIMEOUT, answer_of, popup_after, sign_in
 from .test_sign_in import CALL, PROMPTS, STATUS, behind_the_dots, opened, says, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
     from .conftest import OpenNotebook
     from .driver import NotebookPage
@@ -29,6 +29,23 @@ def bare_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer
     config = {"ServerApp": {"jpserver_extensions": {"pywry_auth_nb": False}}}
     with JupyterServer("lab", tmp_path_factory.mktemp("bare"), config=config) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def lab_without_widgets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """A running JupyterLab that draws no widget, as one without ipywidgets, or a page that has lost its kernel."""
+    directory = tmp_path_factory.mktemp("plain")
+    disabled = {"disabledExtensions": {"@jupyter-widgets/jupyterlab-manager": True}}
+    write_json(directory / "home" / "config" / "labconfig" / "page_config.json", disabled)
+    with JupyterServer("lab", directory) as server:
+        yield server
+
+
+def prompt(notebook: NotebookPage) -> Locator:
+    """The field of a prompt below a cell."""
+    field = notebook.page.locator(".jp-Stdin-input")
+    field.wait_for(timeout=TIMEOUT * 1000)
+    return field
 
 
 def another_way(notebook: NotebookPage, way: str) -> None:
@@ -136,3 +153,43 @@ def test_sign_in_with_another_device(bare_lab: JupyterServer, provider: Provider
     assert code not in widget.inner_text()
     behind_the_dots(notebook, 1).get_by_text("this kernel's memory").wait_for()
     assert notebook.run_and_wait(2) == "200\n"
+
+
+def test_a_code_is_not_saved(
+    lab_without_widgets: JupyterServer, provider: Provider, open_notebook: OpenNotebook
+) -> None:
+    """A page that draws no widget shows the code, and the notebook that is saved afterwards has it not."""
+    notebook = opened(open_notebook, lab_without_widgets, provider, "session.login(timeout=90, via='device')", CALL)
+    notebook.run(1)
+    text = notebook.wait_for_text(1, "enter this code:")
+    code = text.partition("enter this code:")[2].split()[0]
+    device = notebook.page.context.new_page()
+    device.goto(next(word for word in text.split() if word.startswith("http")))
+    allow_device(device, code)
+    notebook.wait(1)
+    assert notebook.run_and_wait(2) == "200\n"
+    notebook.save()
+
+    assert "AuthFlowResult signed in" in notebook.source_on_disk()
+    assert code not in notebook.source_on_disk()
+
+
+def test_an_address_is_not_saved(
+    lab_without_widgets: JupyterServer, provider: Provider, open_notebook: OpenNotebook
+) -> None:
+    """The same for the address at which to sign in, and for the one that is pasted."""
+    notebook = opened(open_notebook, lab_without_widgets, provider, "session.login(timeout=90, via='loopback')", STATUS)
+    notebook.run(1)
+    field = prompt(notebook)
+    url = next(word for word in notebook.text(1).split() if "/auth?" in word)
+    browser = notebook.page.context.new_page()
+    browser.goto(url)
+    answer = answer_of(browser)
+    field.fill(answer)
+    field.press("Enter")
+    notebook.wait(1)
+    assert notebook.run_and_wait(2) == "signed_in None\n"
+    notebook.save()
+
+    assert "copy the page's whole address" in notebook.source_on_disk()
+    assert all(secret not in notebook.source_on_disk() for secret in (url, answer, "state=", "code_challenge="))

@@ -39,8 +39,8 @@ RUNNERS = {
     "nbconvert": Runner(("-m", "nbconvert", "--execute", "--to", "notebook", "--output", "COPY", "NOTEBOOK")),
     "nbclient": Runner(("-c", _NBCLIENT, "NOTEBOOK")),
     "nbval": Runner(("-m", "pytest", "-p", "no:cacheprovider", "--nbval", "NOTEBOOK")),
+    "jupyter run": Runner(("-m", "jupyter_client.runapp", "NOTEBOOK"), is_script=True),
 }
-JUPYTER_RUN = Runner(("-m", "jupyter_client.runapp", "NOTEBOOK"), is_script=True)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from tests.support.waiting import patience
 
 from . import cells
-from .batch import JUPYTER_RUN, RUNNERS, Runner, run
+from .batch import RUNNERS, Runner, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,13 +38,3 @@ def test_it_says_how_to_give_a_token(runner: Runner, provider: Provider, tmp_pat
     assert ended.took < _SOON * patience()
     assert "PYWRY_OAUTH2__ACCESS_TOKEN_FILE" in said, ended.text
     assert provider.requests_to("/auth") == 0
-
-
-def test_jupyter_run_does_not_hang(provider: Provider, tmp_path: Path) -> None:
-    """``jupyter run`` (jupyter_client 8.10) stops with an error of its own when ``login()`` asks, and does not hang."""
-    ended = run(JUPYTER_RUN, tmp_path, cells.session(provider))
-
-    assert ended.status != 0
-    assert ended.took is not None
-    assert ended.took < _SOON * patience()
-    assert "To sign in at" in ended.text

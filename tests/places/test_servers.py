@@ -30,7 +30,7 @@ _WIDGETS_LOADED = """async () => {
 def run_all_classic(page: Page) -> None:
     """Run all cells of a classic notebook, as a user does who sees the page: it has asked the kernel for its widgets.
 
-    The page draws widgets anew when it has an answer, which waits for the cell that runs, and loses them (ipywidgets 8).
+    When it has an answer, which waits for the cell that runs, it draws all widgets anew, and loses them (ipywidgets 8).
     """
     page.wait_for_function("window.Jupyter?.notebook?.kernel?.widget_manager", timeout=60_000)
     page.wait_for_function("Jupyter.notebook.kernel.is_connected()", timeout=60_000)

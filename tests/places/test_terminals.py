@@ -11,6 +11,7 @@ from tests.e2e.sign_in import answer_of, sign_in
 from tests.support.waiting import until
 
 from . import cells
+from .servers import Place
 from .terminal import Terminal, browser_that_notes
 
 if TYPE_CHECKING:
@@ -86,19 +87,33 @@ def test_script_with_a_browser(program: Path, provider: Provider, page: Page, tm
 def test_jupyter_console(program: Path, page: Page, tmp_path: Path) -> None:
     """``jupyter console``: the address stands above a prompt, and what the user pastes there is not shown."""
     with Terminal(["-m", "jupyter_console"], tmp_path, SSH) as terminal:
-        terminal.wait_for("In [1]:")
-        terminal.type(f"%run {program}")
-        terminal.wait_for("In [2]:")
-        terminal.type(cells.WAIT)
-        terminal.wait_for(PASTE)
-        page.goto(terminal.address())
-        answer = answer_of(page)
-        terminal.paste(answer)
-        terminal.wait_for("signed in as ada")
-        terminal.wait_for("In [3]:")
-        terminal.type(cells.CALL.replace("\n", "; "))
-        terminal.wait_for("status 200")
-        assert answer not in terminal.text
+        by_paste_in_a_console(terminal, program, page)
+
+
+def test_jupyter_console_on_a_servers_kernel(program: Path, page: Page, tmp_path: Path) -> None:
+    """``jupyter console --existing`` on a kernel that JupyterLab has started: it is no page, so it is asked as well."""
+    with Place("lab", tmp_path / "server") as server:
+        kernel = server.api("POST", "api/kernels", json={"name": "python3"}).json()["id"]
+        connection = server.env()["JUPYTER_RUNTIME_DIR"] + f"/kernel-{kernel}.json"
+        with Terminal(["-m", "jupyter_console", "--existing", connection], tmp_path, SSH) as terminal:
+            by_paste_in_a_console(terminal, program, page)
+
+
+def by_paste_in_a_console(terminal: Terminal, program: Path, page: Page) -> None:
+    """Sign in at a prompt of a console, and call an API."""
+    terminal.wait_for("In [1]:")
+    terminal.type(f"%run {program}")
+    terminal.wait_for("In [2]:")
+    terminal.type(cells.WAIT)
+    terminal.wait_for(PASTE)
+    page.goto(terminal.address())
+    answer = answer_of(page)
+    terminal.paste(answer)
+    terminal.wait_for("signed in as ada")
+    terminal.wait_for("In [3]:")
+    terminal.type(cells.CALL.replace("\n", "; "))
+    terminal.wait_for("status 200")
+    assert answer not in terminal.text
 
 
 def test_script_without_a_terminal(program: Path, provider: Provider, tmp_path: Path) -> None:

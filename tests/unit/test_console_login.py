@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import queue
+import subprocess
+import sys
 import time
+import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from urllib.request import urlopen
@@ -12,11 +18,10 @@ from urllib.request import urlopen
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from tests.support.waiting import over, until
+from tests.support.waiting import over, patience, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.idp import Idp
 
@@ -52,6 +57,10 @@ class Console:
         self._cell = self._client.execute(
             f"{new}result = {code}", user_expressions=expressions, allow_stdin=allow_stdin, store_history=False
         )
+
+    def is_a_page(self) -> None:
+        """Call the session as pages do, and not as jupyter_client does."""
+        self._client.session.session = str(uuid.uuid4())
 
     def asked(self) -> str:
         """Wait for a prompt, and return it."""
@@ -99,6 +108,24 @@ class Console:
                 continue
         raise AssertionError("no widget came")
 
+    def displayed(self, text: str) -> None:
+        """Wait until the outputs have ``text``."""
+        begun = time.monotonic()
+        while text not in json.dumps(self.outputs()):
+            assert not over(begun, 20), f"{text!r} is not displayed"
+            with contextlib.suppress(queue.Empty):
+                self.heard.append(self._client.get_iopub_msg(timeout=1))
+
+    def outputs(self) -> list[dict[str, Any]]:
+        """Return the outputs of the latest cell, as a page that is saved now has them in its notebook."""
+        outputs: dict[str, Any] = {}
+        for message in self.heard:
+            if message["msg_type"] in {"display_data", "update_display_data", "stream"}:
+                content = message["content"]
+                name = content.get("transient", {}).get("display_id") or message["header"]["msg_id"]
+                outputs[name] = content.get("data", content)
+        return [*outputs.values()]
+
     def secrets_heard(self) -> set[str]:
         """Return the secrets that were broadcast."""
         said = json.dumps([message["content"] for message in self.heard])
@@ -121,8 +148,9 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Path
 @pytest.fixture
 def console(kernel: tuple[Any, Path], idp: Idp) -> Iterator[Console]:
     """A console in front of it. The kernel's debug log is scanned for secrets in the end."""
-    console = Console(kernel[0], idp)
+    console, name = Console(kernel[0], idp), kernel[0].session.session
     yield console
+    kernel[0].session.session = name
     log = kernel[1].read_text()
     assert {secret for secret in idp.secrets() if secret in log} == set()
 
@@ -185,6 +213,99 @@ def test_a_batch_run_ends_within_five_seconds(console: Console, via: str) -> Non
     assert not over(began, 5)
     assert said.startswith("LoginRequired no_front_end")
     assert said.endswith("PYWRY_OAUTH2__ACCESS_TOKEN_FILE and SessionManager.from_settings().")
+    assert console.outputs() == [{"text/html": "", "text/plain": ""}], "a widget is left that leads nowhere"
+
+
+def test_jupyter_run_ends_within_five_seconds(idp: Idp, tmp_path: Path) -> None:
+    """``jupyter run`` says that it takes input, and fails when it is asked: the kernel knows what has started it."""
+    jupyter_run, program = tmp_path / "jupyter-run", tmp_path / "program.py"
+    patient = "from jupyter_client import runapp; runapp.OUTPUT_TIMEOUT = 60; runapp.main()"  # on a busy machine
+    jupyter_run.write_text(patient)
+    took = "began = time.monotonic(); print(login(timeout=300), 'took', time.monotonic() - began)"
+    program.write_text(f"import time\n{SETUP}{NEW.replace('ISSUER', idp.issuer)}\n{took}")
+    command = [sys.executable, str(jupyter_run), str(program)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False, stdin=subprocess.DEVNULL)
+
+    assert "LoginRequired no_front_end" in ran.stdout, ran.stderr
+    assert float(ran.stdout.rpartition("took")[2]) < 5 * patience()
+
+
+@pytest.fixture
+def jupyter_server(kernel: tuple[Any, Path]) -> Iterator[None]:
+    """A Jupyter server has started the kernel: so says its file beside the kernel's."""
+    record = Path(kernel[0].connection_file).parent / f"jpserver-{os.getpid()}.json"
+    record.write_text('{"base_url": "/"}')
+    yield
+    record.unlink()
+
+
+@pytest.mark.usefixtures("jupyter_server")
+def test_a_console_of_a_servers_kernel_asks(console: Console, idp: Idp) -> None:
+    """``jupyter console --existing``: no page can greet, so the address is asked for as in any console."""
+    began = time.monotonic()
+    console.run("login(timeout=300)")
+    prompt = console.asked()
+    assert not over(began, 5)
+    console.answers(answer(idp, prompt))
+
+    assert console.result() == "Ada Lovelace"
+    assert "Is there nothing to click above?" not in json.dumps(console.outputs())
+
+
+# -- a page that draws no widget ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("allow_stdin", [True, False])
+def test_a_page_shows_a_code_as_long_as_it_is_good(console: Console, idp: Idp, allow_stdin: bool) -> None:
+    """The code stands in an output, which is empty when the sign-in is over; a batch run's notebook has none, either.
+
+    There is no prompt: JupyterLab saves its text, and runs no other cell before it has been answered.
+    """
+    idp.device_extra = {"interval": 1}
+    if allow_stdin:
+        console.is_a_page()
+    console.run("login(via='device')", allow_stdin=allow_stdin)
+    until(lambda: idp._devices, seconds=20)
+    (device,) = idp._devices.values()
+    console.displayed(device["user_code"])
+    idp.decide(device["user_code"])
+
+    assert console.result() == "Ada Lovelace"
+    assert device["user_code"] not in json.dumps(console.outputs())
+    with pytest.raises(queue.Empty):
+        console._client.get_stdin_msg(timeout=0)
+
+
+def test_a_page_shows_an_address_as_long_as_it_is_good(console: Console, idp: Idp) -> None:
+    """The same for the address at which to sign in."""
+    console.is_a_page()
+    console.run("login(via='loopback')")
+    prompt = console.asked()
+    console.displayed("/authorize?")
+    console.answers(answer(idp, " ".join(output.get("text/plain", "") for output in console.outputs())))
+
+    assert "/authorize" not in prompt
+    assert console.result() == "Ada Lovelace"
+    assert "/authorize" not in json.dumps(console.outputs())
+
+
+def test_a_late_widget_goes_on_with_the_same_code(console: Console, idp: Idp) -> None:
+    """A widget that greets after the code has come opens its panel, and shows the code that the user has."""
+    idp.device_extra = {"interval": 1}
+    console.is_a_page()
+    console.run("login(timeout=60, via='device')")
+    until(lambda: idp._devices, seconds=20)
+    (device,) = idp._devices.values()
+    console.displayed(device["user_code"])
+    console.sends("hello", front_end={"server": False, "control": True})
+    opened = console.sends("start", way="device")
+    assert opened["user_code"] == device["user_code"]
+    idp.decide(device["user_code"])
+
+    assert console.result() == "Ada Lovelace"
+    told = [message["content"]["data"].get("content") for message in console.heard if message["msg_type"] == "comm_msg"]
+    assert {"open": "device"} in told
+    assert device["user_code"] not in json.dumps(console.outputs())
 
 
 def test_input_that_is_none(console: Console) -> None:

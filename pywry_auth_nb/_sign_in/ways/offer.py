@@ -1,4 +1,4 @@
-"""What a session's widget offers: which ways can be had, and opening one of them. On the background loop."""
+"""Which ways to sign in a session has, and opening one of them: for its widget, or for a cell that waits."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from ..._io.loop import ignore_result, on_daemon
+from ..._io.loop import get_loop, ignore_result, on_daemon, on_loop
 from ..._wire.protocol import LIFETIME
-from ...errors import AuthenticationError
+from ...errors import AuthenticationError, AuthFlowCancelled, LoginRequired
 from .device import Device
 from .loopback import Loopback, superseded
 
@@ -24,10 +24,11 @@ _NO_SERVER = "This page reaches no Jupyter server with pywry-auth-nb. Install it
 
 
 class Opened:
-    """A way that was opened for a session's widget, and what was asked for then.
+    """A way that was opened for a session, and what was asked for then.
 
     Args:
         way: The way.
+        lifetime: Seconds within which the user must sign in.
         asked: What the sign-in asks for; another request needs another sign-in.
         before: What this takes the place of: its port must be free first.
 
@@ -35,16 +36,16 @@ class Opened:
         id: By which pages know it.
     """
 
-    def __init__(self, way: Way, asked: tuple[Added, dict[str, str]], before: Opened | None) -> None:
+    def __init__(self, way: Way, lifetime: float, asked: tuple[Added, dict[str, str]], before: Opened | None) -> None:
         self.id = str(next(_numbers))
         self.way = way
         self.asked = asked
-        self.opening = ignore_result(asyncio.ensure_future(self._open(before)))
+        self.opening = ignore_result(asyncio.ensure_future(self._open(lifetime, before)))
 
-    async def _open(self, before: Opened | None) -> None:
+    async def _open(self, lifetime: float, before: Opened | None) -> None:
         if before is not None:
             await asyncio.to_thread(before.way.end, superseded(), quietly=True)
-        await self.way.begin(LIFETIME, **self.asked[1])
+        await self.way.begin(lifetime, **self.asked[1])
 
     def serves(self, asked: tuple[Added, dict[str, str]]) -> bool:
         """Whether this is open, or will be, and asks for the same."""
@@ -67,26 +68,50 @@ async def offered(sign_ins: SignIns, *, server: bool) -> list[dict[str, str]]:
     return [*ways, *[{"name": name, "why": await kind(sign_ins).why_not()} for name, kind in _KINDS.items()]]
 
 
-async def start(sign_ins: SignIns, name: Any, **params: str) -> dict[str, Any]:
+async def start(sign_ins: SignIns, name: Any, **params: Any) -> dict[str, Any]:
     """Open a way, or find it open, and return what the user needs. Pages that show an earlier one are told.
 
     Raises:
-        AuthenticationError: Code ``way_unavailable``: it cannot be had here; the message says why. Or as for
-            :meth:`Way.begin`.
+        AuthenticationError: As for :func:`open_way`.
     """
     if not isinstance(name, str) or name not in _KINDS:
         raise AuthenticationError(code="bad_request")
+    opened = await open_way(sign_ins, name, **params)
+    return {"id": opened.id, **opened.way.details}
+
+
+@on_loop
+async def open_way(sign_ins: SignIns, name: str, *, lifetime: float = LIFETIME, **params: Any) -> Opened:
+    """Return a way that is open: opened now, or before by a page or a cell that asked for the same.
+
+    Args:
+        sign_ins: The session's sign-ins.
+        name: ``"loopback"`` or ``"device"``.
+        lifetime: Seconds within which the user must sign in.
+        params: As for :meth:`Way.begin`.
+
+    Raises:
+        LoginRequired: Code ``way_unavailable``: it cannot be had here; the message says why.
+        AuthenticationError: As for :meth:`Way.begin`.
+    """
     way = _KINDS[name](sign_ins)
     if why := await way.why_not():
-        raise AuthenticationError(why, code="way_unavailable")
+        raise LoginRequired(why, code="way_unavailable")
     opened, asked = sign_ins.opened.get(name), (sign_ins.added, params)
     if opened is None or not opened.serves(asked):  # nothing is awaited in between: two pages may ask at once
         if opened is not None:
             sign_ins.greetings.tell({"superseded": opened.id})
-        opened = sign_ins.opened[name] = Opened(way, asked, opened)
+        opened = sign_ins.opened[name] = Opened(way, lifetime, asked, opened)
     await asyncio.shield(opened.opening)
     opened.way.outcome.add_done_callback(lambda _: on_daemon(opened.way.end, superseded()))
-    return {"id": opened.id, **opened.way.details}
+    return opened
+
+
+def close_way(sign_ins: SignIns, name: str) -> None:
+    """End a way that is open, or that is being opened. From any thread."""
+    if (opened := sign_ins.opened.pop(name, None)) is not None:
+        get_loop().call_soon_threadsafe(opened.opening.cancel)
+        opened.way.end(AuthFlowCancelled())
 
 
 async def paste(sign_ins: SignIns, text: Any) -> None:
