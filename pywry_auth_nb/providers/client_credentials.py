@@ -52,15 +52,6 @@ class ClientCredentialsSource(ProviderTokenSource):
         return json.dumps([self._provider.identity, "client_credentials", sorted(self.scopes)])
 
     @on_loop
-    async def warm_up(self) -> None:
-        """Discover the token endpoint; keys are not needed, since there is no ID token.
-
-        Raises:
-            TokenError: Discovery failed, or the provider's metadata was refused.
-        """
-        await self._provider.prepare()
-
-    @on_loop
     async def acquire_token_silent(self) -> tuple[OAuthTokenSet, dict[str, Any]]:
         """Request a token, and return it with the client as its subject (RFC 9068 §2.2).
 

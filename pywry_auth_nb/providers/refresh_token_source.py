@@ -59,6 +59,15 @@ class RefreshTokenSource(ProviderTokenSource):
         """Identifies provider, client and the token that was provided."""
         return json.dumps([self._provider.identity, "refresh_token", self._seed.fingerprint])
 
+    @on_loop
+    async def warm_up(self) -> None:
+        """Fetch in advance what a refresh needs, the provider's keys among it.
+
+        Raises:
+            TokenError: Discovery failed, or the provider's metadata was refused.
+        """
+        await self._provider.warm_up()
+
     async def acquire_token_silent(self) -> tuple[OAuthTokenSet, dict[str, Any]]:
         """Return the refresh token, with an access token that has expired already.
 

@@ -92,15 +92,6 @@ class ProviderTokenSource(TokenSource):
         await self._provider.prepare()
 
     @on_loop
-    async def warm_up(self) -> None:
-        """Fetch in advance what a refresh needs.
-
-        Raises:
-            TokenError: Discovery failed, or the provider's metadata was refused.
-        """
-        await self._provider.warm_up()
-
-    @on_loop
     async def close(self) -> None:
         """Close the connections to the provider."""
         await self._provider.close()
