@@ -20,7 +20,7 @@ from .browser import has_window_browser, open_browser
 from .prompting import HIDDEN, PASTE, keep_asking, take_address, take_nothing
 from .ways.device import Device
 from .ways.loopback import Loopback
-from .ways.offer import close_way, open_way
+from .ways.offer import open_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -154,19 +154,18 @@ class Waiting:
         if ask is None and not (via == "device" or (via == "loopback" and has_window_browser())):
             raise LoginRequired(code="no_front_end")
         name = "device" if via == "device" else "loopback"
+        opening = open_way(self._sign_ins, name, lifetime=self._left())
+        way = run(opening, min(_PATIENCE, self._left()) + _MOMENT).way
         try:
-            opening = open_way(self._sign_ins, name, lifetime=self._left())
-            way = run(opening, min(_PATIENCE, self._left()) + _MOMENT).way
             details = way.details
-            try:
-                self._tell(way, details, ask, greeting)
-                self._by_widget(via, greeting or Future())
-            except AuthFlowTimeout as error:
-                if error.code != "flow_timeout":  # the code's own time was over
-                    raise
-                raise AuthFlowTimeout(None, error.timeout, redirect_uri=details.get("redirect_uri")) from None
+            self._tell(way, details, ask, greeting)
+            self._by_widget(via, greeting or Future())
+        except AuthFlowTimeout as error:
+            if error.code != "flow_timeout":  # the code's own time was over
+                raise
+            raise AuthFlowTimeout(None, error.timeout, redirect_uri=details.get("redirect_uri")) from None
         finally:
-            close_way(self._sign_ins, name)
+            way.end(AuthFlowCancelled())
 
     def _tell(self, way: Way, details: dict[str, Any], ask: Ask | None, greeting: Future[Page] | None) -> None:
         """Tell the user what to do, and ask for the address at which the browser ended.

@@ -12,10 +12,11 @@ import pytest
 
 from pywry_auth_nb import AuthFlowTimeout
 from pywry_auth_nb._io.begun import Begun
-from pywry_auth_nb._io.loop import run
+from pywry_auth_nb._io.loop import run, submit
 from pywry_auth_nb._sign_in.prompting import keep_asking
 from pywry_auth_nb._sign_in.ways import offer
 from tests.conftest import sign_in
+from tests.support.idp import Answer
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -64,6 +65,27 @@ def test_pages_are_told_that_a_newer_sign_in_has_taken_the_place(session: Sessio
     assert page.heard == [{"superseded": first["id"]}]
     assert other["id"] != first["id"]
     assert idp.requests_to("/device") == 2
+
+
+def test_a_page_and_a_cell_get_one_sign_in(session: SessionManager, idp: Idp) -> None:
+    """A widget that greets after a cell has shown a code shows the same one; it lasts as long as the cell waits."""
+    way = run(offer.open_way(session._sign_ins, "device", lifetime=60), 10).way
+    shown = run(offer.start(session._sign_ins, "device"), 10)
+
+    assert shown["user_code"] == way.details["user_code"]
+    assert shown["expires_in"] <= 60
+    assert idp.requests_to("/device") == 1
+    session._sign_ins.cancel()
+
+
+def test_a_cell_that_is_interrupted_leaves_no_sign_in_open(session: SessionManager, idp: Idp) -> None:
+    """Ctrl-C while the provider is asked for a code: no code comes later that is polled for."""
+    idp.answers["/device"] = Answer(delay=60)
+    waiting = submit(offer.open_way(session._sign_ins, "device"))
+    until(lambda: idp.requests_to("/device"))
+    waiting.cancel()
+
+    until(lambda: not session._sign_ins.is_open)
 
 
 def test_a_cell_goes_on_waiting_when_its_sign_in_is_begun_anew(session: SessionManager) -> None:

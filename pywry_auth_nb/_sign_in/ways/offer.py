@@ -6,9 +6,9 @@ import asyncio
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from ..._io.loop import get_loop, ignore_result, on_daemon, on_loop
+from ..._io.loop import ignore_result, on_daemon, on_loop
 from ..._wire.protocol import LIFETIME
-from ...errors import AuthenticationError, AuthFlowCancelled, LoginRequired
+from ...errors import AuthenticationError, LoginRequired
 from .device import Device
 from .loopback import Loopback, superseded
 
@@ -102,16 +102,9 @@ async def open_way(sign_ins: SignIns, name: str, *, lifetime: float = LIFETIME, 
         if opened is not None:
             sign_ins.greetings.tell({"superseded": opened.id})
         opened = sign_ins.opened[name] = Opened(way, lifetime, asked, opened)
-    await asyncio.shield(opened.opening)
+    await opened.opening  # which ends if a cell that asked is interrupted
     opened.way.outcome.add_done_callback(lambda _: on_daemon(opened.way.end, superseded()))
     return opened
-
-
-def close_way(sign_ins: SignIns, name: str) -> None:
-    """End a way that is open, or that is being opened. From any thread."""
-    if (opened := sign_ins.opened.pop(name, None)) is not None:
-        get_loop().call_soon_threadsafe(opened.opening.cancel)
-        opened.way.end(AuthFlowCancelled())
 
 
 async def paste(sign_ins: SignIns, text: Any) -> None:
