@@ -723,7 +723,7 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     displayed: list[Any] = []
     monkeypatch.setattr(front_end, "has_front_end", lambda: True)
     monkeypatch.setattr(notebook_module, "has_front_end", lambda: True)
-    monkeypatch.setattr("IPython.display.display", displayed.append)
+    monkeypatch.setattr("IPython.display.display", lambda each, **_: displayed.append(each))
     return displayed
 
 

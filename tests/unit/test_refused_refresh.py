@@ -196,7 +196,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is displayed in a notebook."""
     displayed: list[Any] = []
     monkeypatch.setattr(notebook, "has_front_end", lambda: True)
-    monkeypatch.setattr("IPython.display.display", displayed.append)
+    monkeypatch.setattr("IPython.display.display", lambda each, **_: displayed.append(each))
     return displayed
 
 

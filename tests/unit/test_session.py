@@ -643,7 +643,7 @@ def test_login_never_returns_an_expired_token(
     """After a failed refresh ``login()`` waits for a valid token, here of a new sign-in."""
     shown: list[Any] = []
     monkeypatch.setattr(notebook, "has_front_end", lambda: True)
-    monkeypatch.setattr("IPython.display.display", shown.append)
+    monkeypatch.setattr("IPython.display.display", lambda each, **_: shown.append(each))
     idp.answers["/token"] = Answer({}, status=503)
     expire(signed_in)
     with pytest.raises(AuthFlowTimeout):
