@@ -252,6 +252,19 @@ def test_a_console_of_a_servers_kernel_asks(console: Console, idp: Idp) -> None:
     assert "Is there nothing to click above?" not in json.dumps(console.outputs())
 
 
+@pytest.mark.usefixtures("jupyter_server")
+def test_a_page_of_a_server_is_waited_for(console: Console) -> None:
+    """A busy page of JupyterLab may greet late: there is a plain link below the cell meanwhile, and no prompt."""
+    console.is_a_page()
+    console.run("login(timeout=5)")
+    console.displayed("Is there nothing to click above?")
+
+    assert console.result().startswith("AuthFlowTimeout flow_timeout")
+    assert "Is there nothing to click above?" not in json.dumps(console.outputs())
+    with pytest.raises(queue.Empty):
+        console._client.get_stdin_msg(timeout=0)
+
+
 # -- a page that draws no widget ----------------------------------------------------------------------------------
 
 
