@@ -74,7 +74,7 @@ def _request() -> dict[str, Any]:
 def _launcher() -> list[str]:
     """Return the command line of the program that started this kernel; empty where the system does not tell."""
     try:
-        said = Path("/proc", os.environ.get("JPY_PARENT_PID", ""), "cmdline").read_text(errors="replace")
+        said = Path("/proc", os.environ.get("JPY_PARENT_PID", "none"), "cmdline").read_text(errors="replace")
     except OSError:
         return []
     return said.split("\0")
