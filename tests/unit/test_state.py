@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import json
 import math
 from dataclasses import FrozenInstanceError, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -245,6 +247,61 @@ def test_a_read_of_an_expired_token_does_not_wait_for_the_long_pause() -> None:
     """A person may be waiting."""
     state = showing(backoff=Backoff(not_before=NOW + 9999, expired_not_before=NOW + 3599))
     assert state.may_refresh(NOW + 3599, BUFFER)
+
+
+def with_id_token(claims: dict[str, float], **changes: Any) -> OAuthTokenSet:
+    """Tokens with an ID token of these claims, which is not signed: the state only looks at its times."""
+    body = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode()
+    return tokens(id_token=f"CANARY.{body}.CANARY", **changes)
+
+
+@pytest.mark.parametrize(
+    ("claims", "due", "expiry"),
+    [
+        ({"iat": NOW, "exp": NOW + 1000}, 799, 999),  # a fifth of its life before it ends
+        ({"iat": NOW, "exp": NOW + 3600}, 3299, 3599),  # the buffer
+        ({"iat": NOW, "exp": NOW + 2}, 1.2, 1.6),
+        ({"iat": NOW + 9, "exp": NOW}, 0, 0),
+        ({"exp": NOW + 1000}, 699, 999),
+        ({"iat": NOW}, -math.inf, -math.inf),
+        ({}, -math.inf, -math.inf),
+    ],
+)
+def test_an_id_token_is_due_before_it_ends(claims: dict[str, float], due: float, expiry: float) -> None:
+    """By its own claims; without an end it is never handed out."""
+    state = showing(with_id_token(claims))
+    assert state.id_token_expiry == pytest.approx(NOW + expiry)
+    assert state.id_token_due(BUFFER) == pytest.approx(NOW + due)
+
+
+@pytest.mark.parametrize(
+    ("after", "may"),
+    [
+        (798, False),  # fresh
+        (799, False),  # due, in the pause
+        (949, False),
+        (950, True),
+        (999, False),  # expired, in the pause of expired tokens
+        (1200, True),
+    ],
+)
+def test_a_read_of_the_id_token_refreshes_after_the_pauses(after: float, may: bool) -> None:
+    """Those of the access token, since one refresh brings both."""
+    backoff = Backoff(not_before=NOW + 950, expired_not_before=NOW + 1200)
+    state = showing(with_id_token({"iat": NOW, "exp": NOW + 1000}), backoff=backoff)
+    assert state.may_renew_id_token(NOW + after, BUFFER) is may
+
+
+def test_a_read_of_the_id_token_refreshes_only_what_can_bring_one() -> None:
+    """Not after the end of a sign-in, and not without a refresh token; without an ID token only what is due anyway."""
+    old = with_id_token({"iat": NOW, "exp": NOW + 1000})
+    over = NOW + 2000
+    assert showing(old).may_renew_id_token(over, BUFFER)
+    assert not ended(record=Record(10, 10, old, ADA)).may_renew_id_token(over, BUFFER)
+    assert not showing(replace(old, refresh_token=None)).may_renew_id_token(over, BUFFER)
+    assert not showing().may_renew_id_token(over, BUFFER)
+    assert showing().may_renew_id_token(NOW + 3300, BUFFER)
+    assert not SessionState().may_renew_id_token(NOW, BUFFER)
 
 
 def test_a_read_refreshes_nothing_that_is_fresh_or_missing() -> None:
