@@ -16,7 +16,7 @@ help:
 	@echo "make test-fast   the Python tests that need no browser, hub or service: a minute"
 	@echo "make coverage    all Python tests, with the lines and branches that they reach"
 	@echo "make products    the tests at real providers, also LemonLDAP::NG and Glewlwyd: needs Debian or Ubuntu"
-	@echo "make places      each place where notebooks run: Voilà, marimo, papermill, ssh, Firefox, …; needs Debian or Ubuntu"
+	@echo "make places      each place where notebooks run: Voilà, marimo, papermill, ssh, …, and all sign-ins in Firefox"
 	@echo "make lint | types | imports | js | python   one part of them"
 	@echo "make soak MINUTES=60 STORE=redis|forgetful|file|keyring SEED=… CRUEL=1   four kernels share a sign-in under faults"
 	@echo "make bench ROUNDS=30   what reading a token costs, beside other libraries: a table, not a test"
@@ -32,7 +32,7 @@ test: lint types imports js state python
 
 # Without a browser, a hub, a Jupyter server, Redis or a keyring: for while one works.
 test-fast: $(VENV)/.test
-	pytest -n 4 --dist loadfile -m "not e2e and not service and not jupyter and not slow"
+	pytest -n 4 --dist loadfile -m "not e2e and not service and not jupyter and not slow and not places"
 
 coverage: $(VENV)/.test tests/e2e/node_modules/.installed programs
 	coverage erase
@@ -72,11 +72,12 @@ python: $(VENV)/.test tests/e2e/node_modules/.installed programs
 products: $(VENV)/.test tests/e2e/node_modules/.installed debian
 	pytest tests/products -n 2 --dist loadfile -m ""
 
-# In an environment of its own: what it installs also changes JupyterLab. And JupyterLab 4.2 has one, next to the newest.
+# First the sign-ins of the browser tests, in Firefox. The places have an environment of their own: what it installs also
+# changes JupyterLab. And JupyterLab 4.2 has one, next to the newest.
 PLACES := $(abspath $(VENV))-places
 LAB42 := $(abspath $(VENV))-lab42
-places: $(PLACES)/.installed $(LAB42)/.installed tests/e2e/node_modules/.installed tests/places/page/node_modules/.installed programs
-	tests/places/install-debian.sh
+places: $(VENV)/.test $(PLACES)/.installed $(LAB42)/.installed tests/e2e/node_modules/.installed tests/places/page/node_modules/.installed programs
+	pytest tests/e2e -n 2 --dist loadfile -m places
 	PATH="$(PLACES)/bin:$(PATH)" LAB42_PYTHON=$(LAB42)/bin/python $(PLACES)/bin/pytest tests/places -n 2 --dist loadfile -m places
 
 # -- what they need ---------------------------------------------------------------------------------------------------
@@ -116,18 +117,22 @@ $(LAB42)/.installed: $(VENV)/.created pyproject.toml
 	cd $* && npm ci --silent --no-fund --no-audit
 	touch $@
 
-# Programs that the tests start: a browser, a Redis server, a keyring on a D-Bus of its own.
+# Programs that the tests start: browsers of three engines, a Redis server, a keyring on a D-Bus of its own.
 programs:
 	@missing=; \
 	test -n "$$CHROMIUM" || command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
 	  || command -v google-chrome >/dev/null || missing="chromium fonts-dejavu-core"; \
+	test -n "$$FIREFOX" || command -v firefox-esr >/dev/null || command -v firefox >/dev/null || missing="$$missing firefox-esr"; \
+	command -v WebKitWebDriver >/dev/null || missing="$$missing webkit2gtk-driver"; \
+	command -v Xvfb >/dev/null || missing="$$missing xvfb"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	command -v gnome-keyring-daemon >/dev/null || missing="$$missing gnome-keyring"; \
 	command -v dbus-daemon >/dev/null && command -v dbus-send >/dev/null || missing="$$missing dbus"; \
 	test -z "$$missing" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } \
 	  || { echo "The tests need programs that are not here. Debian, Ubuntu, as root: apt-get install $$missing."; \
-	       echo "Elsewhere, install Chromium (or set CHROMIUM=/path/to/chromium), Redis, GNOME Keyring and D-Bus."; exit 1; }
+	       echo "Elsewhere, install Chromium and Firefox (or set CHROMIUM=/path/to/chromium, FIREFOX=/path/to/firefox),"; \
+	       echo "WebKitGTK's MiniBrowser and WebKitWebDriver, Xvfb, Redis, GNOME Keyring and D-Bus."; exit 1; }
 
 # Providers that `make products` starts, each with a configuration of its own; their own services are not started.
 debian:

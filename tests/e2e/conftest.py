@@ -1,13 +1,14 @@
-"""One provider, one server of each kind and one Chromium for all tests; a browser context and notebooks for each.
+"""One provider, one server of each kind and one browser for all tests; a browser context and notebooks for each.
 
 Scope "package", not "session": Playwright's event loop must not outlive this folder, or asyncio tests elsewhere fail.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,9 +19,11 @@ from .driver import NotebookPage, launch, log_in
 from .processes import JupyterServer, Provider
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+
+    from .driver import Engine
 
 CALLBACK = "pywry-auth/callback"
 REDIRECT_URIS = [f"http://127.0.0.1/{path}" for path in (CALLBACK, f"a/b/{CALLBACK}", "cb", "callback")]
@@ -74,11 +77,23 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture(scope="package")
-def browser(playwright: Playwright) -> Iterator[Browser]:
+def browsers(playwright: Playwright) -> Iterator[Callable[[Engine], Browser]]:
+    """By their engines, running browsers that let all popups through; each is started when it is first asked for."""
+    with ExitStack() as running:
+
+        @functools.cache
+        def of(engine: Engine) -> Browser:
+            browser = launch(playwright, engine)
+            running.callback(browser.close)
+            return browser
+
+        yield of
+
+
+@pytest.fixture(scope="package")
+def browser(browsers: Callable[[Engine], Browser]) -> Browser:
     """A running Chromium that lets all popups through."""
-    running = launch(playwright)
-    yield running
-    running.close()
+    return browsers("chromium")
 
 
 # pytest-jupyter's own, for every test: they want this thread's event loop, which is Playwright's here.
@@ -108,17 +123,24 @@ def provider(provider_process: Provider) -> Provider:
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """The engine of the person's browser: Chromium, unless the test names others."""
+    chosen: Engine = getattr(request, "param", "chromium")
+    return chosen
+
+
+@pytest.fixture
+def context(browsers: Callable[[Engine], Browser], engine: Engine) -> Iterator[BrowserContext]:
     """A person's browser without any cookie."""
-    new = browser.new_context()
+    new = browsers(engine).new_context()
     yield new
     new.close()
 
 
 @pytest.fixture
-def strict_context(playwright: Playwright) -> Iterator[BrowserContext]:
+def strict_context(playwright: Playwright, engine: Engine) -> Iterator[BrowserContext]:
     """A person's browser with its popup blocker on, as people have it."""
-    browser = launch(playwright, block_popups=True)
+    browser = launch(playwright, engine, block_popups=True)
     yield browser.new_context()
     browser.close()
 
@@ -174,8 +196,10 @@ def _dump(item: pytest.Item, folder: Path) -> None:
     notebooks: list[NotebookPage] = item.stash.get(NOTEBOOKS, [])
     for number, notebook in enumerate(notebooks):
         (folder / f"notebook{number}.txt").write_text(notebook.describe(), encoding="utf-8")
-    browser: Browser | None = getattr(item, "funcargs", {}).get("browser")
-    pages = [page for context in (browser.contexts if browser else []) for page in context.pages]
+    asked = getattr(item, "funcargs", {})
+    contexts = [asked[name] for name in ("context", "strict_context") if name in asked]
+    browsers: set[Browser] = {*([asked["browser"]] if "browser" in asked else []), *(one.browser for one in contexts)}
+    pages = [page for browser in browsers for context in browser.contexts for page in context.pages]
     for number, page in enumerate(pages):
         with suppress(Error):
             page.screenshot(path=folder / f"page{number}.png", timeout=5000)

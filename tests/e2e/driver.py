@@ -1,4 +1,4 @@
-"""A person at a notebook: Chromium, and one notebook in JupyterLab or Notebook 7."""
+"""A person at a notebook: Chromium or Firefox, and one notebook in JupyterLab or Notebook 7."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 import os
 import shutil
 import uuid
+from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import nbformat.v4
 from playwright.sync_api import Error
@@ -19,36 +20,59 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright
+    from typing_extensions import Self
 
     from .processes import JupyterServer
+
+Engine = Literal["chromium", "firefox"]
 
 OPEN_TIMEOUT = 60.0
 RUN_TIMEOUT = 30.0
 LOOPBACK_ONLY = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE *.localhost , EXCLUDE 127.0.0.1"
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+#: What the browsers are called, the first that is on the PATH counts. $CHROMIUM and $FIREFOX name others.
+PROGRAMS: dict[Engine, tuple[str, ...]] = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+    "firefox": ("firefox-esr", "firefox"),
+}
 
-# ---- Chromium ------------------------------------------------------------------------------------------------------
+# ---- browsers ------------------------------------------------------------------------------------------------------
 
 
-def find_chromium() -> str:
-    """Return the browser's path: $CHROMIUM, or the first of CHROMIUMS on the PATH."""
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
+def find_browser(engine: Engine) -> str:
+    """Return the browser's path."""
+    name = engine.upper()
+    path = os.environ.get(name) or next(filter(None, map(shutil.which, PROGRAMS[engine])), None)
     if path is None:
-        raise HarnessError("the browser tests need Chromium: install it, or set CHROMIUM to its path")
+        raise HarnessError(f"the browser tests need {engine.title()}: install it, or set {name} to its path")
     return path
 
 
-def launch(playwright: Playwright, *, block_popups: bool = False) -> Browser:
-    """Start a headless Chromium that reaches loopback addresses only.
+def launch(playwright: Playwright, engine: Engine = "chromium", *, block_popups: bool = False) -> Browser:
+    """Start a headless browser.
 
-    Playwright lets every popup through; ``block_popups`` leaves Chromium's own blocker on. Mind that ``page.evaluate``
-    counts as a user's gesture for 5 s.
+    Playwright lets every popup through; ``block_popups`` leaves the browser's own blocker on. Mind that, in Chromium,
+    ``page.evaluate`` counts as a user's gesture for 5 s.
     """
+    start = {"chromium": _launch_chromium, "firefox": _launch_firefox}[engine]
+    return start(playwright, block_popups=block_popups)
+
+
+def _launch_chromium(playwright: Playwright, *, block_popups: bool) -> Browser:
+    """Start Chromium, which reaches loopback addresses only."""
     no_sandbox = ["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
     return playwright.chromium.launch(
-        executable_path=find_chromium(),
+        executable_path=find_browser("chromium"),
         args=[LOOPBACK_ONLY, *no_sandbox],
         ignore_default_args=["--disable-popup-blocking"] if block_popups else None,
+    )
+
+
+def _launch_firefox(playwright: Playwright, *, block_popups: bool) -> Browser:
+    """Start a Firefox as users have it, and not a build of Playwright's."""
+    return playwright.firefox.launch(
+        channel="moz-firefox",
+        executable_path=find_browser("firefox"),
+        firefox_user_prefs={"dom.disable_open_during_load": True} if block_popups else None,
     )
 
 
@@ -77,7 +101,7 @@ IS_IDLE = f"{IS_CONNECTED} return Boolean(connected && panel.sessionContext.isRe
 RUN = """
     const runs = (window.notebookRuns ??= {});
     const run = (runs[index] = { state: 'running' });
-    app.shell.activateById(panel.id);
+    if (app.shell.currentWidget !== panel) app.shell.activateById(panel.id);  // twice: the first cell, in WebKit
     panel.content.deselectAll();
     panel.content.activeCellIndex = index;
     app.commands.execute('notebook:run-cell').then(
@@ -87,24 +111,23 @@ RUN = """
 """
 
 
-class NotebookPage:
-    """A new notebook with these cells, open in a browser context that has the server's login cookie.
+class Notebook(ABC):
+    """A new notebook with these cells at a server, in a browser that Playwright, or something else, drives.
 
     Cells are named by their number. Every wait has a deadline; what it raises shows the outputs and the server's log.
     """
 
     #: The kernel's name.
     kernel: ClassVar[str] = "python3"
+    #: What the browser's driver raises.
+    errors: ClassVar[type[Exception]]
 
-    def __init__(self, context: BrowserContext, server: JupyterServer, cells: Sequence[str]) -> None:
+    def __init__(self, server: JupyterServer, cells: Sequence[str]) -> None:
         self.server = server
         self.name = f"{uuid.uuid4().hex[:8]}.ipynb"
         self.path: Path = server.root / self.name
         self.path.write_text(_notebook_text(cells, self.kernel), encoding="utf-8")
-        self.page: Page = context.new_page()
         self.console: list[str] = []
-        self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.console.append(f"pageerror: {error}"))
 
     @property
     def url(self) -> str:
@@ -113,10 +136,10 @@ class NotebookPage:
             return f"{self.server.url}lab/workspaces/{self.path.stem}/tree/{self.name}"
         return f"{self.server.url}notebooks/{self.name}"
 
-    def open(self) -> NotebookPage:
+    def open(self) -> Self:
         """Open the page (or open it anew) and wait for the kernel."""
         self._start_kernel()
-        self.page.goto(self.url, timeout=OPEN_TIMEOUT * 1000, wait_until="commit")
+        self._go()
         self.wait_until_idle(OPEN_TIMEOUT)
         return self
 
@@ -124,12 +147,6 @@ class NotebookPage:
         # The request that the page would make, only earlier: the kernel starts while the page loads, which saves 0.8 s.
         session = {"path": self.name, "name": self.name, "type": "notebook", "kernel": {"name": self.kernel}}
         self.server.api("POST", "api/sessions", json=session).raise_for_status()
-
-    def reload(self) -> None:
-        """Reload the page without waiting for the kernel, which may be busy; see ``wait_until_idle``."""
-        self.page.reload(wait_until="commit")
-        connected = f"{IS_CONNECTED} return Boolean(connected);"
-        self.wait_until(lambda: self._evaluate(connected), OPEN_TIMEOUT, "not shown again")
 
     # -- running
 
@@ -162,7 +179,7 @@ class NotebookPage:
         """Return the first truthy value of ``check``, whose browser errors while a page loads count as false."""
 
         def attempt() -> Any:
-            with suppress(Error):
+            with suppress(self.errors):
                 return check()
             return None
 
@@ -182,10 +199,6 @@ class NotebookPage:
     def text(self, index: int) -> str:
         """Return a cell's streams, plain texts and errors ("NameError: …") as one text."""
         return "".join(map(_text_of, self.outputs(index)))
-
-    def widget(self, index: int) -> Locator:
-        """Return a locator of a cell's output area."""
-        return self.page.locator(".jp-Notebook .jp-Cell").nth(index).locator(".jp-Cell-outputArea")
 
     # -- the kernel and the file
 
@@ -212,9 +225,7 @@ class NotebookPage:
         return self.path.read_text(encoding="utf-8")
 
     def close(self) -> None:
-        """Close the page and end the kernel."""
-        with suppress(Error):
-            self.page.close()
+        """End the kernel."""
         if not self.server.alive:
             return
         for session in self.server.api("GET", "api/sessions").json():
@@ -228,13 +239,61 @@ class NotebookPage:
         script = "return panel?.content.model.toJSON().cells.map((cell) => cell.outputs)"
         try:
             shown = json.dumps(self._evaluate(script), indent=1)
-        except Error as error:
+        except self.errors as error:
             shown = f"unknown: {error}"
         console = "\n".join(self.console[-20:])
-        return f"{self.page.url}\noutputs: {shown}\nconsole:\n{console}\nlog:\n{self.server.tail()}"
+        return f"{self.url}\noutputs: {shown}\nconsole:\n{console}\nlog:\n{self.server.tail()}"
 
     def _evaluate(self, body: str, index: int | None = None) -> Any:
         script = f"(index) => {{ {FIND_PANEL.replace('NAME', json.dumps(self.name))} {body} }}"
+        return self._call(script, index)
+
+    # -- the browser
+
+    @abstractmethod
+    def _go(self) -> None:
+        """Go to the notebook's address."""
+
+    @abstractmethod
+    def _call(self, script: str, index: int | None) -> Any:
+        """Call a function of JavaScript in the page; return what it returns, or what its promise becomes."""
+
+    @abstractmethod
+    def _pause(self, seconds: float) -> None:
+        """Let time pass."""
+
+
+class NotebookPage(Notebook):
+    """A notebook that is open in a browser context of Playwright which has the server's login cookie."""
+
+    errors = Error
+
+    def __init__(self, context: BrowserContext, server: JupyterServer, cells: Sequence[str]) -> None:
+        super().__init__(server, cells)
+        self.page: Page = context.new_page()
+        self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.console.append(f"pageerror: {error}"))
+
+    def reload(self) -> None:
+        """Reload the page without waiting for the kernel, which may be busy; see ``wait_until_idle``."""
+        self.page.reload(wait_until="commit")
+        connected = f"{IS_CONNECTED} return Boolean(connected);"
+        self.wait_until(lambda: self._evaluate(connected), OPEN_TIMEOUT, "not shown again")
+
+    def widget(self, index: int) -> Locator:
+        """Return a locator of a cell's output area."""
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(index).locator(".jp-Cell-outputArea")
+
+    def close(self) -> None:
+        """Close the page and end the kernel."""
+        with suppress(Error):
+            self.page.close()
+        super().close()
+
+    def _go(self) -> None:
+        self.page.goto(self.url, timeout=OPEN_TIMEOUT * 1000, wait_until="commit")
+
+    def _call(self, script: str, index: int | None) -> Any:
         return self.page.evaluate(script, index)
 
     def _pause(self, seconds: float) -> None:

@@ -34,26 +34,38 @@ def sign_in(popup: Page, login: str = "ada", *, seconds: float = 0, deny: bool =
         deny: Whether the person cancels, which ends in access_denied.
     """
     popup.set_default_timeout(TIMEOUT * 1000)
-    asked = popup.locator("form input[name=prompt]").get_attribute("value")
+    popup.locator("form input[name=prompt]").wait_for(state="attached")
     popup.wait_for_timeout(seconds * 1000)
     if deny:
         popup.get_by_role("link", name="Cancel").click()
         return
-    if asked == "login":
-        popup.fill("input[name=login]", login)
-        popup.fill("input[name=password]", "any")
-        popup.click("button[type=submit]")
+    _log_in(popup, login)
     popup.locator("form:has(input[name=prompt][value=consent]) button[type=submit]").click()
+
+
+def allow_device(device: Page, code: str) -> None:
+    """Enter the code at the provider, confirm it, and sign in."""
+    device.set_default_timeout(TIMEOUT * 1000)
+    device.fill("input[name=user_code]", code)
+    device.click("button[type=submit]")
+    device.get_by_role("button", name="Continue").click()
+    sign_in(device)
 
 
 def answer_of(popup: Page, login: str = "ada") -> str:
     """Log in and consent, but do not follow to the redirect URI: return the address with the answer."""
     popup.set_default_timeout(TIMEOUT * 1000)
-    popup.fill("input[name=login]", login)
-    popup.fill("input[name=password]", "any")
-    popup.click("button[type=submit]")
+    _log_in(popup, login)
     consent = popup.locator("form:has(input[name=prompt][value=consent])")
     request = popup.context.request
     answer = request.post(consent.evaluate("form => form.action"), form={"prompt": "consent"}, max_redirects=0)
     answer = request.get(answer.headers["location"], max_redirects=0)
     return answer.headers["location"]
+
+
+def _log_in(popup: Page, login: str) -> None:
+    """Log in at the provider, unless it knows this browser's user."""
+    if popup.locator("form input[name=prompt]").get_attribute("value") == "login":
+        popup.fill("input[name=login]", login)
+        popup.fill("input[name=password]", "any")
+        popup.click("button[type=submit]")

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.marks import IN_FIREFOX_TOO
+
 from .processes import JupyterServer, write_json
-from .sign_in import TIMEOUT, answer_of, popup_after, sign_in
+from .sign_in import TIMEOUT, allow_device, answer_of, popup_after, sign_in
 from .test_sign_in import CALL, PROMPTS, STATUS, behind_the_dots, opened, says, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator
 
     from .conftest import OpenNotebook
     from .driver import NotebookPage
@@ -55,15 +57,6 @@ def another_way(notebook: NotebookPage, way: str) -> None:
     widget.get_by_role("button", name=way).click()
 
 
-def allow_device(device: Page, code: str) -> None:
-    """Enter the code at the provider, confirm it, and sign in."""
-    device.set_default_timeout(TIMEOUT * 1000)
-    device.fill("input[name=user_code]", code)
-    device.click("button[type=submit]")
-    device.get_by_role("button", name="Continue").click()
-    sign_in(device)
-
-
 def test_the_widget_offers_no_link_that_leads_nowhere(
     bare_lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook
 ) -> None:
@@ -77,6 +70,7 @@ def test_the_widget_offers_no_link_that_leads_nowhere(
     assert shown(notebook, 1).get_by_role("link").count() == 0
 
 
+@IN_FIREFOX_TOO
 def test_sign_in_at_the_kernels_own_address(
     bare_lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook
 ) -> None:
@@ -93,6 +87,7 @@ def test_sign_in_at_the_kernels_own_address(
     assert notebook.run_and_wait(2) == "200\n"
 
 
+@IN_FIREFOX_TOO
 def test_sign_in_by_pasting_the_address(
     bare_lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook
 ) -> None:
@@ -136,6 +131,7 @@ def test_another_account(bare_lab: JupyterServer, provider: Provider, open_noteb
     says(notebook, 1, "bob")
 
 
+@IN_FIREFOX_TOO
 def test_sign_in_with_another_device(bare_lab: JupyterServer, provider: Provider, open_notebook: OpenNotebook) -> None:
     """The code is entered in another browser, while a cell waits; the widget follows."""
     notebook = opened(open_notebook, bare_lab, provider, "session.login(timeout=90)", CALL)

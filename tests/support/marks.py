@@ -6,11 +6,11 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType
-
-    import pytest
 
 TESTS = Path(__file__).parents[1]
 #: By place: a folder or a module.
@@ -43,6 +43,10 @@ NAMES = {
 }
 #: By the kind of store that a test is parametrized with.
 STORES = ("keyring", "redis")
+#: Of a browser test that `make places` runs in Firefox as well.
+IN_FIREFOX_TOO = pytest.mark.parametrize(
+    "engine", ["chromium", pytest.param("firefox", marks=pytest.mark.places)], indirect=True
+)
 
 
 def marks_of(item: pytest.Function) -> set[str]:
