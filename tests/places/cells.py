@@ -31,9 +31,19 @@ CALL = 'import httpx\nprint("status", httpx.get(provider.userinfo_url, auth=sess
 WAIT = 'print("signed in as", session.login(timeout=60).user_info["name"])'
 
 
+#: The same, from settings.
+FROM_SETTINGS = "from pywry_auth_nb import SessionManager\nsession = SessionManager.from_settings()"
+_CALL_AT = "import httpx\nassert httpx.get({url!r}, headers=session.headers).status_code == 200"
+
+
 def session(provider: Provider) -> str:
     """Return the code that makes a session."""
     return _SESSION.format(issuer=provider.issuer)
+
+
+def call(provider: Provider) -> str:
+    """Return the code that uses the token, and fails unless the provider takes it."""
+    return _CALL_AT.format(url=f"{provider.issuer}/me")
 
 
 def login(took: Path) -> str:
