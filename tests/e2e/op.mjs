@@ -7,7 +7,8 @@
 //   GET    /__journal   what was asked, in order: [{at, method, path, status, client_id?, grant_type?, error?}], never a secret;
 //                       issued?, expires?: of an access token the start of its SHA-256, and its end in epoch seconds;
 //                       and {at, method: "EVENT", path: "grant.revoked", status: 0} when a grant is revoked with all its tokens
-//   DELETE /__journal   forgets it
+//   GET    /__secrets   what it issued and was sent, by name: {"access_token": […], "user_code": […], "state": […], …}
+//   DELETE /__journal   forgets both
 //   GET    /__control   the switches (below, SWITCHES); POST merges JSON into them, DELETE puts them back
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -19,6 +20,7 @@ const SWITCHES = {
   access_ttl: 3600, //    seconds an access token lives
   refresh_tokens: true, // false: no refresh token is issued
   name: null, //          the person's display name; null: what was typed as the login
+  picture: false, //      whether the person has one, at /__picture
   wrong_iss: false, //    the authorization response names another issuer (RFC 9207)
   deny_all: false, //     nobody is let in: access_denied instead of the login page
   offline: false, //      connections are cut; true, or a list of paths such as ["/token"]
@@ -45,6 +47,7 @@ resetSwitches();
 // ---- the journal ------------------------------------------------------------------------------------------------------
 
 let journal = [];
+let secrets = {};
 const placeOf = (path) => path.replace(/^\/(auth|interaction|device)\/(?!auth$)[^/]+/, '/$1/:uid');
 
 const errorOf = (ctx) => {
@@ -64,6 +67,20 @@ const record = (ctx, status, issued) => {
   const { client_id, grant_type } = asked;
   const at = Date.now() / 1000;
   journal.push({ at, method: ctx.method, path: placeOf(ctx.path), status, client_id, grant_type, error: errorOf(ctx), ...issued });
+};
+
+const SECRETS = [
+  ...['access_token', 'refresh_token', 'id_token', 'device_code', 'user_code'],
+  ...['code', 'state', 'nonce', 'code_challenge', 'code_verifier'],
+];
+const remember = (values) => {
+  for (const name of SECRETS) if (values?.[name]) secrets[name] = [...new Set([...(secrets[name] ?? []), values[name]])];
+};
+
+const keepSecrets = async (ctx, next) => {
+  await next();
+  const location = ctx.response.get('location');
+  for (const values of [ctx.oidc?.params, ctx.body, location && Object.fromEntries(new URL(location, issuer).searchParams)]) remember(values);
 };
 
 const keepJournal = async (ctx, next) => {
@@ -119,7 +136,8 @@ const bodyOf = async (req) => {
 
 const BACKSTAGE = {
   'GET /__journal': () => journal,
-  'DELETE /__journal': () => (journal = []),
+  'GET /__secrets': () => secrets,
+  'DELETE /__journal': () => ((secrets = {}), (journal = [])),
   'GET /__control': () => switches,
   'POST /__control': async (req) => (setSwitches(await bodyOf(req)), switches),
   'DELETE /__control': () => (resetSwitches(), switches),
@@ -151,10 +169,12 @@ const clients = [
   { ...client, grant_types, client_id: 'pywry-web', application_type: 'web', token_endpoint_auth_method: 'none' },
 ];
 
+// One dot.
+const PICTURE = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64');
 const findAccount = async (_ctx, sub) => ({
   accountId: sub,
   claims: async () => ({
-    sub, name: switches.name ?? sub, preferred_username: sub, email: `${sub}@example.com`, email_verified: true,
+    sub, picture: switches.picture ? `${issuer}/__picture` : undefined, name: switches.name ?? sub, preferred_username: sub, email: `${sub}@example.com`, email_verified: true,
   }),
 });
 
@@ -167,7 +187,7 @@ const provider = new Provider(issuer, {
   pkce: { required: () => true },
   scopes: ['openid', 'offline_access', 'profile', 'email', 'files.read'],
   acrValues: ['phr'],
-  claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username'] },
+  claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'picture', 'preferred_username'] },
   issueRefreshToken: async (_ctx, asking, code) =>
     switches.refresh_tokens && asking.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access'),
   rotateRefreshToken: true,
@@ -184,13 +204,14 @@ const provider = new Provider(issuer, {
     AuthorizationCode: 60, DeviceCode: 600, Grant: 86400, IdToken: 3600, Interaction: 3600, RefreshToken: 86400, Session: 86400,
   },
 });
-for (const middleware of [keepJournal, severOpener, nameAnotherIssuer, listPrompts, denyAll, misbehave]) provider.use(middleware);
+for (const middleware of [keepJournal, keepSecrets, severOpener, nameAnotherIssuer, listPrompts, denyAll, misbehave]) provider.use(middleware);
 provider.on('grant.revoked', () => journal.push({ at: Date.now() / 1000, method: 'EVENT', path: 'grant.revoked', status: 0 }));
 provider.on('server_error', (_ctx, error) => console.error('server_error', error));
 
 const answer = provider.callback();
 server.on('request', (req, res) => {
   const { pathname } = new URL(req.url, issuer);
+  if (pathname === '/__picture') return res.writeHead(200, { 'content-type': 'image/png' }).end(PICTURE);
   if (pathname.startsWith('/__')) return backstage(req, res);
   if (!isOffline(pathname)) return answer(req, res);
   journal.push({ at: Date.now() / 1000, method: req.method, path: placeOf(pathname), status: 0, error: 'offline' });

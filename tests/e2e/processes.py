@@ -181,12 +181,17 @@ class Provider(Process):
         """Count the requests to ``path`` such as "/token"; ``grant_type=…``, ``status=400`` and so on narrow it."""
         return sum(entry["path"] == path and where.items() <= entry.items() for entry in self.journal())
 
+    def secrets(self) -> dict[str, list[str]]:
+        """Return what it issued and was sent that no file may hold, by the names of OAuth."""
+        found: dict[str, list[str]] = self._backstage("GET", "/__secrets")
+        return found
+
     def control(self, **switches: Any) -> None:
         """Change how the provider behaves from now on; see SWITCHES in ``op.mjs``."""
         self._backstage("POST", "/__control", switches)
 
     def reset(self) -> None:
-        """Put the switches back and forget the journal."""
+        """Put the switches back; forget the journal and the secrets."""
         self._backstage("DELETE", "/__control")
         self._backstage("DELETE", "/__journal")
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from .processes import HarnessError, JupyterServer, Provider
+from .saved import kept_in
 from .sign_in import popup_after, sign_in
 
 if TYPE_CHECKING:
@@ -25,6 +26,23 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(600)
 BLOCKING = "import time; print('before', flush=True); time.sleep(60)"
 VERIFIER = secrets.token_urlsafe(32)
+
+# ---- secrets -------------------------------------------------------------------------------------------------------
+
+
+def test_secrets_in_files_are_found(provider: Provider, tmp_path: Path) -> None:
+    """What the provider was sent, and what a page showed, is found in files, and named; an empty journal has none."""
+    query = {"client_id": "pywry", "state": secrets.token_urlsafe(), "code_challenge": secrets.token_urlsafe()}
+    httpx.get(f"{provider.issuer}/auth", params=query, trust_env=False)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "n.ipynb").write_text(query["state"])
+    (tmp_path / "log").write_text(f"{provider.issuer}/auth?client_id=pywry of a picture")
+    said = kept_in(tmp_path, provider, avatar="a picture")
+    provider.reset()
+
+    assert said == ["a/n.ipynb: state", "log: authorize URL", "log: avatar"]
+    assert provider.secrets() == {}
+
 
 # ---- notebooks -----------------------------------------------------------------------------------------------------
 

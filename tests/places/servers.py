@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from tests.e2e.driver import log_in
-from tests.e2e.processes import JupyterServer, Process, write_json
+from tests.e2e.processes import HarnessError, JupyterServer, Process, write_json
 from tests.support.ports import free_port
 
 from . import cells
 from .batch import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from playwright.sync_api import BrowserContext, Page
 
@@ -26,6 +26,14 @@ _MAIN = Path(__file__).parents[1] / "e2e" / "jupyter_main.py"
 #: Server extensions that only some places have; without them JupyterLab edits a notebook alone.
 _TOGETHER = ("jupyter_server_ydoc", "jupyter_server_fileid")
 _TOGETHER_IN_PAGE = ("@jupyter/collaboration-extension", "@jupyter/docprovider-extension")
+
+
+def lab_4_2() -> str:
+    """Return the interpreter that has JupyterLab 4.2."""
+    python = os.environ.get("LAB42_PYTHON")
+    if python is None:
+        raise HarnessError("run `make places`, or set LAB42_PYTHON to a Python that has JupyterLab 4.2")
+    return python
 
 
 class Place(JupyterServer):
@@ -38,6 +46,7 @@ class Place(JupyterServer):
         together: Whether several people can edit a notebook at once.
         python: The interpreter of the server and its kernels.
         arguments: Of the command line.
+        settings: See JupyterServer.
     """
 
     def __init__(
@@ -49,11 +58,12 @@ class Place(JupyterServer):
         together: bool = False,
         python: str = sys.executable,
         arguments: Sequence[str] = (),
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         extensions = {"pywry_auth_nb": ours, **({} if together else dict.fromkeys(_TOGETHER, False))}
         config: dict[str, dict[str, Any]] = {"ServerApp": {"jpserver_extensions": extensions}}
         path = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
-        super().__init__(kind, directory, config=config, env=path)  # type: ignore[arg-type]
+        super().__init__(kind, directory, config=config, env=path, settings=settings)  # type: ignore[arg-type]
         self._python, self._arguments = python, arguments
         if not together:
             disabled = {"disabledExtensions": dict.fromkeys(_TOGETHER_IN_PAGE, True)}

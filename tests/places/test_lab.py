@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.card import Card
 from tests.e2e.driver import NotebookPage, log_in
-from tests.e2e.processes import HarnessError
 
 from . import cells
-from .card import Card
-from .servers import Place
+from .servers import Place, lab_4_2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,10 +44,7 @@ def test_without_our_extension(provider: Provider, context: BrowserContext, tmp_
 
 def test_lab_4_2(provider: Provider, context: BrowserContext, tmp_path: Path) -> None:
     """JupyterLab 4.2: the widget's link signs in while ``login()`` waits, and the next cell has a token."""
-    python = os.environ.get("LAB42_PYTHON")
-    if python is None:
-        raise HarnessError("run `make places`, or set LAB42_PYTHON to a Python that has JupyterLab 4.2")
-    with Place("lab", tmp_path, python=python) as server:
+    with Place("lab", tmp_path, python=lab_4_2()) as server:
         notebook = opened(context, server, provider, cells.WAIT, cells.CALL)
         Card(notebook.page, notebook.widget(1)).by_link()
         assert "signed in as ada" in notebook.wait(1)

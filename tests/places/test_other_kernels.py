@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.card import Card
 from tests.e2e.driver import NotebookPage, log_in
 
 from . import cells
-from .card import Card
 from .marimo import Marimo
 from .servers import Place
 

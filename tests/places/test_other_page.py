@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.card import Card
+
 from . import cells
-from .card import Card
 from .other_page import OtherPage
 from .servers import Place
 

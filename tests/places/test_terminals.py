@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.saved import kept_in
 from tests.e2e.sign_in import answer_of, sign_in
 from tests.support.waiting import until
 
 from . import cells
 from .servers import Place
-from .terminal import Terminal, browser_that_notes
+from .terminal import SSH, Terminal, browser_that_notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from tests.e2e.processes import Provider
 
 pytestmark = pytest.mark.timeout(600)
-SSH = {"SSH_CONNECTION": "192.0.2.1 50000 192.0.2.2 22", "SSH_TTY": "/dev/pts/0"}
 PASTE = "paste it here and press Enter"
 
 
@@ -43,7 +43,14 @@ def ipython(program: Path, tmp_path: Path) -> Iterator[Terminal]:
         yield terminal
 
 
-def test_ipython(ipython: Terminal, page: Page) -> None:
+def history(home: Path) -> Path:
+    """Return the folder of what was typed in IPython, or in a console of Jupyter."""
+    folder = home / "ipython" / "profile_default"
+    assert b"session.login" in (folder / "history.sqlite").read_bytes()
+    return folder
+
+
+def test_ipython(ipython: Terminal, provider: Provider, page: Page, tmp_path: Path) -> None:
     """IPython shows the address; the browser comes back by itself, and the prompt goes away without a key."""
     ipython.type(cells.WAIT)
     ipython.wait_for(PASTE)
@@ -53,6 +60,9 @@ def test_ipython(ipython: Terminal, page: Page) -> None:
     ipython.wait_for("signed in as ada")
     ipython.type(cells.CALL.replace("\n", "; "))
     ipython.wait_for("status 200")
+    ipython.type("exit")
+    ipython.wait_for_end()
+    assert kept_in(history(tmp_path), provider) == []
 
 
 def test_over_ssh(program: Path, provider: Provider, page: Page, tmp_path: Path) -> None:
@@ -84,10 +94,11 @@ def test_script_with_a_browser(program: Path, provider: Provider, page: Page, tm
         assert terminal.wait_for_end() == 0
 
 
-def test_jupyter_console(program: Path, page: Page, tmp_path: Path) -> None:
+def test_jupyter_console(program: Path, provider: Provider, page: Page, tmp_path: Path) -> None:
     """``jupyter console``: the address stands above a prompt, and what the user pastes there is not shown."""
     with Terminal(["-m", "jupyter_console"], tmp_path, SSH) as terminal:
         by_paste_in_a_console(terminal, program, page)
+    assert kept_in(history(tmp_path), provider) == []
 
 
 def test_jupyter_console_on_a_servers_kernel(program: Path, page: Page, tmp_path: Path) -> None:
