@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import webbrowser
 from contextlib import ExitStack
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import comm
@@ -112,8 +113,11 @@ def variables() -> Iterator[None]:
 def shell(front_end: FrontEnd, environment: pytest.MonkeyPatch, variables: None) -> Iterator[InteractiveShell]:
     """The shell of a notebook, which also has the ``c`` of a configuration file."""
     environment.syspath_prepend("")  # what a page adds to the path is gone with the page
+    notebook: Any = ModuleType("__main__")  # so that workers get the functions of a page
+    notebook.c = Config()
+    environment.setitem(sys.modules, "__main__", notebook)
     config = Config({"HistoryManager": {"enabled": False}})
-    shell = InteractiveShell.instance(config=config, user_module=ModuleType("a_page"), user_ns={"c": Config()})
+    shell = InteractiveShell.instance(config=config, user_module=notebook)
     shell.kernel = front_end
     reset_token_store()
     yield shell

@@ -145,9 +145,14 @@ def page_cases(wanted: Callable[[Page], object]) -> list[Any]:
 
 
 class Reader:
-    """Runs code as a reader of the page would, in one notebook."""
+    """Runs code as a reader of the page would, in one notebook.
+
+    Attributes:
+        blanks: What the reader fills in besides.
+    """
 
     def __init__(self, shell: InteractiveShell, front_end: FrontEnd, home: Path) -> None:
+        self.blanks: dict[str, str] = {}
         self._shell = shell
         self._front_end = front_end
         self._home = home
@@ -159,16 +164,25 @@ class Reader:
             AssertionError: It is no code, or it raises, or a program that it starts fails.
         """
         self._shell.user_ns["_exit_code"] = 0
-        result = self._shell.run_cell(filled_in(_code_of(block), self._home))
+        code = filled_in(_code_of(block), self._home)
+        for blank, value in self.blanks.items():
+            code = code.replace(blank, value)
+        result = self._shell.run_cell(code)
         self._front_end.settle()
         error = result.error_before_exec or result.error_in_exec
         assert error is None, f"{block.place}: {type(error).__name__}: {error}"
         assert self._shell.user_ns["_exit_code"] == 0, f"{block.place}: the program failed"
 
     @property
+    def names(self) -> dict[str, Any]:
+        """What the page has defined so far."""
+        names: dict[str, Any] = self._shell.user_ns
+        return names
+
+    @property
     def config(self) -> Config:
         """The ``c`` of the page."""
-        config: Config = self._shell.user_ns["c"]
+        config: Config = self.names["c"]
         return config
 
     def configured(self) -> list[str]:
@@ -205,9 +219,15 @@ def reader(shell: InteractiveShell, front_end: FrontEnd, tmp_path: Path) -> Read
 
 
 RUNS = {"python", "diff", "yaml"}
+RECIPES = "docs/recipes/"  # test_recipes.py runs them
 
 
-@pytest.mark.parametrize("page", page_cases(lambda page: any(block.language in RUNS for block in page.blocks)))
+def has_code(page: Page) -> bool:
+    """Whether a page, other than a recipe, has code that runs in a notebook."""
+    return not page.name.startswith(RECIPES) and any(block.language in RUNS for block in page.blocks)
+
+
+@pytest.mark.parametrize("page", page_cases(has_code))
 def test_the_code_of_a_page_runs(
     page: Page, reader: Reader, internet: Internet, environment: pytest.MonkeyPatch
 ) -> None:

@@ -27,4 +27,4 @@ def test_the_notebooks_run_without_a_front_end() -> None:
         )
 
     assert run.returncode == 0, run.stdout[-3000:]
-    assert "6 passed" in run.stdout
+    assert "17 passed" in run.stdout
