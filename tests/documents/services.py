@@ -189,8 +189,8 @@ def files(request: Request, _: Services) -> Reply:
 
 def s3(request: Request, _: Services) -> Reply:
     """MinIO: objects, and temporary keys, at one address."""
-    if request.method == "GET":
-        return Reply(CSV, headers={"ETag": '"1"'})
+    if request.method != "POST":
+        return Reply(CSV, headers={"ETag": '"1"', "Last-Modified": "Mon, 05 Jan 2026 12:00:00 GMT"})
     end = f"{datetime.fromtimestamp(time.time() + 3600, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
     answer = ANSWER.format(namespace=NAMESPACE, number=1, expiration=end)
     return Reply(answer.replace("CANARY-", "").encode(), headers={"Content-Type": "text/xml"})

@@ -16,6 +16,7 @@ TESTS = Path(__file__).parents[1]
 #: By place: a folder or a module.
 PLACES = {
     "doctor/test_public.py": "jupyter",
+    "documents/test_recipes.py": "slow",
     "e2e": "e2e",
     "exits/test_processes.py": "slow",
     "faults": "slow",
