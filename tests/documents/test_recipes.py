@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["reader"]  # a fixture
 
 [INDEX] = [page for page in PAGES if page.name == f"{RECIPES}README.md"]
+#: Variables of this machine that clients look at.
+OTHERS = ("ANTHROPIC_", "AWS_", "GOOGLE_APPLICATION_", "GOOGLE_CLOUD_", "OPENAI_", "PG")
 ADDRESSES = {*PRODUCTS, DATABASE}
 PAGES_OF_RECIPES = [page for page in PAGES if page.name.startswith(RECIPES) and page is not INDEX]
 
@@ -39,6 +42,8 @@ PAGES_OF_RECIPES = [page for page in PAGES if page.name.startswith(RECIPES) and 
 @pytest.fixture
 def services(tmp_path: Path, environment: pytest.MonkeyPatch) -> Iterator[Services]:
     """The services, and clients that find them."""
+    for name in [name for name in os.environ if name.startswith(OTHERS)]:
+        environment.delenv(name)
     folder = tmp_path / "services"
     folder.mkdir()
     with ExitStack() as stack:
