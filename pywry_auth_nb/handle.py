@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._io.loop import in_thread
 from .errors import AuthenticationError, ConfigurationError, TokenError, TokenExpiredError, without_traceback
-from .exits.link import HOST, NONCE_HEADER, PROOF_HEADER, TOKEN_PATH, proof, this_machine
+from .exits.link import HOST, NONCE_HEADER, PROOF_HEADER, TOKEN_PATH, fingerprint, proof, this_machine
 from .tokens import AccessToken, Secret, bearer
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class TokenHandle:
 
     async def refresh_rejected(self, token: str) -> AccessToken | None:
         """Return another token in place of one that an API rejected, or None."""
-        renewed = (await in_thread(self._ask, token))["token"]
+        renewed = (await in_thread(self._ask, fingerprint(token)))["token"]  # another program may listen there by now
         return None if renewed is None else AccessToken(renewed)
 
     def _ask(self, refused: str | None = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from .._io import fork
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _lock = threading.Lock()
 _layers: list[tuple[object, dict[str, str]]] = []  # the last one counts
@@ -37,6 +38,21 @@ def take_back(owner: object) -> None:
     _change(owner, {})
 
 
+@contextlib.contextmanager
+def set_aside(owner: object) -> Iterator[None]:
+    """Give the variables of ``owner`` the values of before while something looks at the environment."""
+    with _lock:
+        shown, others = _shown(), _shown(without=owner)
+        ours = [name for name in shown if shown[name] != others.get(name) and os.environ.get(name) == shown[name]]
+        for name in ours:
+            _set(name, others[name] if name in others else _before[name])
+        try:
+            yield
+        finally:
+            for name in ours:
+                _set(name, shown[name])
+
+
 def _change(owner: object, variables: dict[str, str]) -> None:
     with _lock:
         shown = _shown()
@@ -52,8 +68,9 @@ def _change(owner: object, variables: dict[str, str]) -> None:
                 _set(name, after[name] if name in after else _before.pop(name))
 
 
-def _shown() -> dict[str, str]:
-    return {name: value for _, variables in _layers for name, value in variables.items()}
+def _shown(without: object = None) -> dict[str, str]:
+    layers = [variables for owner, variables in _layers if owner is not without]
+    return {name: value for variables in layers for name, value in variables.items()}
 
 
 def _set(name: str, value: str | None) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import threading
 from contextlib import suppress
@@ -147,9 +148,20 @@ def _unusable(message: str) -> ConfigurationError:
 
 
 def _base() -> Path:
-    """Return the folder for files that last as long as the user's sign-in to this machine, if there is one."""
+    """Return the folder for files that last as long as the user's sign-in to this machine, if there is one.
+
+    Raises:
+        ConfigurationError: Code ``preset_unavailable``: other users could put a folder of theirs in place of ours.
+    """
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    return runtime if os.access(runtime, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+    base = runtime if os.access(runtime, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+    mode = base.stat().st_mode
+    if os.name == "posix" and mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
+        raise _unusable(
+            f"Other users may rename what is in {base}, since it has no sticky bit. Set XDG_RUNTIME_DIR or TMPDIR to a "
+            "folder that only you can write to, and restart the kernel."
+        )
+    return base
 
 
 def remove_abandoned(base: Path) -> None:

@@ -18,7 +18,7 @@ from .._io.http import HttpClient
 from .._io.loop import get_loop, ignore_result, in_thread, on_background, run, when_gone
 from ..errors import AuthenticationError, ConfigurationError
 from .endpoint import Endpoint, Grant
-from .environment import put
+from .environment import put, set_aside
 from .exits import Exits
 from .folder import Folder, FreshFile, absolute, usable_path
 from .holder import Holder
@@ -83,7 +83,8 @@ class Gate:
             former = self._served
             before = {} if former is None else former.kept
             place = run(self._open_place(), _START_DEADLINE)
-            plan = plan_for(place, aws=aws, google=google, anthropic=anthropic, databricks=databricks)
+            with set_aside(former):  # its own variables are in no preset's way
+                plan = plan_for(place, aws=aws, google=google, anthropic=anthropic, databricks=databricks)
             add_files(plan, files, lambda path: absolute(path) if absolute(path) in before else usable_path(path))
             exits = run(self._begin(place, plan, before), _START_DEADLINE)
             if former is not None:
@@ -175,6 +176,7 @@ class Gate:
             return
         with self._closing_if_unused():
             self._endpoint.grants.pop(self._own.name, None)
+            self._own = Grant({})  # the key that was closed opens nothing again
             self.withdraw()
 
     def withdraw(self) -> None:

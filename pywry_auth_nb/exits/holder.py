@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from .._session.persons import are_different
 from ..errors import LoginRequired
 from ..tokens import Secret
+from .link import fingerprint
 
 if TYPE_CHECKING:
     from .._session.engine import SessionEngine
@@ -15,7 +16,7 @@ TokenKind = Literal["access_token", "id_token"]
 
 
 class Holder:
-    """Reads the tokens of the person who is signed in now. A session may become another person's later.
+    """Reads the tokens of the person who is signed in at the first read. A session may become another person's later.
 
     Args:
         engine: The engine of the session.
@@ -47,8 +48,11 @@ class Holder:
         return self.engine.fresh_id_token[1] if kind == "id_token" else self.engine.fresh[2]
 
     async def instead_of(self, refused: str) -> Secret | None:
-        """Return another access token in place of one that an API rejected, or None."""
-        token = await self.engine.refresh_rejected(refused)
+        """Return another access token in place of one that an API rejected, by its fingerprint; or None."""
+        state = self.engine.state
+        known = (*state.predecessors, *([] if state.tokens is None else [state.tokens.access_token]))
+        rejected = next((token for token in known if fingerprint(token) == refused), None)
+        token = None if rejected is None else await self.engine.refresh_rejected(rejected)
         self._check()
         return None if token is None else Secret(token)
 
@@ -61,3 +65,4 @@ class Holder:
     def _check(self) -> None:
         if self.gone:
             raise LoginRequired("The session has been signed out, or is another user's now.", code="identity_changed")
+        self._person = self._person or self.engine.state.person  # the store may not have been read before

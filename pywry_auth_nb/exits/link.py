@@ -11,7 +11,8 @@ import uuid
 from pathlib import Path
 
 HOST = "127.0.0.1"
-#: The path at which a handle asks, by the method: GET for a token, POST for one in place of a refused one.
+#: The path at which a handle asks, by the method: GET for a token, POST with the fingerprint of a refused one
+#: for another.
 TOKEN_PATH = "/handle"  # noqa: S105 - a path
 NONCE_HEADER = "X-Pywry-Nonce"
 PROOF_HEADER = "X-Pywry-Proof"
@@ -23,6 +24,11 @@ _NETWORK = Path("/proc/self/ns/net")
 def proof(key: str, nonce: str, body: bytes) -> str:
     """Return what only a holder of ``key`` can say about ``body``: another program may listen at a port later."""
     return hmac.new(key.encode(), nonce.encode() + b"\n" + body, hashlib.sha256).hexdigest()
+
+
+def fingerprint(token: str) -> str:
+    """Return what names ``token`` to a kernel that has it, and is worth nothing to any other program."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @functools.cache

@@ -293,6 +293,18 @@ def test_it_ends_with_the_session(signed_in: SessionManager, request: pytest.Fix
     until(lambda: refused(exits, key))
 
 
+def test_a_key_that_was_closed_opens_nothing_again(signed_in: SessionManager) -> None:
+    """Also if a handle has kept the endpoint open, where the next call has another key."""
+    handle = signed_in.handle()
+    with signed_in.serve() as first:
+        key = key_of(first)
+    with signed_in.serve() as second:
+        assert second.url == first.url
+        assert refused(second, key)
+        assert not refused(second, key_of(second))
+    assert handle() == signed_in.access_token
+
+
 def test_a_second_call_takes_the_place_of_the_first(signed_in: SessionManager) -> None:
     """A cell that is run again leaves address and key as they were for programs that have them."""
     first = signed_in.serve()

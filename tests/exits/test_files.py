@@ -332,6 +332,42 @@ def test_a_proxy_gets_no_key(signed_in: SessionManager, monkeypatch: pytest.Monk
     assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "example.org"
 
 
+def test_a_proxy_gets_no_key_after_a_second_call(signed_in: SessionManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first call has set counts as not set: it is taken back."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "example.org")
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    signed_in.serve()
+    with signed_in.serve():
+        assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "example.org,127.0.0.1"
+    assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "example.org"
+
+
+def test_a_call_that_fails_leaves_the_variables_of_the_one_before(signed_in: SessionManager) -> None:
+    """Also those that a look at the environment has set aside."""
+    with signed_in.serve() as exits:
+        with pytest.raises(ConfigurationError):
+            signed_in.serve(anthropic=True)
+        assert os.environ["PYWRY_AUTH_URL"] == exits.url
+        os.environ["PYWRY_AUTH_URL"] = "mine"
+        with pytest.raises(ConfigurationError):
+            signed_in.serve(anthropic=True)
+        assert os.environ.pop("PYWRY_AUTH_URL") == "mine"
+
+
+def test_others_could_rename_the_folder(signed_in: SessionManager, runtime: Path) -> None:
+    """They could put theirs in its place, with another key and script. The sticky bit of /tmp prevents it."""
+    for mode in (0o777, 0o770):
+        runtime.chmod(mode)
+        with case(oct(mode)), pytest.raises(ConfigurationError, match="sticky") as caught:
+            signed_in.serve()
+        assert caught.value.code == "preset_unavailable"
+        assert not [*runtime.iterdir()]
+    runtime.chmod(0o1777)
+    with signed_in.serve() as exits:
+        assert exits.key_file.exists()
+
+
 def test_a_terminal_can_have_the_variables(signed_in: SessionManager, tmp_path: Path) -> None:
     """The script of a `serve` sets them in a shell, whatever characters are in the paths."""
     with signed_in.serve(environment=False) as exits:

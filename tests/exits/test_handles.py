@@ -17,18 +17,28 @@ import pytest
 from azure.core.credentials import TokenCredential
 from google.auth.transport.requests import AuthorizedSession
 
-from pywry_auth_nb import AuthenticationError, ConfigurationError, LoginRequired, TokenError, TokenHandle
+from pywry_auth_nb import (
+    AuthenticationError,
+    AuthFlowManager,
+    ConfigurationError,
+    LoginRequired,
+    SessionManager,
+    TokenError,
+    TokenHandle,
+)
 from pywry_auth_nb.adapters import as_azure_credential, as_google_credentials
+from pywry_auth_nb.auth import renew
 from pywry_auth_nb.exits import link
 from pywry_auth_nb.exits.gate import _withdraw_all
+from tests.conftest import sign_in
 from tests.support.aging import expire
 from tests.support.cases import case
 from tests.support.http_clients import every_client
+from tests.support.idp import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pywry_auth_nb import SessionManager
     from tests.support.api import Api
     from tests.support.idp import Idp
 
@@ -240,6 +250,43 @@ def test_a_program_that_took_the_port_is_not_believed(signed_in: SessionManager)
         handle = TokenHandle(server.server_port, signed_in.handle().key)
         assert dead(handle) == "kernel_gone"
         server.shutdown()
+
+
+def test_a_program_that_took_the_port_gets_no_token(signed_in: SessionManager) -> None:
+    """A worker that asks for another token names the refused one by a hash: other APIs may still take it."""
+    sent_to_it: list[bytes] = []
+
+    class Squatter(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            sent_to_it.append(str(self.headers).encode() + self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_error(500)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Squatter) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        handle = TokenHandle(server.server_port, signed_in.handle().key)
+        assert renew(handle, signed_in.access_token) is None  # type: ignore[arg-type]
+        server.shutdown()
+
+    assert len(sent_to_it) == 1
+    assert b"CANARY" not in sent_to_it[0]
+
+
+def test_a_handle_of_a_stored_sign_in_is_not_another_users(signed_in: SessionManager, idp: Idp) -> None:
+    """Also one that was asked for before the store had been read, as in the second cell of a notebook."""
+    session = SessionManager(signed_in.provider, signed_in.token_store)
+    handle = session.handle()
+    assert handle() == signed_in.access_token
+    idp.claims["sub"] = "bob"
+    idp.answers["/userinfo"] = Answer({"sub": "bob"})
+    sign_in(AuthFlowManager(session.provider, session_manager=session), idp)
+
+    assert session.user["sub"] == "bob"
+    with pytest.raises(TokenError):
+        handle()
+    assert session.handle()() == session.access_token
 
 
 def test_it_asks_without_a_proxy(signed_in: SessionManager, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,6 +203,14 @@ def test_a_role_that_cannot_be(signed_in: SessionManager, monkeypatch: pytest.Mo
         monkeypatch.delenv(variable)
 
 
+def test_a_second_call_may_take_another_way(signed_in: SessionManager, sts: Sts) -> None:
+    """The variables of the first are not in the way of the second."""
+    signed_in.serve(aws=Role(ARN, sts=sts.url, via="file"))
+    with signed_in.serve(aws=Role(ARN, sts=sts.url)):
+        assert "AWS_WEB_IDENTITY_TOKEN_FILE" not in os.environ
+        assert "AWS_CONTAINER_CREDENTIALS_FULL_URI" in os.environ
+
+
 def test_a_default_profile_comes_before_an_endpoint(
     signed_in: SessionManager, sts: Sts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
