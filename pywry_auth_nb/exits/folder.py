@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _PREFIX = "pywry-auth-"
 _LOCK = "alive"
 _LIST = "elsewhere.json"
+_LONGEST = 1024 * 1024  # bytes of a token
+#: How a file is opened that may be another program's by now: a pipe must not block, and a link is not followed.
+_ONLY_FILES = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 
 
 class Folder:
@@ -183,7 +186,9 @@ def _remove_listed(folder: Path) -> None:
 def _remove_if(path: Path, content: str) -> None:
     """Remove a file if it still has the content with this hash."""
     with suppress(OSError):
-        if _hash(path.read_bytes()) == content:
+        with open(os.open(path, _ONLY_FILES), "rb") as file:  # noqa: PTH123
+            is_ours = _hash(file.read(_LONGEST)) == content
+        if is_ours:
             path.unlink()
 
 

@@ -332,6 +332,21 @@ def test_a_proxy_gets_no_key(signed_in: SessionManager, monkeypatch: pytest.Monk
     assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "example.org"
 
 
+def test_what_took_the_place_of_a_file_blocks_nothing(signed_in: SessionManager, tmp_path: Path) -> None:
+    """A pipe without a writer, or a link to what never ends: a sign-out would wait for it on the background loop."""
+    for name, put in (("pipe", os.mkfifo), ("link", lambda path: path.symlink_to("/dev/zero"))):
+        file = tmp_path / name
+        exits = signed_in.serve(files=[file])
+        file.unlink()
+        put(file)
+        closing = threading.Thread(target=exits.close, daemon=True)
+        closing.start()
+        closing.join(5)
+        with case(name):
+            assert not closing.is_alive()
+            assert os.path.lexists(file)
+
+
 def test_a_proxy_gets_no_key_after_a_second_call(signed_in: SessionManager, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the first call has set counts as not set: it is taken back."""
     for name in ("NO_PROXY", "no_proxy"):
