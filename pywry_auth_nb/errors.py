@@ -14,6 +14,7 @@
         ├── InsufficientScopeError   an API, or session.require(), needs scopes that were not granted
         ├── StepUpRequired           an API needs a newer or stronger sign-in
         └── TokenRefreshError        this refresh failed; the session may still be good
+            └── TokenExchangeError   the provider gives no token for another audience; the sign-in is as it was
 
 Every error has a ``code`` for programs to compare; it does not change with the wording. ``docs/error-codes.md`` lists
 all codes, with what happened and what to do. Neither the code nor the message contains a token, an authorization code
@@ -234,6 +235,16 @@ class TokenRefreshError(TokenError):
 
     default_code: ClassVar[ErrorCode] = "refresh_failed"
     refused: OAuthTokenSet | None = None
+
+
+class TokenExchangeError(TokenRefreshError):
+    """The provider refused to exchange the token for one for another audience; ``description`` has its words.
+
+    The sign-in is as good as before. ``code`` is ``exchange_refused``, or one that names what to correct:
+    ``invalid_target``, ``invalid_scope``, ``unsupported_grant_type``, ``unauthorized_client``, ``invalid_client``.
+    """
+
+    default_code: ClassVar[ErrorCode] = "exchange_refused"
 
 
 def without_traceback(error: E) -> E:

@@ -7,7 +7,7 @@ import json
 import time
 from importlib import import_module
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import traitlets as t
 
@@ -22,7 +22,8 @@ from ._session.persons import Person
 from ._session.record_sync import current_user
 from ._sign_in.authorization import check_max_age
 from ._sign_in.sign_ins import SignIns
-from .errors import AuthenticationError, TokenError, TokenExpiredError, without_traceback
+from .errors import AuthenticationError, ConfigurationError, TokenError, TokenExpiredError, without_traceback
+from .providers.exchange import ExchangedTokenSource, Target
 from .providers.scopes import read as read_scopes
 from .providers.scopes import union
 from .tokens import bearer
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from .exits.presets import Audience, Role
     from .handle import TokenHandle
     from .providers import OAuthProvider
+    from .providers.exchange import Grant, SubjectToken
+    from .providers.parameters import Value
     from .providers.scopes import Scopes
     from .token_store import TokenStore
     from .tokens import AccessToken, OAuthTokenSet
@@ -176,7 +179,7 @@ class SessionManager(t.HasTraits):
         self._engine = SessionEngine(
             provider,
             store_of(token_store),
-            _store_key(session_key, provider.identity, current_user()),
+            provider.store_key or _store_key(session_key, provider.identity, current_user()),
             Notifier(self),
             refresh_buffer=refresh_buffer_seconds,
             on_reauth_required=on_reauth_required,
@@ -184,6 +187,7 @@ class SessionManager(t.HasTraits):
         self._sign_ins = SignIns(self._engine)
         self._sign_ins.configure(settings)
         self._gate: Gate | None = None
+        self._for_audiences: dict[tuple[Any, ...], SessionManager] = {}
         self._widget: Any = None  # a weak reference to the widget that displays this session
         if allowed_origins is not None or renew_on != ():
             self.auth  # noqa: B018 - refuses what is not an origin or a status code now, not at the first request
@@ -368,6 +372,67 @@ class SessionManager(t.HasTraits):
         """
         return await self._engine.initialize()
 
+    def for_audience(
+        self,
+        audience: str = "",
+        *,
+        resource: Value = "",
+        scopes: Scopes | None = None,
+        grant: Grant | Literal[""] = "",
+        subject_token: SubjectToken = "access_token",  # noqa: S107 - a kind
+        provider: OAuthProvider | None = None,
+        allowed_origins: Collection[str] | None = None,
+        renew_on: Collection[int] = (),
+    ) -> SessionManager:
+        """Return a session whose tokens are for another API: this one's, exchanged at the provider (RFC 8693).
+
+        It is used as this one is. The first read exchanges a token, and later ones do when it is about to expire: one
+        kernel for all that share the sign-in. Its tokens end with this session's sign-in; a refused exchange does not
+        end that. The same arguments give the same session.
+
+        Args:
+            audience: The API's name at the provider.
+            resource: Its address, or a list (RFC 8707 §2), where the provider wants that instead, or as well.
+            scopes: Scopes to request for it.
+            grant: ``"token-exchange"``; ``"on-behalf-of"``, Microsoft's flow, where the audience is that of the API's
+                scopes; or ``"jwt-bearer"`` (RFC 7523 §2.1). That of the provider when left out.
+            subject_token: Which token is exchanged: ``"access_token"`` or ``"id_token"``.
+            provider: Who exchanges, with the client that asks; the provider of this session when left out.
+            allowed_origins: Origins to which its ``auth`` may send the token; those of this session when left out.
+            renew_on: Status codes by which the API refuses an expired token, besides 401.
+
+        Raises:
+            ConfigurationError: An argument is not what it must be; code ``exchange_unavailable`` if no provider is
+                known.
+        """
+        __tracebackhide__ = True
+        exchanger = self.provider.exchanger if provider is None else check_provider(provider).exchanger
+        if exchanger is None:
+            raise ConfigurationError(code="exchange_unavailable")
+        target = Target(
+            audience,
+            resource=resource,
+            scopes=scopes,
+            grant=grant or exchanger.exchange_grant,
+            subject_token=subject_token,
+        )
+        origins = self.allowed_origins if allowed_origins is None else allowed_origins
+        key = self._engine.audiences.key_of(target.digest(exchanger), exchanger)
+        known = (key, None if origins is None else tuple(origins), tuple(renew_on))
+        if known not in self._for_audiences:
+            source = ExchangedTokenSource(self._engine, exchanger, target, key)
+            session = SessionManager(
+                source,
+                self.token_store,
+                self.session_key,
+                refresh_buffer_seconds=self.refresh_buffer_seconds,  # type: ignore[arg-type]
+                allowed_origins=origins,
+                renew_on=renew_on,
+            )
+            self._engine.audiences.add(session._engine)
+            self._for_audiences[known] = session
+        return self._for_audiences[known]
+
     # -- other programs -----------------------------------------------------------------------------------------------
 
     def serve(
@@ -410,19 +475,23 @@ class SessionManager(t.HasTraits):
             set_environment=environment,
         )
 
-    def handle(self, *, seconds: float | None = None) -> TokenHandle:
+    def handle(self, *, audience: str = "", seconds: float | None = None) -> TokenHandle:
         """Return an object for workers on this machine: it can be pickled, and asks this kernel for each token.
 
         Args:
+            audience: The API that its tokens are for, if it is another one; see :meth:`for_audience`.
             seconds: How long it is good; as long as this sign-in, session and kernel when left out.
 
         Raises:
             LoginRequired: No user is signed in.
             TokenExpiredError: The token has expired and could not be renewed.
+            TokenExchangeError: The provider gives no token for that audience.
         """
         __tracebackhide__ = True
         from .handle import TokenHandle
 
+        if audience:
+            return self.for_audience(audience).handle(seconds=seconds)
         port, key = self._open_gate().grant(None if seconds is None else seconds_or_forever(seconds))
         origins = None if self.allowed_origins is None else tuple(self.allowed_origins)
         return TokenHandle(port, key, allowed_origins=origins, renew_on=tuple(self.renew_on))
@@ -543,8 +612,9 @@ class SessionManager(t.HasTraits):
         return Begun(self._sign_out(everywhere=everywhere))
 
     async def _sign_out(self, *, everywhere: bool) -> LogoutResult:
-        if self._gate is not None:
-            self._gate.close()
+        for gate in [self._gate, *(session._gate for session in self._for_audiences.values())]:  # noqa: SLF001 - own class
+            if gate is not None:
+                gate.close()
         result = await self._sign_ins.sign_out()
         if not everywhere:
             return result

@@ -18,8 +18,10 @@ from .._io import fork
 from .._io.loop import call_later, call_soon, get_loop, ignore_result, jitter, on_loop
 from ..errors import AuthenticationError, TokenExpiredError, TokenRefreshError
 from ..tokens import bearer
+from .audiences import Audiences
 from .commands import Commands
 from .failures import login_required_error
+from .persons import are_different
 from .reader import Reader
 from .record_sync import RecordSync
 from .refresher import Refresher
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from ..errors import TokenStoreError
     from ..providers import OAuthProvider
-    from ..token_store import TokenStore
+    from ..token_store import Record, TokenStore
     from ..tokens import OAuthTokenSet
     from .logout import LogoutResult
     from .notifier import Notifier
@@ -101,6 +103,7 @@ class SessionEngine:
         self._refresher = Refresher(self, self._records, self._sync)
         self._commands = Commands(self, self._records, self._sync, self._refresher)
         self._reader = Reader(self, self._sync, self._refresher, self._commands)
+        self.audiences = Audiences(self, store, store_key)
         self._watcher: StoreWatcher | None = None
         self._dormant = False  # in a forked child, until the first read
         self._timer: asyncio.TimerHandle | None = None
@@ -148,11 +151,20 @@ class SessionEngine:
             self._sync.save_later()
         if replan:
             self._plan()
+        if after.origin != before.origin:
+            self.audiences.follow()
         self.notifier.changed(before, after)
         if after.is_usable(time.time()):
             self.notifier.wake()
         if after.ended and not before.ended and self.on_reauth_required is not None:
             self.notifier.call(self.on_reauth_required)
+
+    def begin_anew(self, key: str, record: Record, *, local_only: bool) -> None:
+        """Leave the tokens behind, and use the record at ``key``, which begins as ``record``. On the background loop."""
+        self._records.move(key)
+        self.apply(self.state.begun_anew(record, local_only=local_only))
+        if not self._dormant:
+            self._sync.start()
 
     def wake(self, error: AuthenticationError | None = None) -> None:
         """End the wait of cells: with ``error``, or because the user has signed in."""
@@ -348,7 +360,11 @@ class SessionEngine:
     @_entry
     async def sign_in(self, tokens: OAuthTokenSet, user: dict[str, Any]) -> bool:
         """Sign in with ``tokens``; see :meth:`Commands.sign_in`. It continues if the caller is cancelled."""
-        return await asyncio.shield(self._commands.sign_in(tokens, user))
+        before = self.state
+        signed_in = await asyncio.shield(self._commands.sign_in(tokens, user))
+        if signed_in and before.origin:
+            self.audiences.leave_behind(revoke=are_different(before.person, self.state.person))
+        return signed_in
 
     @_entry
     async def discard(self, tokens: OAuthTokenSet, user: dict[str, Any]) -> None:
@@ -363,7 +379,9 @@ class SessionEngine:
     @_entry
     async def sign_out(self) -> LogoutResult:
         """Sign out; see :meth:`Commands.sign_out`. Call :meth:`load` first, so that stored tokens are revoked."""
-        return await self._commands.sign_out()
+        result = await self._commands.sign_out()
+        await self.audiences.end(revoke=True)
+        return result
 
     def sign_in_begun(self) -> None:
         """Record that a sign-in is open in a browser. On the background loop."""

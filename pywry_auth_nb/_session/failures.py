@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import LoginRequired, TokenError, TokenRefreshError, TokenStoreError
+from ..errors import LoginRequired, TokenError, TokenExchangeError, TokenRefreshError, TokenStoreError
 from ..providers.refusals import REFUSALS, as_refresh_error
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ def is_final(error: TokenRefreshError) -> bool:
 
 
 def is_refusal(error: TokenRefreshError) -> bool:
-    """Whether the provider refused the refresh, which it may also do for a while."""
-    return error.code in REFUSALS
+    """Whether the provider refused the refresh, which it may also do for a while. An exchange continues no sign-in."""
+    return error.code in REFUSALS and not isinstance(error, TokenExchangeError)
 
 
 def is_store_error(error: TokenRefreshError) -> bool:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final
 
-from ..providers.revocation import NO_ENDPOINT, PUBLIC_CLIENT, REFUSED, REVOKED
+from ..providers.revocation import KEPT, NO_ENDPOINT, PUBLIC_CLIENT, REFUSED, REVOKED
 
 NONE: Final = "none"
 DELETED: Final = "deleted"
@@ -18,6 +18,7 @@ _BECAME = {
     REFUSED: "The provider refused to revoke {tokens}.",
     NO_ENDPOINT: "The provider offers no way to revoke {tokens}.",
     PUBLIC_CLIENT: "The provider lets only clients with a secret revoke tokens, so it did not revoke {tokens}.",
+    KEPT: "Signing out of the session that it was exchanged from revokes {tokens}.",
     UNREADABLE: "The stored record could not be read, so the provider was not asked to revoke {tokens}.",
 }
 _FAILED = "The request to revoke {tokens} failed ({outcome})."
@@ -40,8 +41,9 @@ class LogoutResult:
 
     Attributes:
         refresh_token: ``"revoked"``; ``"refused"`` (the provider said no); ``"no_endpoint"`` (it offers no revocation);
-            ``"public_client"`` (it lets only clients with a secret revoke tokens); the error code of a failed request;
-            ``"none"`` if there was no such token; or ``"unreadable"`` if the stored record could not be read.
+            ``"public_client"`` (it lets only clients with a secret revoke tokens); ``"kept"`` (it was exchanged for
+            that of another session, whose sign-out revokes it); the error code of a failed request; ``"none"`` if
+            there was no such token; or ``"unreadable"`` if the stored record could not be read.
         access_token: The same for the access token.
         store: ``"deleted"``, or the error code if the tokens could not be deleted and are still stored.
         other_tokens_left: Whether the provider had sent further tokens, as Globus does for other APIs. They are not

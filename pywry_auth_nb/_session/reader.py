@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AuthenticationError, TokenExpiredError, TokenRefreshError
+from ..errors import AuthenticationError, TokenExchangeError, TokenExpiredError, TokenRefreshError
 from ..providers.userinfo import TokenRejected
 from .failures import login_required_error
 from .state import TokenState
@@ -191,4 +191,5 @@ class Reader:
         if error is None:
             raise TokenExpiredError("The access token has expired already. Try again in a moment.")
         retry_after = getattr(error, "retry_after", None)
-        raise TokenExpiredError(error.message, code=error.code, description=error.description, retry_after=retry_after)
+        kind = TokenExchangeError if isinstance(error, TokenExchangeError) else TokenExpiredError
+        raise kind(error.message, code=error.code, description=error.description, retry_after=retry_after)

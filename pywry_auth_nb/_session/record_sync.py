@@ -57,8 +57,9 @@ class RecordSync:
 
     async def changed(self) -> Reading | None:
         """Return the record if it has changed since it was last read, or if the store was unavailable meanwhile."""
-        stamp = await self._ask(self.store.stamp(self.key))
-        if not self.is_behind(stamp):
+        key = self.key
+        stamp = await self._ask(self.store.stamp(key))
+        if key != self.key or not self.is_behind(stamp):
             return None
         reading = await self.read()
         self._stamp = stamp  # from before the read: a change in between is seen the next time
@@ -67,6 +68,11 @@ class RecordSync:
     def is_behind(self, stamp: object) -> bool:
         """Whether the record must be read, given its current ``stamp``."""
         return self.store_unavailable or stamp != self._stamp
+
+    def move(self, key: str) -> None:
+        """Use another record from now on. What was asked about the one before must not be used."""
+        self.key, self.loaded = key, False
+        self.forget_stamp()
 
     def forget_stamp(self) -> None:
         """Make the next sync read the record, whatever its stamp."""
@@ -84,7 +90,10 @@ class RecordSync:
 
     async def read(self) -> Reading:
         """Read the record. If the store was unavailable, the record may be an old one."""
-        record = await self._noted(self._read_in_turn())
+        key = ""
+        while key != self.key:  # it was moved meanwhile
+            key = self.key
+            record = await self._noted(self._read_in_turn())
         after_outage, self.store_unavailable = self.store_unavailable, False
         return Reading(record, after_outage)
 

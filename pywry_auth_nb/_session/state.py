@@ -90,6 +90,11 @@ class SessionState:
         return self.record.tokens
 
     @property
+    def origin(self) -> int:
+        """Which sign-in the tokens are of; 0 when signed out. It is the same in all kernels that share the sign-in."""
+        return self.record.sign_in if self.tokens is not None else 0
+
+    @property
     def scopes(self) -> tuple[str, ...]:
         """The scopes that the tokens were granted."""
         return words(self.tokens.scope) if self.tokens is not None else ()
@@ -245,6 +250,21 @@ class SessionState:
     def commanded(self) -> SessionState:
         """Return the state after a new sign-in or sign-out command here, which supersedes what was begun before."""
         return replace(self._voided(), command=self.command + 1)
+
+    def begun_anew(self, record: Record, *, local_only: bool) -> SessionState:
+        """Return the state when the sign-in that the tokens come from is another one, or has ended.
+
+        A ``record`` with tokens is saved where it is missing.
+        """
+        return SessionState(
+            record=record,
+            user=record.user,
+            person=Person.of(record.user),
+            unsaved=record.tokens is not None,
+            local_only=local_only and record.tokens is not None,
+            epoch=self.epoch + 1,
+            command=self.command + 1,
+        )
 
     def signed_in(self, record: Record, *, error: AuthenticationError | None = None) -> SessionState:
         """Return the state after a sign-in; ``error`` says why the store could not take it."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .._io.loop import call_later, jitter
-from ..errors import TokenStoreError
+from ..errors import AuthenticationError, TokenStoreError
 from .state import reconcile
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class StoreSync:
 
     async def load(self) -> None:
         """Sync with the store, unless it has been read before."""
+        with contextlib.suppress(AuthenticationError):
+            await self._owner.provider.settle()
         if not self._records.loaded:
             await self.now()
 

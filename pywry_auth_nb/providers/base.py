@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..tokens import OAuthTokenSet
     from .client_auth import ClientCredential
     from .device import DeviceCode
+    from .exchange import Grant
     from .parameters import ClientAuth, Parameters, Value
     from .scopes import Scopes
 
@@ -93,6 +94,10 @@ class OAuthProvider(ABC):
     kept_in_store: ClassVar[bool] = True
     #: Whether a token can be renewed only after its expiry.
     refresh_only_after_expiry: ClassVar[bool] = False
+    #: What its tokens are called in a store; this follows from :attr:`identity` where it is empty.
+    store_key: str = ""
+    #: How the provider exchanges a token for one for another audience.
+    exchange_grant: ClassVar[Grant] = "token-exchange"
     #: Whether revoking one token revokes all others of the same user and client.
     revokes_consent: ClassVar[bool] = False
     #: Where users sign out of the provider itself, if it has such a page.
@@ -160,6 +165,11 @@ class OAuthProvider(ABC):
         purpose = parameters.purpose(self.authorize_params, self.token_params)
         return json.dumps([*self._server, self.client_id, purpose])
 
+    @property
+    def exchanger(self) -> OAuthProvider | None:
+        """The provider that can exchange these tokens for tokens for another audience; None if it is not known."""
+        return self
+
     def scope_name(self, scope: str) -> str:
         """Return the full name of a scope, for a provider that has short names in its documentation."""
         return scope
@@ -204,6 +214,9 @@ class OAuthProvider(ABC):
             TokenError: Discovery failed, or the provider's metadata was refused.
         """
         await self.prepare()
+
+    async def settle(self) -> None:
+        """Wait until it is known which record of a store has the tokens. Does nothing for a provider."""
 
     async def acquire_token_silent(self) -> tuple[OAuthTokenSet, dict[str, Any]]:
         """Return tokens, and claims about their owner, without interaction; for providers with ``interactive = False``.
@@ -467,7 +480,20 @@ class OAuthProvider(ABC):
         form = {name: value for name, value in wanted.items() if isinstance(value, str) and value}
         return await self._grant({"grant_type": "client_credentials", **form}, requested_scope=scope)
 
-    async def _grant(self, form: dict[str, str], *, requested_scope: str) -> OAuthTokenSet:
+    @on_loop
+    async def exchange_token(self, form: Parameters, scope: str) -> OAuthTokenSet:
+        """Request a token in exchange for another (RFC 8693 §2, RFC 7523 §2.1). Call :meth:`prepare` first.
+
+        Args:
+            form: The request.
+            scope: The scopes that it asks for, separated by spaces.
+
+        Raises:
+            TokenError: The request failed.
+        """
+        return await self._grant(form, requested_scope=scope)
+
+    async def _grant(self, form: Parameters, *, requested_scope: str) -> OAuthTokenSet:
         """Send a token request, and return the tokens of the response."""
         return await self._token_endpoint.grant(form, requested_scope=requested_scope)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .._wire.error_codes import ErrorCode
     from ..tokens import OAuthTokenSet
-    from .parameters import ProviderOptions
+    from .parameters import Parameters, ProviderOptions
     from .scopes import Scopes
 
 log = logging.getLogger("pywry_auth_nb")
@@ -155,7 +155,7 @@ class GitHubProvider(OAuthProvider):
         """
         return await self._grant(device_form(device_code), requested_scope="")
 
-    async def _grant(self, form: dict[str, str], *, requested_scope: str) -> OAuthTokenSet:
+    async def _grant(self, form: Parameters, *, requested_scope: str) -> OAuthTokenSet:
         tokens = await super()._grant(form, requested_scope=requested_scope)
         return replace(tokens, scope=tokens.scope.replace(",", " "))
 

@@ -76,6 +76,7 @@ class MicrosoftProvider(GenericOIDCProvider):
     #: Override it for national clouds, such as ``https://login.microsoftonline.us``.
     authority: ClassVar[str] = "https://login.microsoftonline.com"
 
+    exchange_grant = "on-behalf-of"
     offline_needs_consent = False  # Microsoft asks for consent when it is needed
     error_names: ClassVar[Mapping[str, ErrorCode]] = {
         "interaction_required": "invalid_grant",  # a policy requires the user to sign in again

@@ -345,7 +345,7 @@ class GenericOIDCProvider(OAuthProvider):
             raise
         return tokens
 
-    async def _grant(self, form: dict[str, str], *, requested_scope: str) -> OAuthTokenSet:
+    async def _grant(self, form: Parameters, *, requested_scope: str) -> OAuthTokenSet:
         """Send a token request. Without an issuer, the ID token in the response cannot be validated, and is dropped."""
         tokens = await super()._grant(form, requested_scope=requested_scope)
         return tokens if self._has_issuer else replace(tokens, id_token=None)

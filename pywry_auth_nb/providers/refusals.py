@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from .._io.answers import Answer
     from .._wire.error_codes import ErrorCode
 
-#: OAuth errors (RFC 6749 §5.2) of the client's registration, which neither a retry nor a new sign-in can fix.
-_MISCONFIGURED: frozenset[ErrorCode] = frozenset(
-    {"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_request"}
-)
+#: OAuth errors (RFC 6749 §5.2, RFC 8707 §2) of the client's registration, which no retry and no new sign-in can fix.
+_MISCONFIGURED: frozenset[ErrorCode] = frozenset({
+    "invalid_client", "invalid_request", "invalid_scope", "invalid_target", "unauthorized_client",
+    "unsupported_grant_type",
+})  # fmt: skip
 #: Error codes of this package for the same.
 _OWN_CODES: frozenset[ErrorCode] = frozenset({
-    "client_auth_unsupported", "client_secret_missing", "client_secret_unwanted", "redirect_uri_mismatch",
-    "registered_as_spa", "tenant_mismatch",
+    "client_auth_unsupported", "client_secret_missing", "client_secret_unwanted", "exchange_refused",
+    "redirect_uri_mismatch", "registered_as_spa", "tenant_mismatch",
 })  # fmt: skip
 #: Codes after which a retry cannot help until the registration, or the settings here, have been changed.
 REGISTRATION_ERRORS = _MISCONFIGURED | _OWN_CODES

@@ -26,6 +26,8 @@ REFUSED: Final = "refused"
 NO_ENDPOINT: Final = "no_endpoint"
 #: The provider lets only clients with a secret revoke tokens.
 PUBLIC_CLIENT: Final = "public_client"
+#: The provider was not asked: a sign-out of the session that the token was exchanged from does that.
+KEPT: Final = "kept"
 
 _CLIENT_ERRORS = frozenset({"invalid_client", "unauthorized_client"})
 _TRANSIENT = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})

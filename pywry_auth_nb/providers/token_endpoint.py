@@ -79,14 +79,16 @@ class TokenEndpoint:
         self._listed_methods = listed_methods
         self._working = ""  # the method that worked after another was refused
 
-    async def grant(self, form: dict[str, str], *, requested_scope: str) -> OAuthTokenSet:
+    async def grant(self, form: Parameters, *, requested_scope: str) -> OAuthTokenSet:
         """Send a token request, and return the tokens of the response.
+
+        An empty value of ``form`` takes that of the client's ``token_params`` away.
 
         Raises:
             TokenError: The request failed, or there are no tokens in the response.
         """
         renewing = form.get("grant_type") == "refresh_token"
-        sent = {**parameters.given(self._client.token_params), **form}
+        sent = parameters.given({**self._client.token_params, **form})
         by_user = form.get("grant_type") == "authorization_code"
         deadline = EXCHANGE_DEADLINE if by_user else REFRESH_DEADLINE
         answer = await self.request("token", self._client.token_url, sent, deadline=deadline)

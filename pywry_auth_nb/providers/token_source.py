@@ -24,6 +24,11 @@ class TokenSource(OAuthProvider):
     #: Code of the error if a sign-in in a browser is begun all the same.
     refusal: ClassVar[ErrorCode] = "token_provided"
 
+    @property
+    def exchanger(self) -> OAuthProvider | None:
+        """None: no provider is known."""
+        return None
+
     def build_authorize_url(
         self,
         redirect_uri: str,  # noqa: ARG002 - as all of these
@@ -68,6 +73,11 @@ class ProviderTokenSource(TokenSource):
         self._provider = provider
         super().__init__(provider.client_id, scopes=provider.scopes if scopes is None else scopes)
         self.client_secret = provider.client_secret
+
+    @property
+    def exchanger(self) -> OAuthProvider | None:
+        """The provider."""
+        return self._provider
 
     @property
     def label(self) -> str:

@@ -66,6 +66,10 @@ class TokenStore(ABC):
     async def list_keys(self) -> list[str]:
         """Return all keys."""
 
+    async def list_keys_below(self, start: str) -> list[str]:
+        """Return the keys that begin with ``start``; also those of records without tokens, if the store knows."""
+        return [key for key in await self.list_keys() if key.startswith(start)]
+
     # -- for several kernels ------------------------------------------------------------------------------------------
 
     async def read(self, key: str) -> Record:
@@ -182,6 +186,11 @@ class RecordStore(TokenStore):
     async def list_keys(self) -> list[str]:
         """Return all keys, sorted."""
         return sorted([key for key in await self._names() if await self.exists(key)])
+
+    @on_loop
+    async def list_keys_below(self, start: str) -> list[str]:
+        """Return the keys that begin with ``start``, without reading the records."""
+        return [key for key in await self._names() if key.startswith(start)]
 
 
 class PackedStore(RecordStore):

@@ -61,6 +61,7 @@ class Idp:
         self.kid = "key-1"
         self.key = self._first_key = _spare_keys.pop() if _spare_keys else new_key()
         self.refresh_tokens: dict[str, bool] = {}
+        self.issued: set[str] = set()  # access tokens
         self._scopes: dict[str, str] = {}  # by refresh token
         self._codes: dict[str, dict[str, str]] = {}
         self._devices: dict[str, dict[str, str]] = {}  # by device code: what was asked, and the user's verdict
@@ -198,6 +199,8 @@ class Idp:
                 return 400, {"error": "invalid_grant"}
             self.refresh_tokens[form["refresh_token"]] = False
             return 200, self._granted(self._tokens(None), self._scopes.get(form["refresh_token"], "openid"))
+        if "subject_token" in form or "assertion" in form:
+            return self._exchange(form)
         if form.get("grant_type") == "client_credentials":
             kept = {name: value for name, value in self._tokens(None).items() if name in {"access_token", "expires_in"}}
             return 200, {**kept, "token_type": "Bearer", "scope": form.get("scope", "")}
@@ -207,6 +210,14 @@ class Idp:
         scope = self.grants(asked.get("scope", "")) if self.grants else "openid"
         return 200, self._granted(self._tokens(asked.get("nonce")), scope)
 
+    def _exchange(self, form: dict[str, str]) -> tuple[int, Any]:
+        if form.get("subject_token", form.get("assertion", "")) not in self.issued:
+            return 400, {"error": "invalid_request", "error_description": "subject_token is not a token of ours"}
+        kept = {name: value for name, value in self._tokens(None).items() if name in {"access_token", "expires_in"}}
+        issued = "urn:ietf:params:oauth:token-type:access_token"
+        body = {**kept, "token_type": "Bearer", "issued_token_type": issued, "scope": form.get("scope", "")}
+        return 200, {name: value for name, value in (body | self.token_extra).items() if value is not ...}
+
     def _granted(self, body: dict[str, Any], scope: str) -> dict[str, Any]:
         self._scopes[str(body.get("refresh_token"))] = scope
         return body if "scope" in self.token_extra else {**body, "scope": scope}
@@ -214,6 +225,7 @@ class Idp:
     def _tokens(self, nonce: str | None) -> dict[str, Any]:
         access, refresh = f"CANARY-at-{secrets.token_hex(8)}", f"CANARY-rt-{secrets.token_hex(8)}"
         self.refresh_tokens[refresh] = True
+        self.issued.add(access)
         body = {"access_token": access, "refresh_token": refresh, "token_type": "Bearer", "scope": "openid"}
         body["id_token"] = self.id_token(self.token_extra.get("access_token", access), nonce)
         if self.lifetime is not None:
