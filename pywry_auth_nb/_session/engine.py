@@ -160,7 +160,7 @@ class SessionEngine:
             self.notifier.call(self.on_reauth_required)
 
     def begin_anew(self, key: str, record: Record, *, local_only: bool) -> None:
-        """Leave the tokens behind, and use the record at ``key``, which begins as ``record``. On the background loop."""
+        """Leave the tokens behind, and use the record at ``key``, which begins as ``record``. On the loop."""
         self._records.move(key)
         self.apply(self.state.begun_anew(record, local_only=local_only))
         if not self._dormant:

@@ -89,21 +89,17 @@ class Target:
         self.scopes = read([] if scopes is None else scopes)
         self.grant = grant
         self.subject_token = subject_token
-        if not isinstance(audience, str) or not (audience or self.resource):
-            raise ConfigurationError(
-                "Say which API the token is for: its audience as text, or its address as resource."
-            )
         _check_choice("grant", grant, get_args(Grant))
         _check_choice("subject_token", subject_token, get_args(SubjectToken))
-        if grant == "on-behalf-of" and not (audience or self.scopes):
-            raise ConfigurationError(
-                "The on-behalf-of flow knows scopes and no resources. Give the audience, or scopes."
-            )
+        other = self.scopes if grant == "on-behalf-of" else self.resource
+        if not isinstance(audience, str) or not (audience or other):
+            otherwise = "scopes" if grant == "on-behalf-of" else "its address as resource"
+            raise ConfigurationError(f"Say which API the token is for: its audience as text, or {otherwise}.")
 
     @property
     def name(self) -> str:
         """The API, for messages."""
-        return self.audience or " ".join(self.resource)
+        return self.audience or " ".join(self.resource or self.scopes)
 
     @property
     def scope(self) -> str:

@@ -281,10 +281,10 @@ def unique(word: str) -> str:
     return f"{word}-{secrets.token_hex(4)}"
 
 
-def together(kernels: list[Kernel], do: str) -> list[dict[str, Any]]:
+def together(kernels: list[Kernel], do: str, **what: Any) -> list[dict[str, Any]]:
     """Let all do the same at once, and return the answers."""
     for kernel in kernels:
-        kernel.tell(do)
+        kernel.tell(do, **what)
     return [kernel.answer() for kernel in kernels]
 
 

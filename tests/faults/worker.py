@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -140,6 +141,12 @@ class Worker:
     def do_read(self) -> dict[str, Any]:
         """Read the token."""
         return {"token": hashed(self.session.access_token)}
+
+    def do_read_for(self, audiences: list[str]) -> dict[str, Any]:
+        """Read a token for each of several audiences, all at once."""
+        with ThreadPoolExecutor(len(audiences)) as pool:
+            tokens = pool.map(lambda audience: self.session.for_audience(audience).access_token, audiences)
+            return {"tokens": dict(zip(audiences, map(hashed, tokens), strict=True))}
 
     def do_refresh(self) -> dict[str, Any]:
         """Renew the token now."""

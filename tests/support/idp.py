@@ -105,6 +105,10 @@ class Idp:
         """The latest request to ``path``."""
         return next(request for request in reversed(self.requests) if request.path == self._path + path)
 
+    def exchanges(self) -> list[dict[str, str]]:
+        """What was asked for in exchange for a token."""
+        return [request.form for request in self.requests if {"subject_token", "assertion"} & request.form.keys()]
+
     def secrets(self) -> set[str]:
         """Everything that came over the wire and must be seen nowhere else, and how tokens begin."""
         names = {"state", "nonce", "code", "code_verifier", "device_code", "refresh_token", "token", "client_secret"}
@@ -189,7 +193,7 @@ class Idp:
         del self._devices[code]
         return 200, self._granted(self._tokens(None), scope)
 
-    def _token(self, request: Request) -> tuple[int, Any]:
+    def _token(self, request: Request) -> tuple[int, Any]:  # noqa: PLR0911 - one for each grant
         form = request.form
         if "device_code" in form:
             return self._redeem_device(form["device_code"])
@@ -202,8 +206,7 @@ class Idp:
         if "subject_token" in form or "assertion" in form:
             return self._exchange(form)
         if form.get("grant_type") == "client_credentials":
-            kept = {name: value for name, value in self._tokens(None).items() if name in {"access_token", "expires_in"}}
-            return 200, {**kept, "token_type": "Bearer", "scope": form.get("scope", "")}
+            return 200, self._access_token(form)
         asked = self._codes.pop(form.get("code", ""), None)
         if asked is None or asked["redirect_uri"] != form.get("redirect_uri") or not _pkce(asked, form):
             return 400, {"error": "invalid_grant"}
@@ -213,10 +216,12 @@ class Idp:
     def _exchange(self, form: dict[str, str]) -> tuple[int, Any]:
         if form.get("subject_token", form.get("assertion", "")) not in self.issued:
             return 400, {"error": "invalid_request", "error_description": "subject_token is not a token of ours"}
-        kept = {name: value for name, value in self._tokens(None).items() if name in {"access_token", "expires_in"}}
-        issued = "urn:ietf:params:oauth:token-type:access_token"
-        body = {**kept, "token_type": "Bearer", "issued_token_type": issued, "scope": form.get("scope", "")}
+        body = {**self._access_token(form), "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
         return 200, {name: value for name, value in (body | self.token_extra).items() if value is not ...}
+
+    def _access_token(self, form: dict[str, str]) -> dict[str, Any]:
+        kept = {name: value for name, value in self._tokens(None).items() if name in {"access_token", "expires_in"}}
+        return {**kept, "token_type": "Bearer", "scope": form.get("scope", "")}
 
     def _granted(self, body: dict[str, Any], scope: str) -> dict[str, Any]:
         self._scopes[str(body.get("refresh_token"))] = scope
