@@ -125,7 +125,7 @@ class StoreSync:
 
     async def _save(self) -> None:
         """Save this session's record, unless the store has a later one."""
-        state, mine = self._owner.state, self._owner.state.record
+        state, mine, key = self._owner.state, self._owner.state.record, self._records.key
 
         def replaced(there: Record) -> Record | None:
             return mine if there.generation < mine.generation and state.may_replace(there) else None
@@ -133,7 +133,10 @@ class StoreSync:
         try:
             kept = await self._records.update(replaced)
         except TokenStoreError:
-            self._owner.apply(replace(self._owner.state, unsaved=True))
+            if key == self._records.key:
+                self._owner.apply(replace(self._owner.state, unsaved=True))
+            return
+        if key != self._records.key:  # it was moved meanwhile
             return
         if kept is not mine:
             await self.reconcile(kept)

@@ -4,7 +4,7 @@
 //
 // Prints one JSON line {"ready": true, "issuer": …} and ends when its standard input does, that is with its parent.
 //
-//   GET    /__journal   what was asked, in order: [{at, method, path, status, client_id?, grant_type?, error?}], never a secret;
+//   GET    /__journal   what was asked, in order: [{at, method, path, status, client_id?, grant_type?, audience?, error?}], no secret;
 //                       issued?, expires?: of an access token the start of its SHA-256, and its end in epoch seconds;
 //                       and {at, method: "EVENT", path: "grant.revoked", status: 0} when a grant is revoked with all its tokens
 //   GET    /__secrets   what it issued and was sent, by name: {"access_token": […], "user_code": […], "state": […], …}
@@ -13,7 +13,7 @@
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Provider from 'oidc-provider';
+import Provider, { errors } from 'oidc-provider';
 
 const SWITCHES = {
   coop: null, //          Cross-Origin-Opener-Policy of every answer, such as "same-origin"
@@ -26,6 +26,7 @@ const SWITCHES = {
   offline: false, //      connections are cut; true, or a list of paths such as ["/token"]
   answers: {}, //         {"/token": {"status": 400, "body": {"error": "invalid_grant"}}}: said instead of the real answer
   prompts: null, //       prompt_values_supported in the metadata, such as ["login", "consent"]
+  audiences: null, //     what tokens are exchanged for, such as ["api"]; null: for anything
   delays: {}, //          {"/token": 2.5}: seconds before the real answer
 };
 const REDIRECT_URIS = ['http://127.0.0.1/pywry-auth/callback'];
@@ -64,9 +65,9 @@ const issuedBy = async (ctx) => {
 
 const record = (ctx, status, issued) => {
   const asked = ctx.oidc?.params ?? {};
-  const { client_id, grant_type } = asked;
+  const { client_id, grant_type, audience } = asked;
   const at = Date.now() / 1000;
-  journal.push({ at, method: ctx.method, path: placeOf(ctx.path), status, client_id, grant_type, error: errorOf(ctx), ...issued });
+  journal.push({ at, method: ctx.method, path: placeOf(ctx.path), status, client_id, grant_type, audience, error: errorOf(ctx), ...issued });
 };
 
 const SECRETS = [
@@ -158,7 +159,8 @@ const backstage = async (req, res) => {
 const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
 // "native": a loopback redirect URI matches on any port (RFC 8252 §7.3).
 const client = { application_type: 'native', redirect_uris, post_logout_redirect_uris: redirect_uris, response_types: ['code'] };
-const grant_types = ['authorization_code', 'refresh_token', DEVICE_CODE];
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const grant_types = ['authorization_code', 'refresh_token', DEVICE_CODE, TOKEN_EXCHANGE];
 const clients = [
   { ...client, grant_types, client_id: 'pywry', token_endpoint_auth_method: 'none' },
   {
@@ -204,6 +206,22 @@ const provider = new Provider(issuer, {
     AuthorizationCode: 60, DeviceCode: 600, Grant: 86400, IdToken: 3600, Interaction: 3600, RefreshToken: 86400, Session: 86400,
   },
 });
+
+// RFC 8693: an access token of the same user and the same grant, so that it ends with the sign-in.
+const exchange = async (ctx) => {
+  const { params, client } = ctx.oidc;
+  const { accountId, grantId, scope } = (await provider.AccessToken.find(params.subject_token)) ?? {};
+  if (!accountId) throw new errors.InvalidRequest('subject_token is not a token of ours');
+  if (switches.audiences && !switches.audiences.includes(params.audience)) throw new errors.InvalidTarget('there is no such API');
+  const token = new provider.AccessToken({ accountId, client, grantId, gty: 'token_exchange', scope: params.scope ?? scope });
+  ctx.body = {
+    access_token: await token.save(), expires_in: token.expiration, scope: token.scope, token_type: 'Bearer',
+    issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+  };
+};
+const parameters = ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'resource', 'scope'];
+provider.registerGrantType(TOKEN_EXCHANGE, exchange, parameters, ['audience', 'resource']);
+
 for (const middleware of [keepJournal, keepSecrets, severOpener, nameAnotherIssuer, listPrompts, denyAll, misbehave]) provider.use(middleware);
 provider.on('grant.revoked', () => journal.push({ at: Date.now() / 1000, method: 'EVENT', path: 'grant.revoked', status: 0 }));
 provider.on('server_error', (_ctx, error) => console.error('server_error', error));
