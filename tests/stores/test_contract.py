@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pywry_auth_nb import OAuthTokenSet
+from pywry_auth_nb.token_store import Record
 
 if TYPE_CHECKING:
     from pywry_auth_nb import TokenStore
@@ -94,6 +95,15 @@ async def test_keys_are_any_strings(store: TokenStore) -> None:
     for key in KEYS:
         await store.delete(key)
     assert await store.list_keys() == []
+
+
+async def test_keys_below_a_start(store: TokenStore, tokens: OAuthTokenSet) -> None:
+    """The keys that begin so are found, also where no tokens are left, if the store keeps that."""
+    for key in ("one", "one.a", "one.b*", "one*.c", "two.one.d"):
+        await store.save(key, tokens)
+    await store.update("one.a", Record.signed_out)
+
+    assert sorted(await store.list_keys_below("one.")) == ["one.a", "one.b*"][not store.keeps_sign_outs :]
 
 
 def test_from_several_event_loops(store: TokenStore, tokens: OAuthTokenSet) -> None:

@@ -670,7 +670,7 @@ API = {
     *("get_access_token", "get_id_token", "headers", "id_token", "initialize", "login", "logout", "on_reauth_required"),
     *("provider", "refresh", "refresh_buffer_seconds", "renew_on", "require", "save_tokens", "scopes", "session_key"),
     *("session_store", "status", "store_key", "token_provider", "token_store", "user", "userinfo"),
-    *("handle", "serve"),
+    *("for_audience", "handle", "serve"),
 }
 
 
