@@ -67,8 +67,9 @@ class Audiences:
 
     def follow(self) -> None:
         """Lead all of them to the sign-in of now. On the background loop."""
-        for member, key in list(self._members.items()):
-            self._exchangers[member.store_key] = member.provider.exchanger
+        members = list(self._members.items())
+        self._exchangers = {member.store_key: member.provider.exchanger for member, _ in members}
+        for member, key in members:
             self._lead(member, key)
 
     def _lead(self, member: Member, key: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import pickle
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -565,6 +567,18 @@ def test_a_token_of_a_token(signed_in: SessionManager, idp: Idp) -> None:
     assert (near.status, far.status) == ("signed_out", "signed_out")
     assert token in revoked(idp)
     assert keys(signed_in) == []
+
+
+def test_it_goes_with_its_session(provider: GenericOIDCProvider, idp: Idp) -> None:
+    """A session that is dropped takes its audiences with it, and their work in the background."""
+    session = SessionManager(provider, MemoryTokenStore())
+    person_signs_in(session, idp)
+    api = session.for_audience("api")
+    _ = api.access_token
+    engines = [weakref.ref(session._engine), weakref.ref(api._engine)]
+
+    del session, api
+    until(lambda: gc.collect() >= 0 and not any(engine() for engine in engines))
 
 
 def test_no_secret_is_shown(signed_in: SessionManager) -> None:
