@@ -80,7 +80,7 @@ const PASTE = {
         "said",
         {},
         make("a", "plain", { href: url }, "Open the sign-in page"),
-        ". If your browser then says \u201crefused to connect\u201d, paste the whole address of that page here:",
+        ". If your browser then ends at a page that it cannot open, paste the whole address of that page here:",
       ),
       make("div", "row", {}, field, make("button", "button primary proceed", { type: "submit", "aria-disabled": pending === "paste" }, "Continue")),
       problem && make("div", "problem", { role: "alert" }, problem),

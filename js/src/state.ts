@@ -154,11 +154,12 @@ export interface HelpFace {
 }
 
 const INSTALL =
-  "Install pywry-auth-nb where Jupyter itself runs (pip install pywry-auth-nb), restart Jupyter, and reload this page.";
+  "Install pywry-auth-nb where Jupyter itself runs, or, if it is there: jupyter server extension enable pywry_auth_nb. " +
+  "Then restart Jupyter and reload this page.";
 const NO_SERVER =
   "This page has no Jupyter server, and the sign-in link needs one: open the notebook in JupyterLab or Jupyter Notebook.";
 const NO_KERNEL = "No kernel is waiting for this sign-in: run the cell again.";
-const LACKS = "This Jupyter server has no pywry-auth-nb.";
+const LACKS = "pywry-auth-nb does not answer on this Jupyter server.";
 const REGISTER = "An error page there? This address must be registered at the provider:";
 const BY_HAND = "Copy this link and open it in this browser:";
 const RENEWS = "renews by itself";

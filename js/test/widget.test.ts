@@ -600,10 +600,10 @@ describe("without a route of ours on the server", () => {
     const [model, kernel] = withKernel();
     const { words, button, link } = await draw(model);
 
-    expect(words()).toBe("Contoso This Jupyter server has no pywry-auth-nb. How to install it Sign in another way");
+    expect(words()).toBe("Contoso pywry-auth-nb does not answer on this Jupyter server. How to install it Sign in another way");
     expect(link).toBeNull();
     button("How to install it")!.click();
-    expect(words()).toContain("pip install pywry-auth-nb");
+    expect(words()).toContain("jupyter server extension enable pywry_auth_nb");
     button("Sign in another way")!.click();
     expect(button("Sign in and paste an address")).toBeDefined();
     expect(kernel.sent("hello")[0]!.content).toEqual({ protocol: 1, flow: "f1", front_end: { server: false, control: true } });

@@ -37,7 +37,9 @@ def answer_in(text: str, redirect_uri: str) -> dict[str, str]:
         pairs = []
     params = dict(pairs)
     if "code" not in params and "error" not in params:
-        ours = "That is the address to sign in at; the answer comes after it."
+        ours = (
+            f"That is the address to sign in at. If an error is shown there, register {redirect_uri} at the provider."
+        )
         unusable(ours if "response_type" in params else "There is no answer in that.", redirect_uri)
     if len(params) != len(pairs) or len(query) > MAX_QUERY:
         unusable("That cannot be read.", redirect_uri)

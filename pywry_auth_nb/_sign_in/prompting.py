@@ -20,7 +20,7 @@ _REDEEM = 60.0  # seconds that the provider may take to redeem an answer
 _NOT_YET = "You are not signed in yet."
 #: Says what to paste where the browser cannot come back by itself.
 PASTE = (
-    "If the browser cannot open that page, copy the page's whole address, paste it here and press Enter.\n"
+    "If the browser ends at a page that it cannot open, copy the address of that page, paste it here and press Enter.\n"
     "{more}Address: "
 )
 #: What a terminal does with it. Consoles of Jupyter differ: qtconsole shows it, and says so.

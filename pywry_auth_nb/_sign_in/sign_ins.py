@@ -87,8 +87,6 @@ class SignIns:
     Attributes:
         state: The state of the latest sign-in.
         profile: What a widget shows about the user and the sign-in.
-        loopback_host: Where the callback server of this session's loopback sign-ins listens.
-        loopback_port: Its port; 0 for any free one.
         greetings: The pages that show the session's widgets.
         opened: The ways to sign in that the widget or a waiting cell has opened, by name.
     """
@@ -97,7 +95,7 @@ class SignIns:
         self.engine = engine
         self.profile = Profile(self)
         self.state = AuthFlowState.PENDING
-        self.loopback_host, self.loopback_port = "127.0.0.1", 0
+        self._settings: Any = None  # which this session was made from
         self._use_pkce = True
         self._pending: dict[str, Pending] = {}  # by state: no answer yet
         self._redeeming: dict[str, Pending] = {}  # by state: the answer is being redeemed
@@ -114,8 +112,19 @@ class SignIns:
             ConfigurationError: PKCE is off for a client without a secret.
         """
         self.use_pkce = getattr(settings, "use_pkce", True)
-        self.loopback_host = getattr(settings, "loopback_host", "127.0.0.1")
-        self.loopback_port = getattr(settings, "loopback_port", 0)
+        self._settings = settings
+
+    @property
+    def loopback(self) -> tuple[str, int]:
+        """The host and port of a callback server, 0 for any; from the environment if no settings were given.
+
+        Raises:
+            ConfigurationError: A setting is wrong.
+        """
+        from ..settings import OAuth2Settings
+
+        settings = OAuth2Settings() if self._settings is None else self._settings
+        return getattr(settings, "loopback_host", "127.0.0.1"), getattr(settings, "loopback_port", 0)
 
     @property
     def provider(self) -> OAuthProvider:

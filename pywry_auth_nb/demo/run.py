@@ -54,21 +54,22 @@ def main(port: int = 0, *, browser: bool = True) -> int:
         print(f"The demo needs {' and '.join(missing)}: pip install 'pywry-auth-nb[demo]'", file=sys.stderr)
         return 1
     try:
-        port = _free_port(port)
+        port, loopback = _free_port(port), _free_port(0)
     except OSError:
         print(f"Port {port} is in use: choose another, or leave out --port.", file=sys.stderr)
         return 1
     callbacks = [f"http://{host}:{port}/pywry-auth/callback" for host in ("127.0.0.1", "localhost")]
+    callbacks.append(f"http://127.0.0.1:{loopback}/callback")
     end_like_ctrl_c()
     try:
         with TemporaryDirectory(prefix="pywry-auth-demo-") as folder, running_provider(callbacks) as issuer:
-            return _run_lab(Path(folder), port, issuer, browser=browser)
+            return _run_lab(Path(folder), port, issuer, loopback, browser=browser)
     except KeyboardInterrupt:
         print("\nStopped. Nothing is left running.")
         return 0
 
 
-def _run_lab(folder: Path, port: int, issuer: str, *, browser: bool) -> int:
+def _run_lab(folder: Path, port: int, issuer: str, loopback: int, *, browser: bool) -> int:
     work = folder / "work"
     work.mkdir()
     shutil.copy(quickstart(), work / "quickstart.ipynb")
@@ -76,7 +77,8 @@ def _run_lab(folder: Path, port: int, issuer: str, *, browser: bool) -> int:
     _silence_news(folder)
     config = folder / "jupyter_config.py"
     config.write_text(_CONFIG.format(port=port, folder=str(work), browser=browser, token=token))
-    with _lab(config, issuer) as lab:
+    print("Starting JupyterLab and the provider …", flush=True)
+    with _lab(config, issuer, loopback) as lab:
         if not _wait_for(lab, port):
             print("JupyterLab did not start; see above.", file=sys.stderr)
             return lab.poll() or 1
@@ -97,7 +99,7 @@ def _silence_news(folder: Path) -> None:
 
 
 @contextmanager
-def _lab(config: Path, issuer: str) -> Iterator[subprocess.Popen[bytes]]:
+def _lab(config: Path, issuer: str, loopback: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run JupyterLab in a process group of its own, apart from the user's own Jupyter, and end the whole group."""
     folders = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime"}
     own = {name: str(config.parent / folder) for name, folder in {**folders, "IPYTHONDIR": "ipython"}.items()}
@@ -105,7 +107,7 @@ def _lab(config: Path, issuer: str) -> Iterator[subprocess.Popen[bytes]]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     lab = subprocess.Popen(  # noqa: S603 - our own interpreter
         [sys.executable, "-m", "jupyterlab", f"--config={config}"],
-        env={**env, **own, "PYWRY_AUTH_DEMO_ISSUER": issuer},
+        env={**env, **own, "PYWRY_AUTH_DEMO_ISSUER": issuer, "PYWRY_OAUTH2__LOOPBACK_PORT": str(loopback)},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )

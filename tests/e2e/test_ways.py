@@ -63,7 +63,7 @@ def test_the_widget_offers_no_link_that_leads_nowhere(
     """It says what the server lacks and how to install it, and has no link to a route that is not there."""
     notebook = opened(open_notebook, bare_lab, provider, "session")
     notebook.run(1)
-    says(notebook, 1, "this Jupyter server has no pywry-auth-nb")
+    says(notebook, 1, "pywry-auth-nb does not answer on this Jupyter server")
     shown(notebook, 1).get_by_role("button", name="How to install it").click()
 
     says(notebook, 1, "pip install pywry-auth-nb")

@@ -36,7 +36,7 @@ def test_without_our_extension(provider: Provider, context: BrowserContext, tmp_
     with Place("lab", tmp_path, ours=False) as server:
         notebook = opened(context, server, provider, cells.WAIT, cells.CALL)
         card = Card(notebook.page, notebook.widget(1))
-        card.says("this Jupyter server has no pywry-auth-nb")
+        card.says("pywry-auth-nb does not answer on this Jupyter server")
         card.by_paste()
         assert "signed in as ada" in notebook.wait(1)
         assert "status 200" in notebook.run_and_wait(2)

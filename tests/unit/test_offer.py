@@ -17,6 +17,7 @@ from pywry_auth_nb._sign_in.prompting import keep_asking
 from pywry_auth_nb._sign_in.ways import offer
 from tests.conftest import sign_in
 from tests.support.idp import Answer
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -147,3 +148,17 @@ def test_a_sign_out_may_be_awaited_in_several_loops(flow: AuthFlowManager, idp: 
 
     assert isinstance(leaving, Begun)
     assert asyncio.run(leaving) is asyncio.run(leaving)
+
+
+def test_the_port_of_the_environment_counts_for_every_session(
+    session: SessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider that compares the whole redirect URI: also a session that was made without settings has it."""
+    monkeypatch.setenv("PYWRY_OAUTH2__LOOPBACK_PORT", str(port := free_port()))
+    monkeypatch.setenv("PYWRY_OAUTH2__LOOPBACK_HOST", "localhost")
+
+    assert session._sign_ins.loopback == ("localhost", port)
+    run(offer.start(session._sign_ins, "loopback"), 10)
+    [pending] = session._sign_ins._pending.values()
+    assert pending.redirect_uri == f"http://localhost:{port}/callback"
+    session._sign_ins.cancel()

@@ -40,8 +40,10 @@ class Loopback(OneRequest[AuthorizationRequest]):
 
     def __init__(self, sign_ins: SignIns, host: str | None = None, port: int | None = None) -> None:
         super().__init__(sign_ins)
-        host = sign_ins.loopback_host if host is None else host
-        port = sign_ins.loopback_port if port is None else port
+        if host is None or port is None:
+            set_host, set_port = sign_ins.loopback
+            host = set_host if host is None else host
+            port = set_port if port is None else port
         self._server = OAuthCallbackServer(host.strip("[]") if isinstance(host, str) else host, port, handle=self._take)
 
     async def why_not(self) -> str:
