@@ -7,7 +7,7 @@ BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo hub test test-fast coverage lint types imports js state python programs screenshots products debian places soak bench clean
+.PHONY: help demo hub test test-fast coverage lint types imports js state python programs screenshots products debian places clients soak bench clean
 
 help:
 	@echo "make demo   JupyterLab with the quickstart notebook and a provider to sign in at"
@@ -17,6 +17,7 @@ help:
 	@echo "make coverage    all Python tests, with the lines and branches that they reach"
 	@echo "make products    the tests at real providers, also LemonLDAP::NG and Glewlwyd: needs Debian or Ubuntu"
 	@echo "make places      each place where notebooks run: Voilà, marimo, papermill, ssh, …, and all sign-ins in Firefox"
+	@echo "make clients     each client that follows a sign-in, and their table docs/clients.md"
 	@echo "make lint | types | imports | js | python   one part of them"
 	@echo "make soak MINUTES=60 STORE=redis|forgetful|file|keyring SEED=… CRUEL=1   four kernels share a sign-in under faults"
 	@echo "make bench ROUNDS=30   what reading a token costs, beside other libraries: a table, not a test"
@@ -80,6 +81,11 @@ places: $(VENV)/.test $(PLACES)/.installed $(LAB42)/.installed tests/e2e/node_mo
 	pytest tests/e2e -n 2 --dist loadfile -m places
 	PATH="$(PLACES)/bin:$(PATH)" LAB42_PYTHON=$(LAB42)/bin/python $(PLACES)/bin/pytest tests/places -n 2 --dist loadfile -m places
 
+# In an environment of its own: what it installs is large. Their warnings are theirs.
+CLIENTS := $(abspath $(VENV))-clients
+clients: $(CLIENTS)/.installed
+	PATH="$(CLIENTS)/bin:$(PATH)" CLIENTS_TABLE=docs/clients.md $(CLIENTS)/bin/pytest tests/clients -m "" -o filterwarnings=default -p no:hypothesispytest
+
 # -- what they need ---------------------------------------------------------------------------------------------------
 
 $(VENV)/.created:
@@ -107,6 +113,11 @@ $(VENV)/.bench: $(VENV)/.created pyproject.toml
 $(PLACES)/.installed: $(VENV)/.created pyproject.toml
 	@echo "Installing what \`make places\` needs into $(PLACES): some minutes, the first time only"
 	@$(PYTHON) -m venv $(PLACES) && $(PLACES)/bin/pip install --quiet --editable '.[places]'
+	touch $@
+
+$(CLIENTS)/.installed: $(VENV)/.created pyproject.toml
+	@echo "Installing what \`make clients\` needs into $(CLIENTS): some minutes, the first time only"
+	@$(PYTHON) -m venv $(CLIENTS) && $(CLIENTS)/bin/pip install --quiet --editable '.[clients]'
 	touch $@
 
 $(LAB42)/.installed: $(VENV)/.created pyproject.toml
@@ -149,4 +160,4 @@ bench: $(VENV)/.bench
 	python benchmarks/read_token.py --rounds $(or $(ROUNDS),30)
 
 clean:
-	rm -rf $(VENV) $(PLACES) $(LAB42) js/node_modules tests/e2e/node_modules tests/places/page/node_modules
+	rm -rf $(VENV) $(PLACES) $(LAB42) $(CLIENTS) js/node_modules tests/e2e/node_modules tests/places/page/node_modules

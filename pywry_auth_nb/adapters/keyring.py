@@ -26,7 +26,7 @@ log = logging.getLogger("pywry_auth_nb")
 _asking = threading.Lock()  # the session that answers may look into the keyring, too
 
 
-class _NothingIsKept(NoKeyringError, NotImplementedError):
+class _NothingKeptError(NoKeyringError, NotImplementedError):
     """Has a chain of backends go on to the next one, and means the same as no keyring where there is no next one."""
 
 
@@ -55,13 +55,13 @@ class IndexKeyring(KeyringBackend):
         token = self.get_password(service, name)
         return None if token is None else SimpleCredential(name, token)
 
-    def set_password(self, service: str, username: str, password: str) -> None:
+    def set_password(self, service: str, username: str, password: str) -> None:  # noqa: ARG002
         """Leave it to the next backend."""
-        raise _NothingIsKept
+        raise _NothingKeptError
 
-    def delete_password(self, service: str, username: str) -> None:
+    def delete_password(self, service: str, username: str) -> None:  # noqa: ARG002
         """Leave it to the next backend."""
-        raise _NothingIsKept
+        raise _NothingKeptError
 
 
 def _is_allowed(service: str) -> bool:

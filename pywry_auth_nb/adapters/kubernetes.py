@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 def as_kubernetes_hook(
-    session: SessionManager, token: Literal["id_token", "access_token"] = "id_token"
+    session: SessionManager,
+    token: Literal["id_token", "access_token"] = "id_token",  # noqa: S107 - the name of one
 ) -> Callable[[Any], None]:
     """Return the ``refresh_api_key_hook`` of ``kubernetes.client.Configuration``.
 

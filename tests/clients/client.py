@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Ask = Callable[[], Any]
 Opener = Callable[["SessionManager", "Newest"], AbstractContextManager[Ask]]
-CLIENTS: list["Client"] = []
+CLIENTS: list[Client] = []
 
 
 @dataclass(frozen=True)

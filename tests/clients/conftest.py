@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 HEAD = """\
 # Clients that follow a sign-in
 
-Each client was opened once and used while the session renewed its token three times, against a server on this machine that takes only the newest one.
-"yes": every request carried it, and none was refused. `make clients` runs all of them and writes this table; `make test` runs the first {light}.
+Each client was opened once and used while the session renewed its token three times, against a server on this machine
+that takes only the newest one. "yes": every request carried it, and none was refused. `make clients` runs all of them
+and writes this table; `make test` runs the first {light}.
 
 | client | version | how | follows |
 |---|---|---|---|

@@ -90,9 +90,7 @@ def fsspec_headers(session: SessionManager, server: Newest) -> Iterator[Ask]:
     yield lambda: files.cat(f"{server.url}/data")
 
 
-@client(
-    "SQLAlchemy", "sqlalchemy", '`event.listen(engine, "do_connect", as_sqlalchemy_listener(session))`', light=True
-)
+@client("SQLAlchemy", "sqlalchemy", '`event.listen(engine, "do_connect", as_sqlalchemy_listener(session))`', light=True)
 @contextmanager
 def sqlalchemy_connect(session: SessionManager, server: Newest) -> Iterator[Ask]:
     engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.NullPool)
@@ -117,7 +115,9 @@ def trino_query(session: SessionManager, server: Newest) -> Iterator[Ask]:
     state = {"stats": {"state": "FINISHED"}, "infoUri": server.url, "columns": columns, "data": [[1]]}
     server.answers["/v1/statement"] = {"id": "1", **state}
     host, _, port = server.address.partition(":")
-    connection = trino.dbapi.connect(host=host, port=int(port), user="ada", auth=as_trino_auth(session), allow_insecure_auth=True)
+    connection = trino.dbapi.connect(
+        host=host, port=int(port), user="ada", auth=as_trino_auth(session), allow_insecure_auth=True
+    )
     yield lambda: connection.cursor().execute("select 1").fetchall()
 
 
@@ -155,5 +155,3 @@ def _pickle(thing: object) -> str:
     import pickle
 
     return pickle.dumps(thing).hex()
-
-

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -43,7 +43,7 @@ def openai(session: SessionManager, server: Newest) -> Iterator[Ask]:
 
     server.answers["/models"] = {"object": "list", "data": []}
     with OpenAI(api_key=session.token_provider, base_url=server.url, max_retries=0) as api:
-        yield lambda: api.models.list()
+        yield api.models.list
 
 
 @client("openai, asynchronous", "openai", "`AsyncOpenAI(api_key=session.get_access_token)`")
@@ -71,7 +71,7 @@ def openai_http(session: SessionManager, server: Newest) -> Iterator[Ask]:
     server.answers["/models"] = {"object": "list", "data": []}
     http = httpx2.Client(auth=session.auth)
     with OpenAI(api_key="-", base_url=server.url, max_retries=0, http_client=http) as api:
-        yield lambda: api.models.list()
+        yield api.models.list
 
 
 @client("anthropic", "anthropic", "`Anthropic(credentials=lambda **_: AccessToken(session.access_token, 0))`")
@@ -83,7 +83,7 @@ def anthropic(session: SessionManager, server: Newest) -> Iterator[Ask]:
     server.answers["/models"] = {"data": [], "has_more": False, "first_id": None, "last_id": None}
     credentials: Any = lambda **_: AccessToken(session.access_token, 0)  # noqa: E731
     with Anthropic(credentials=credentials, base_url=server.url, max_retries=0) as api:
-        yield lambda: api.models.list()
+        yield api.models.list
 
 
 @client("qdrant", "qdrant-client", "`QdrantClient(url, auth_token_provider=session.token_provider)`")
@@ -92,10 +92,8 @@ def qdrant(session: SessionManager, server: Newest) -> Iterator[Ask]:
     from qdrant_client import QdrantClient
 
     server.answers["/collections"] = {"result": {"collections": []}, "status": "ok", "time": 0}
-    api = QdrantClient(
-        url=server.url, auth_token_provider=session.token_provider, check_compatibility=False
-    )
-    yield lambda: api.get_collections()
+    api = QdrantClient(url=server.url, auth_token_provider=session.token_provider, check_compatibility=False)
+    yield api.get_collections
     api.close()
 
 
@@ -117,7 +115,9 @@ def openeo(session: SessionManager, server: Newest) -> Iterator[Ask]:
     yield lambda: connection.get("/me")
 
 
-@client("pystac-client", "pystac-client", "`Client.open(url, request_modifier=…)`, a function that adds `session.headers`")
+@client(
+    "pystac-client", "pystac-client", "`Client.open(url, request_modifier=…)`, a function that adds `session.headers`"
+)
 @contextmanager
 def pystac(session: SessionManager, server: Newest) -> Iterator[Ask]:
     from pystac_client.stac_api_io import StacApiIO
@@ -141,7 +141,7 @@ def huggingface(session: SessionManager, server: Newest) -> Iterator[Ask]:
     server.answers["/whoami-v2"] = {"name": "ada"}
     with session.serve(files=[path]), mock.patch.object(constants, "HF_TOKEN_PATH", str(path)):
         api = HfApi(endpoint=server.url)
-        yield lambda: api.whoami()
+        yield api.whoami
 
 
 @client("PyIceberg", "pyiceberg", '`load_catalog("lake", type="rest", uri=…, auth=as_iceberg_auth(session))`')
@@ -151,11 +151,13 @@ def iceberg(session: SessionManager, server: Newest) -> Iterator[Ask]:
 
     server.answers |= {"/config": {"defaults": {}, "overrides": {}}, "/namespaces": {"namespaces": [["a"]]}}
     catalog = load_catalog("lake", type="rest", uri=server.url, auth=as_iceberg_auth(session))  # type: ignore[arg-type]
-    yield lambda: catalog.list_namespaces()
+    yield catalog.list_namespaces
 
 
 @client(
-    "Databricks SDK", "databricks-sdk", "`WorkspaceClient(host=…, credentials_strategy=as_databricks_credentials(session))`"
+    "Databricks SDK",
+    "databricks-sdk",
+    "`WorkspaceClient(host=…, credentials_strategy=as_databricks_credentials(session))`",
 )
 @contextmanager
 def databricks(session: SessionManager, server: Newest) -> Iterator[Ask]:
@@ -191,6 +193,7 @@ def mlflow(session: SessionManager, server: Newest) -> Iterator[Ask]:
     from mlflow import MlflowClient
 
     from pywry_auth_nb.adapters.mlflow import session_of_settings
+    from pywry_auth_nb.token_store import factory
 
     server.answers["/experiments/search"] = {"experiments": []}
     settings = {
@@ -202,16 +205,14 @@ def mlflow(session: SessionManager, server: Newest) -> Iterator[Ask]:
     session_of_settings.cache_clear()
     with (
         mock.patch.dict(os.environ, settings),
-        mock.patch("pywry_auth_nb.token_store.memory._of_this_kernel", session.token_store),
+        mock.patch.multiple(factory._the, store=session.token_store, request=("memory", {})),
     ):
         api = MlflowClient(tracking_uri=server.url)
-        yield lambda: api.search_experiments()
+        yield api.search_experiments
     session_of_settings.cache_clear()
 
 
-@client(
-    "kubernetes", "kubernetes", "`configuration.refresh_api_key_hook = as_kubernetes_hook(session)`", rotate=renew
-)
+@client("kubernetes", "kubernetes", "`configuration.refresh_api_key_hook = as_kubernetes_hook(session)`", rotate=renew)
 @contextmanager
 def kubernetes(session: SessionManager, server: Newest) -> Iterator[Ask]:
     from kubernetes.client import ApiClient, Configuration, CoreV1Api
@@ -306,12 +307,12 @@ def dask_gateway(session: SessionManager, server: Newest) -> Iterator[Ask]:
     from dask_gateway.auth import GatewayAuth
 
     class Auth(GatewayAuth):  # type: ignore[misc]
-        def pre_request(self, resp: Any) -> tuple[dict[str, str], None]:
+        def pre_request(self, _: Any) -> tuple[dict[str, str], None]:
             return session.headers, None
 
     server.answers["/clusters/"] = {}
     with Gateway(server.url, auth=Auth()) as gateway:
-        yield lambda: gateway.list_clusters()
+        yield gateway.list_clusters
 
 
 @client("PyGithub", "pygithub", "an `Auth.Token` whose `token` is a property that returns `session.access_token`")
@@ -361,7 +362,7 @@ def elasticsearch_token(session: SessionManager, server: Newest) -> Iterator[Ask
     from elasticsearch import Elasticsearch
 
     with Elasticsearch(server.url, bearer_auth=str(session.access_token), max_retries=0) as api:
-        yield lambda: api.info()
+        yield api.info
 
 
 @client("pandas", "pandas", "`pd.read_csv(url, storage_options=session.headers)`, read again for each call")
@@ -386,9 +387,7 @@ def zarr(session: SessionManager, server: Newest) -> Iterator[Ask]:
     for name, buffer in memory.items():
         server.answers[f"/a/{name}"] = ("application/octet-stream", buffer.to_bytes())
     assert json.loads(server.answers["/a/zarr.json"][1])
-    array = library.open_array(
-        f"{server.url}/a", mode="r", storage_options={"get_client": as_fsspec_client(session)}
-    )
+    array = library.open_array(f"{server.url}/a", mode="r", storage_options={"get_client": as_fsspec_client(session)})
 
     def ask() -> None:
         assert list(array[:]) == [7, 7]
@@ -414,16 +413,36 @@ def gcsfs(session: SessionManager, server: Newest) -> Iterator[Ask]:
     yield ask
 
 
-@client("pip", "pip", "`pip install --keyring-provider import --index-url https://oauth2@…`, by the keyring entry point")
+@client(
+    "pip", "pip", "`pip install --keyring-provider import --index-url https://oauth2@…`, by the keyring entry point"
+)
 @contextmanager
 def pip(session: SessionManager, server: Newest) -> Iterator[Ask]:
-    yield _installing(session, server, "import", sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--disable-pip-version-check")
+    yield _installing(
+        session,
+        server,
+        "import",
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--no-cache-dir",
+        "--no-input",
+        "--disable-pip-version-check",
+    )
 
 
-@client("uv", "uv", "`uv pip install --keyring-provider subprocess --index-url https://oauth2@…`, by the keyring entry point")
+@client(
+    "uv",
+    "uv",
+    "`uv pip install --keyring-provider subprocess --index-url https://oauth2@…`, by the keyring entry point",
+)
 @contextmanager
 def uv(session: SessionManager, server: Newest) -> Iterator[Ask]:
-    yield _installing(session, server, "subprocess", "uv", "pip", "install", "--dry-run", "--no-cache", "--python", sys.executable)
+    yield _installing(
+        session, server, "subprocess", "uv", "pip", "install", "--dry-run", "--no-cache", "--python", sys.executable
+    )
 
 
 def _installing(session: SessionManager, server: Newest, keyring: str, *command: str) -> Ask:
@@ -450,6 +469,7 @@ def _installing(session: SessionManager, server: Newest, keyring: str, *command:
             [*command, "--keyring-provider", keyring, "--index-url", index, "pywry-auth-nb-private"],
             env=environment,
             cwd=folder,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=120,
@@ -459,7 +479,6 @@ def _installing(session: SessionManager, server: Newest, keyring: str, *command:
         assert "401" not in done.stderr, done.stderr
 
     return ask
-
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Each client keeps working while the session renews its token: a server that takes only the newest one refuses none."""
+"""Each client keeps working while the session renews its token, at a server that takes only the newest one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import pytest
 
 import tests.clients.http
 import tests.clients.libraries  # noqa: F401 - they fill the table
-from pywry_auth_nb import SessionManager
 from tests.clients.client import CLIENTS, Client
 from tests.clients.newest import Newest
 from tests.conftest import sign_in
 
 if TYPE_CHECKING:
-    from pywry_auth_nb import AuthFlowManager
+    from pywry_auth_nb import AuthFlowManager, SessionManager
     from tests.support.idp import Idp
 
 ROTATIONS = 3
