@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -24,9 +24,11 @@ from pywry_auth_nb.adapters import (
     as_kafka_callback,
     as_kubernetes_hook,
 )
+from pywry_auth_nb.adapters.mlflow import session_of_settings
+from pywry_auth_nb.token_store import factory
 from tests.clients.client import client, renew
+from tests.support.aging import expire
 from tests.support.idp import CLIENT
-from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,13 +189,15 @@ def databricks_sql(session: SessionManager, server: Newest) -> Iterator[Ask]:
     yield ask
 
 
-@client("MLflow", "mlflow-skinny", "`MLFLOW_TRACKING_AUTH=pywry-auth`, and nothing in the notebook")
+@client(
+    "MLflow",
+    "mlflow-skinny",
+    "`MLFLOW_TRACKING_AUTH=pywry-auth`, and nothing in the notebook",
+    rotate=lambda _: expire(session_of_settings()),
+)
 @contextmanager
 def mlflow(session: SessionManager, server: Newest) -> Iterator[Ask]:
     from mlflow import MlflowClient
-
-    from pywry_auth_nb.adapters.mlflow import session_of_settings
-    from pywry_auth_nb.token_store import factory
 
     server.answers["/experiments/search"] = {"experiments": []}
     settings = {
@@ -237,7 +241,7 @@ def grpc_call(session: SessionManager, server: Newest) -> Iterator[Ask]:
         credentials = grpc.composite_channel_credentials(tls, as_grpc_credentials(session))
         with grpc.secure_channel(address, credentials) as channel:
             call = channel.unary_unary("/a/b")
-            yield lambda: call(b"", timeout=10)
+            yield lambda: call(b"", timeout=30)
 
 
 @client("Arrow Flight", "pyarrow", "`FlightClient(url, middleware=[as_flight_middleware(session)])`")
@@ -280,6 +284,7 @@ def aiokafka(session: SessionManager, server: Newest) -> Iterator[Ask]:
 @client("confluent-kafka", "confluent-kafka", "`oauth_cb=as_kafka_callback(session)`, at each connection")
 @contextmanager
 def confluent(session: SessionManager, server: Newest) -> Iterator[Ask]:
+    from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
     from tests.clients.brokers import kafka
@@ -293,8 +298,8 @@ def confluent(session: SessionManager, server: Newest) -> Iterator[Ask]:
                 "oauth_cb": as_kafka_callback(session),
             }
         )
-        before = len(server.taken) + server.refused
-        until(lambda: api.poll(0.1) or len(server.taken) + server.refused > before)
+        with suppress(KafkaException):  # the broker has no more to say
+            api.list_topics(timeout=10)
 
     with kafka(server) as address:
         yield lambda: connect(address)

@@ -42,8 +42,7 @@ class Newest:
 
     def take(self, token: str) -> bool:
         """Whether ``token`` is the newest one, and has not ended; writes that down."""
-        newest = self._session._engine.state.tokens
-        assert newest is not None
+        newest = self._session.token_store._records[self._session.store_key].tokens  # type: ignore[attr-defined]
         over = newest.issued_at + (newest.expires_in or 0) < time.time()
         if over or token not in {newest.access_token, newest.id_token}:
             self.refused += 1

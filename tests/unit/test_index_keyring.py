@@ -124,12 +124,17 @@ def test_a_store_without_a_systems_keyring_says_so(settings: pytest.MonkeyPatch)
         keyring.delete_password("pywry-oauth", "ada")
 
 
-def test_it_does_not_ask_itself(chain: InMemory, settings: pytest.MonkeyPatch) -> None:
+def test_it_does_not_ask_itself(chain: InMemory, settings: pytest.MonkeyPatch, idp: Idp, tmp_path: Path) -> None:
     """A client's secret may be kept under the name of an index: its reading is left to the next backend."""
+    (tmp_path / "refresh").write_text("CANARY-rt-of-a-job", encoding="utf-8")
+    idp.refresh_tokens["CANARY-rt-of-a-job"] = True
     chain.kept["pypi.example.org", CLIENT] = "CANARY-client-secret"
+    settings.delenv("PYWRY_OAUTH2__ACCESS_TOKEN_FILE")
+    settings.setenv("PYWRY_OAUTH2__REFRESH_TOKEN_FILE", str(tmp_path / "refresh"))
     settings.setenv("PYWRY_OAUTH2__CLIENT_SECRET_KEYRING", "pypi.example.org")
 
-    assert keyring.get_password(INDEX, "oauth2") == "CANARY-at-of-a-job"
+    assert str(keyring.get_password(INDEX, "oauth2")).startswith("CANARY-at-")
+    assert idp.requests_to("/token") == 1
 
 
 def test_without_a_sign_in_there_is_no_answer(settings: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
