@@ -180,7 +180,7 @@ def test_no_client_is_imported_before_it_is_used() -> None:
     code = (
         "import sys; from pywry_auth_nb import *; from pywry_auth_nb import adapters, auth; "
         "session = SessionManager(GenericOIDCProvider('id', issuer_url='https://login.example.org')); session.auth; "
-        "print([name for name in ('aiohttp', 'httpx2', 'requests', 'urllib3') if name in sys.modules])"
+        "print([name for name in ('aiohttp', 'fsspec', 'httpx2', 'requests', 'urllib3') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import keyring
@@ -94,6 +96,17 @@ def test_it_answers_for_the_origins_in_the_setting_alone() -> None:
         with case(service):
             assert ours.get_password(service, "oauth2") is None
             assert ours.get_credential(service, "oauth2") is None
+
+
+def test_it_is_light(settings: pytest.MonkeyPatch) -> None:
+    """Every use of keyring on this machine imports it."""
+    code = (
+        "import sys, pywry_auth_nb.adapters.keyring; "
+        "print({'httpx', 'traitlets', 'jwt', 'cryptography'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.strip() == "set()"
 
 
 def test_it_is_no_backend_without_origins(settings: pytest.MonkeyPatch) -> None:
