@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 HEAD = """\
 # Clients that follow a sign-in
 
-Each client was opened once and used while the session renewed its token three times, against a server on this machine
-that takes only the newest one. "yes": every request carried it, and none was refused. `make clients` runs all of them
+Each client was opened once and used over three renewals of the session's token, at a server on this machine that takes
+only the newest one; Kafka's were connected anew after each. The test ended the tokens: it did not wait for their end.
+"yes": every request carried the newest token, and none was refused. `make clients` runs all of them
 and writes this table; `make test` runs the first {light}.
 
 | client | version | how | follows |

@@ -418,9 +418,7 @@ def gcsfs(session: SessionManager, server: Newest) -> Iterator[Ask]:
     yield ask
 
 
-@client(
-    "pip", "pip", "`pip install --keyring-provider import --index-url https://oauth2@…`, by the keyring entry point"
-)
+@client("pip", "pip", "`--keyring-provider import`, as said below; started anew each time")
 @contextmanager
 def pip(session: SessionManager, server: Newest) -> Iterator[Ask]:
     yield _installing(
@@ -441,7 +439,7 @@ def pip(session: SessionManager, server: Newest) -> Iterator[Ask]:
 @client(
     "uv",
     "uv",
-    "`uv pip install --keyring-provider subprocess --index-url https://oauth2@…`, by the keyring entry point",
+    "`--keyring-provider subprocess`, as said below; started anew each time",
 )
 @contextmanager
 def uv(session: SessionManager, server: Newest) -> Iterator[Ask]:

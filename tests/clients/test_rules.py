@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,9 +38,8 @@ def test_grpc_says_why_there_is_no_token(
     assert server.taken == []
 
 
-def test_kubernetes_and_databricks_keep_to_allowed_origins(signed_in: SessionManager) -> None:
+def test_kubernetes_keeps_to_allowed_origins(signed_in: SessionManager) -> None:
     """Before a request is made."""
-    from databricks.sdk import WorkspaceClient
     from kubernetes.client import Configuration
 
     signed_in.allowed_origins = ["https://api.example.org"]
@@ -47,5 +47,10 @@ def test_kubernetes_and_databricks_keep_to_allowed_origins(signed_in: SessionMan
     with pytest.raises(AuthenticationError, match="allowed_origins"):
         as_kubernetes_hook(signed_in)(configuration)
     assert configuration.api_key == {}
-    with pytest.raises((AuthenticationError, ValueError), match="allowed_origins"):
-        WorkspaceClient(host="https://dbc.example.org", credentials_strategy=as_databricks_credentials(signed_in))
+
+
+def test_databricks_keeps_to_allowed_origins(signed_in: SessionManager) -> None:
+    """The SDK asks the strategy for headers once, with the host that they are for."""
+    signed_in.allowed_origins = ["https://api.example.org"]
+    with pytest.raises(AuthenticationError, match="allowed_origins"):
+        as_databricks_credentials(signed_in)(SimpleNamespace(host="https://dbc.example.org"))

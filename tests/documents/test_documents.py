@@ -74,7 +74,11 @@ NOT_HERE = {
     "tljh-config": "The Littlest JupyterHub's",
 }
 #: Options of other programs, and whose they are.
-OF_OTHERS = {"--oidc-issuer-url": "Kubernetes' API server"}
+OF_OTHERS = {
+    "--keyring-provider import": "pip",
+    "--keyring-provider subprocess": "pip and uv",
+    "--oidc-issuer-url": "Kubernetes' API server",
+}
 #: What a reader fills in.
 FILL_IN: dict[str, Callable[[Path], str]] = {
     '"my-client-id"': lambda _: repr(CLIENT),
