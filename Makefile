@@ -33,7 +33,7 @@ test: lint types imports js state python
 
 # Without a browser, a hub, a Jupyter server, Redis or a keyring: for while one works.
 test-fast: $(VENV)/.test
-	pytest -n 4 --dist loadfile -m "not e2e and not service and not jupyter and not slow and not places"
+	pytest -n 4 --dist loadfile -m "not e2e and not service and not jupyter and not slow and not places and not clients"
 
 coverage: $(VENV)/.test tests/e2e/node_modules/.installed programs
 	coverage erase
