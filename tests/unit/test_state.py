@@ -90,6 +90,27 @@ def test_the_scopes_are_those_of_the_tokens() -> None:
     assert SessionState().scopes == ()
 
 
+def test_the_origin_is_the_sign_in_of_the_tokens() -> None:
+    """The same after a refresh, and in every kernel; none when signed out."""
+    assert showing().origin == 10
+    assert replace(showing(), record=Record(12, 10, tokens("CANARY-new"), ADA)).origin == 10
+    assert SessionState().origin == 0
+    assert SessionState(record=Record(12, 12)).origin == 0
+
+
+@pytest.mark.parametrize("local_only", [False, True])
+def test_a_session_for_an_audience_begins_anew(local_only: bool) -> None:
+    """Nothing of the sign-in before is left, and what was begun in it is discarded."""
+    before = failed(showing(refreshing=True, predecessors=("CANARY-old",)))
+    after = before.begun_anew(Record(20, 20, tokens("CANARY-other"), BOB), local_only=local_only)
+    assert (after.user, after.person, after.predecessors) == (BOB, Person.of(BOB), ())
+    assert (after.unsaved, after.local_only, after.backoff) == (True, local_only, Backoff())
+    assert (after.epoch, after.command) == (before.epoch + 1, before.command + 1)
+
+    gone = before.begun_anew(NOTHING, local_only=local_only)
+    assert (gone.status, gone.unsaved, gone.local_only, gone.user) == ("signed_out", False, False, None)
+
+
 @pytest.mark.parametrize(
     ("user", "name"),
     [
