@@ -66,7 +66,7 @@ def test_the_widget_offers_no_link_that_leads_nowhere(
     says(notebook, 1, "pywry-auth-nb does not answer on this Jupyter server")
     shown(notebook, 1).get_by_role("button", name="How to install it").click()
 
-    says(notebook, 1, "pip install pywry-auth-nb")
+    says(notebook, 1, "jupyter server extension enable pywry_auth_nb")
     assert shown(notebook, 1).get_by_role("link").count() == 0
 
 
@@ -187,5 +187,5 @@ def test_an_address_is_not_saved(
     assert notebook.run_and_wait(2) == "signed_in None\n"
     notebook.save()
 
-    assert "copy the page's whole address" in notebook.source_on_disk()
+    assert "copy the address of that page" in notebook.source_on_disk()
     assert all(secret not in notebook.source_on_disk() for secret in (url, answer, "state=", "code_challenge="))

@@ -30,6 +30,7 @@ INDEX = "https://pypi.example.org/simple/"
 class InMemory(KeyringBackend):
     """The system's keyring."""
 
+    viable = False  # keyring must not find it by itself
     priority = 5  # type: ignore[assignment]
 
     def __init__(self) -> None:
